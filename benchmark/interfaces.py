@@ -1,0 +1,304 @@
+"""The contracts between the parts of FaceVeil.
+
+This module is a leaf: it imports nothing of FaceVeil, and torch only for type checkers, so that every part (and every
+plug-in outside the project) can depend on it cheaply.
+
+Plug-ins are frozen pydantic models: their fields are their settings, so that configuration, validation, representation
+and provenance are one object.  What is true of the class and not of one configuration stands in class variables.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class FaceVeilError(Exception):
+    """Base of every error that a user can remedy; the command line prints its text and exits with 1."""
+
+
+class AccessError(FaceVeilError):
+    """An attack touched more of the target than its declared access allows."""
+
+
+class NotApplicableError(FaceVeilError):
+    """An attack has no meaning on this target; recorded with its reason, never as 0.5."""
+
+
+class Access(StrEnum):
+    """What the attacker may touch, from least to most."""
+
+    SIMILARITY = "similarity"
+    EMBEDDING = "embedding"
+    WEIGHTS = "weights"
+    HEAD = "head"
+
+    def allows(self, needed: Access) -> bool:
+        """True where an attacker with this access may do what needs ``needed``."""
+        ladder = list(Access)
+        return ladder.index(self) >= ladder.index(needed)
+
+
+class Knowledge(StrEnum):
+    """What the attacker knows about membership beforehand.  The share is the protocol's, never the attack's."""
+
+    NONE = "none"
+    PARTIAL = "partial"
+    AUXILIARY = "auxiliary"
+    QUERY_POOL = "query_pool"
+
+
+class Contrast(StrEnum):
+    """Which two populations a membership attack has to tell apart (positive against negative)."""
+
+    SAMPLE = "sample"  # seen photos of members against unseen photos of the same people
+    IDENTITY = "identity"  # unseen photos of members against photos of people never trained on
+    PAPER = "seen_vs_held_out"  # seen photos against people never trained on: mixes the two, never the headline
+
+
+class Reference(BaseModel):
+    """Where a method comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    where: str = ""  # venue, year
+    arxiv: str = ""
+    equation: str = ""
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no blanks.  Hashes of settings are taken over it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def content_hash(*parts: Any, length: int = 16) -> str:
+    """A short sha256 over JSON values, for cache keys."""
+    return hashlib.sha256(canonical_json(list(parts)).encode()).hexdigest()[:length]
+
+
+class PluginSpec(BaseModel):
+    """A plug-in by name with its settings: plain data, so that protocols and cards can name what they do not import."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """A short text that tells two settings of one plug-in apart, such as ``bn_distance(statistics=auxiliary)``."""
+        if not self.settings:
+            return self.name
+        return f"{self.name}({', '.join(f'{k}={v}' for k, v in sorted(self.settings.items()))})"
+
+
+class AttackSpec(PluginSpec):
+    """An attack by name with its settings."""
+
+
+class DefenseSpec(PluginSpec):
+    """A defence by name with its settings."""
+
+
+class Plugin(BaseModel):
+    """Base of attacks and defences: a frozen model whose fields are its settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    reference: ClassVar[Reference]
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting with its value, as JSON data."""
+        return self.model_dump(mode="json")
+
+
+Statistics = Literal["stored", "auxiliary", "partial", "feature_means"]
+
+
+class SignalRequest(BaseModel):
+    """One quantity per photo that an attack wants from the target.
+
+    ``layers="embedding"``: the embedding of ``view``, (N, D); with ``raw`` the one before the card's inference transform
+    (needs weights), otherwise what the deployed system returns.
+    ``layers="norm"``: per normalisation layer a distance between the photo's feature statistics and the layer's
+    ``reference`` statistics, (N, L); ``statistic`` is ``mean`` (arXiv 2401.13719, d_i) or ``mean_var`` (two columns a layer, (N, 2L)).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: Literal["embedding", "norm"]
+    statistic: Literal["value", "mean", "mean_var"] = "value"
+    reference: Statistics = "stored"
+    view: str = "identity"
+    raw: bool = False
+
+    @property
+    def access(self) -> Access:
+        """The least access that can compute it."""
+        return Access.WEIGHTS if self.layers == "norm" or self.raw else Access.EMBEDDING
+
+    @property
+    def key(self) -> str:
+        """Its name in a :class:`Signals` and in the cache."""
+        if self.layers == "norm":
+            return f"norm.{self.statistic}.{self.reference}.{self.view}"
+        return f"{'raw_' if self.raw else ''}embedding.{self.view}"
+
+
+@dataclass(frozen=True)
+class Signals:
+    """Signals of N photos under one model (or several, concatenated).
+
+    ``identity`` (N,) int says which photos show the same person: attacks that declare ``needs_gallery`` may use it.
+    ``values`` may be memory-mapped.  ``group`` (N,) int tells the models of a concatenation apart.
+    """
+
+    values: Mapping[str, np.ndarray]
+    identity: np.ndarray
+    group: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+    def __getitem__(self, request: SignalRequest) -> np.ndarray:
+        try:
+            return self.values[request.key]
+        except KeyError:
+            raise KeyError(f"signal {request.key!r} was not requested; present: {sorted(self.values)}") from None
+
+    def take(self, index: np.ndarray) -> Signals:
+        """The same signals of some photos, in the order of ``index`` (int, or a mask)."""
+        group = self.group[index] if len(self.group) else self.group
+        return replace(
+            self, values={k: v[index] for k, v in self.values.items()}, identity=self.identity[index], group=group
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Signals]) -> Signals:
+        """Signals of several models, one after the other; ``group`` is the model's position.  Keys common to all are kept."""
+        keys = set(parts[0].values).intersection(*(set(p.values) for p in parts))
+        return Signals(
+            values={k: np.concatenate([p.values[k] for p in parts]) for k in sorted(keys)},
+            identity=np.concatenate([p.identity for p in parts]),
+            group=np.concatenate([np.full(len(p), i) for i, p in enumerate(parts)]),
+        )
+
+
+class MembershipAttack(Plugin):
+    """Tells photos (or people) of the training set from others.
+
+    ``fit`` sees signals with labels (1 = positive of the contrast) according to the attack's knowledge: of a labelled share of the
+    target's people (``partial``), or of shadow backbones on their own people (``auxiliary``).  It is not called
+    where the knowledge is ``none``.  ``score`` returns (N,) floats, higher = more likely member.  Neither computes a metric.
+    One instance serves one fit: fitted state lives in private attributes.
+    """
+
+    access: ClassVar[Access]
+    contrasts: ClassVar[tuple[Contrast, ...]]
+    needs_gallery: ClassVar[bool] = False
+    knowledge: Knowledge = Knowledge.NONE
+
+    def requests(self) -> tuple[SignalRequest, ...]:
+        """The signals that ``fit`` and ``score`` read."""
+        raise NotImplementedError
+
+    def fit(self, signals: Signals, labels: np.ndarray) -> None:
+        """Learn from labelled signals; the default learns nothing."""
+
+    def score(self, signals: Signals) -> np.ndarray:
+        """(N,) floats, higher = more likely member."""
+        raise NotImplementedError
+
+
+class InversionAttack(Plugin):
+    """Rebuilds faces from a backbone.  Returns images in [0, 1] and the trace of its objective; computes no metric."""
+
+    access: ClassVar[Access]
+    goal: ClassVar[Literal["template", "training_identities"]]
+
+
+class Photos(Protocol):
+    """An ordered set of face photos, each with a person; read lazily, in batches."""
+
+    identity: np.ndarray  # (N,) int, people as numbers 0..P-1 in order of first appearance is NOT promised
+    keys: Sequence[str]  # (N,) a stable name for each photo
+    digest: str  # content hash of the set
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Photos as uint8 (B, 3, H, W), RGB."""
+        ...
+
+    def take(self, index: Sequence[int] | np.ndarray) -> Photos:
+        """Some of the photos, in the order of ``index``."""
+        ...
+
+
+class Trainer(Protocol):
+    """What a defence's ``fit`` stage is given (implemented by ``benchmark.training.Trainer``)."""
+
+    backbone: nn.Module
+    head: nn.Module
+    photos: Photos
+    config: Any  # benchmark.training.TrainingConfig
+    device: torch.device
+    seed: int
+    public: Photos | None
+    provenance: dict[str, Any]  # what a defence wants written in the card, such as its measured (epsilon, delta)
+
+    def run(self, epochs: int | None = None) -> None:
+        """The plain loop, for the configured or for ``epochs`` epochs."""
+        ...
+
+
+class Defense(Plugin):
+    """A way to train or to release a backbone so that it leaks less.
+
+    Five optional stages, each doing nothing by default: ``prepare`` (change the architecture), ``loss`` (change the objective), ``fit``
+    (own the training loop; at most one in a composition), ``release`` (change the trained weights) and ``inference`` (a transform of
+    the embeddings, named from the closed set in ``benchmark.inference``).
+    """
+
+    family: ClassVar[str]  # none | bn_statistics | dp | training | architecture | embedding
+    couples_samples: ClassVar[bool] = False  # one sample's gradient depends on others: DP refuses it
+    needs_public: ClassVar[bool] = False  # wants the track's auxiliary people
+    post_hoc: ClassVar[bool] = False  # only ``release``/``inference``: undefended weights and shadows are reused
+
+    def prepare(self, backbone: nn.Module) -> nn.Module:
+        """Change the architecture before training.  May return the same, modified module."""
+        return backbone
+
+    def loss(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Per-sample losses (B,) in, per-sample losses (B,) out; ``logits`` (B, classes) carry the margin."""
+        return loss
+
+    def fit(self, trainer: Trainer) -> None:
+        """Train ``trainer.backbone`` and ``trainer.head`` in place; the default runs the plain loop."""
+        trainer.run()
+
+    def release(self, backbone: nn.Module, public: Photos | None, seed: int) -> nn.Module:
+        """Change the trained backbone before it is handed out (in place or as another module)."""
+        return backbone
+
+    def inference(self) -> dict[str, Any] | None:
+        """The inference transform that the card names, or None."""
+        return None
+
+    def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
+        """Attacks that know this defence; the evaluation runs them beside the track's.  None: marked "not adaptively tested"."""
+        return ()

@@ -1,0 +1,97 @@
+"""Tracks: everything that a result depends on, frozen and versioned.
+
+A record carries the track's name and ``PROTOCOL_VERSION``; records of different versions never share a ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from benchmark.interfaces import AttackSpec, FaceVeilError, Knowledge, content_hash
+
+PROTOCOL_VERSION = "0.1"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Roles(_Frozen):
+    """People per role, and photos per person.  The five sets of people are disjoint."""
+
+    members: PositiveInt
+    held_out: PositiveInt
+    verification: PositiveInt
+    auxiliary: PositiveInt
+    judges: PositiveInt
+    seen: PositiveInt  # photos of a member that are trained on
+    unseen: PositiveInt  # photos of a member, and of a held-out person, that are asked about
+    verification_photos: PositiveInt = 4
+
+
+class BackboneSpec(_Frozen):
+    """A timm model name with its keyword arguments."""
+
+    name: str
+    kwargs: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class HeadSpec(_Frozen):
+    """The classification head used in training; never part of what is attacked."""
+
+    name: Literal["softmax", "cosface", "arcface", "adaface"] = "arcface"
+    scale: PositiveFloat = 32.0
+    margin: float = Field(0.3, ge=0)
+
+
+class TrainingConfig(_Frozen):
+    """One training run.  ``lr`` is the peak after warm-up; it falls to zero by a cosine."""
+
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = 64
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: PositiveFloat = 0.1
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    warmup_epochs: float = Field(1.0, ge=0)
+    clip_norm: float = Field(5.0, ge=0)  # 0: off
+    flip: bool = False
+    autocast: bool = False  # bf16; where it pays
+
+
+class Budget(_Frozen):
+    """What an entry costs on this track: for planning, shown to users, measured as said in ``note``."""
+
+    cpu_minutes: PositiveFloat  # training one entry on two cores
+    gpu_minutes: PositiveFloat | None = None
+    note: str = ""
+
+
+class Track(_Frozen):
+    """A frozen evaluation setting."""
+
+    name: str
+    summary: str
+    source: Literal["synthetic", "folder"]
+    image_size: PositiveInt
+    data_seed: int = 2401_13719  # of the procedural faces
+    split_seed: int = 0
+    roles: Roles
+    backbone: BackboneSpec
+    head: HeadSpec = HeadSpec()
+    training: TrainingConfig = TrainingConfig()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    partial_share: float = Field(0.3, gt=0, lt=1)  # of people whose membership a `partial` attacker knows
+    shadows: Mapping[Knowledge, int] = Field(default_factory=dict)  # how many shadow backbones an attacker may train
+    attacks: tuple[AttackSpec, ...]
+    budget: Budget
+    shows_faces: bool = False  # whether the data's terms allow reconstructions to be shown
+    version: str = PROTOCOL_VERSION
+
+    @property
+    def digest(self) -> str:
+        """Content hash of every setting."""
+        return content_hash(self.model_dump(mode="json"))
