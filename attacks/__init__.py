@@ -1,0 +1,1 @@
+"""Attacks on headless face-recognition backbones.  Each is one file; imports ``benchmark`` only."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from benchmark.protocol import BackboneSpec
+
 
 class FaceVeilError(Exception):
     """Base of every error that a user can remedy; the command line prints its text and exits with 1."""
@@ -135,7 +137,8 @@ class SignalRequest(BaseModel):
     ``layers="embedding"``: the embedding of ``view``, (N, D); with ``raw`` the one before the card's inference transform
     (needs weights), otherwise what the deployed system returns.
     ``layers="norm"``: per normalisation layer a distance between the photo's feature statistics and the layer's
-    ``reference`` statistics, (N, L); ``statistic`` is ``mean`` (arXiv 2401.13719, d_i) or ``mean_var`` (two columns a layer, (N, 2L)).
+    ``reference`` statistics, (N, L); ``statistic`` is ``mean`` (arXiv 2401.13719, d_i) or ``mean_var`` (diagonal
+    Mahalanobis of mean and variance: two columns a layer, (N, 2L)).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -183,9 +186,7 @@ class Signals:
     def take(self, index: np.ndarray) -> Signals:
         """The same signals of some photos, in the order of ``index`` (int, or a mask)."""
         group = self.group[index] if len(self.group) else self.group
-        return replace(
-            self, values={k: v[index] for k, v in self.values.items()}, identity=self.identity[index], group=group
-        )
+        return replace(self, values={k: v[index] for k, v in self.values.items()}, identity=self.identity[index], group=group)
 
     @staticmethod
     def concatenate(parts: Sequence[Signals]) -> Signals:
@@ -201,9 +202,10 @@ class Signals:
 class MembershipAttack(Plugin):
     """Tells photos (or people) of the training set from others.
 
-    ``fit`` sees signals with labels (1 = positive of the contrast) according to the attack's knowledge: of a labelled share of the
-    target's people (``partial``), or of shadow backbones on their own people (``auxiliary``).  It is not called
-    where the knowledge is ``none``.  ``score`` returns (N,) floats, higher = more likely member.  Neither computes a metric.
+    ``fit`` sees signals with labels (1 = positive of the contrast) according to the attack's knowledge: of a labelled
+    share of the target's people (``partial``), or of shadow backbones on their own people (``auxiliary``).  It is not
+    called where the knowledge is ``none``.  ``score`` returns (N,) floats, higher = more likely member.  Neither
+    computes a metric.
     One instance serves one fit: fitted state lives in private attributes.
     """
 
@@ -269,9 +271,9 @@ class Trainer(Protocol):
 class Defense(Plugin):
     """A way to train or to release a backbone so that it leaks less.
 
-    Five optional stages, each doing nothing by default: ``prepare`` (change the architecture), ``loss`` (change the objective), ``fit``
-    (own the training loop; at most one in a composition), ``release`` (change the trained weights) and ``inference`` (a transform of
-    the embeddings, named from the closed set in ``benchmark.inference``).
+    Five optional stages, each doing nothing by default: ``prepare`` (change the architecture), ``loss`` (change the
+    objective), ``fit`` (own the training loop; at most one in a composition), ``release`` (change the trained weights)
+    and ``inference`` (a transform of the embeddings, named from the closed set in ``benchmark.inference``).
     """
 
     family: ClassVar[str]  # none | bn_statistics | dp | training | architecture | embedding
@@ -279,8 +281,8 @@ class Defense(Plugin):
     needs_public: ClassVar[bool] = False  # wants the track's auxiliary people
     post_hoc: ClassVar[bool] = False  # only ``release``/``inference``: undefended weights and shadows are reused
 
-    def prepare(self, backbone: nn.Module) -> nn.Module:
-        """Change the architecture before training.  May return the same, modified module."""
+    def prepare(self, backbone: BackboneSpec) -> BackboneSpec:
+        """Change the architecture before training, by what a card can name: ``norm`` and the backbone's own arguments."""
         return backbone
 
     def loss(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -300,5 +302,5 @@ class Defense(Plugin):
         return None
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
-        """Attacks that know this defence; the evaluation runs them beside the track's.  None: marked "not adaptively tested"."""
+        """Attacks that know this defence, run beside the track's.  Without any it is marked "not adaptively tested"."""
         return ()

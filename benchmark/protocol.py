@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from benchmark.interfaces import AttackSpec, FaceVeilError, Knowledge, content_hash
+from benchmark.interfaces import AttackSpec, Knowledge, content_hash
 
 PROTOCOL_VERSION = "0.1"
 
@@ -37,6 +37,14 @@ class BackboneSpec(_Frozen):
 
     name: str
     kwargs: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class InputSpec(_Frozen):
+    """What a backbone takes: height and width in pixels, and mean and standard deviation on images in [0, 1]."""
+
+    size: tuple[PositiveInt, PositiveInt]
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
 
 
 class HeadSpec(_Frozen):
@@ -83,11 +91,13 @@ class Track(_Frozen):
     backbone: BackboneSpec
     head: HeadSpec = HeadSpec()
     training: TrainingConfig = TrainingConfig()
+    fine_tuning: TrainingConfig | None = None  # the schedule of `--init WEIGHTS`; None: from scratch only
     seeds: tuple[int, ...] = (0, 1, 2)
     partial_share: float = Field(0.3, gt=0, lt=1)  # of people whose membership a `partial` attacker knows
     shadows: Mapping[Knowledge, int] = Field(default_factory=dict)  # how many shadow backbones an attacker may train
     attacks: tuple[AttackSpec, ...]
     budget: Budget
+    conclusive: bool = True  # False: too small to conclude from, and marked so
     shows_faces: bool = False  # whether the data's terms allow reconstructions to be shown
     version: str = PROTOCOL_VERSION
 

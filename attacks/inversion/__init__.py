@@ -1,0 +1,1 @@
+"""Model inversion: one file per attack."""

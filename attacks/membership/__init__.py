@@ -1,0 +1,1 @@
+"""Membership inference: one file per attack."""

@@ -1,0 +1,54 @@
+"""BN distance: the attack of the founding paper, on distances between features and normalisation statistics."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import PrivateAttr
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals, Statistics
+
+
+class BNDistance(MembershipAttack):
+    """A linear layer with a sigmoid on (d_1 .. d_L), d_i = (1/b_i) ||v̄_i - u_i||^2.
+
+    v̄_i is the spatial mean of the feature before the i-th BatchNorm and u_i its running mean.  ``statistic="mean_var"``
+    is our extension to a diagonal Mahalanobis distance of mean and variance.  ``statistics`` says where u_i comes from:
+    ``stored`` in the model (the paper), or estimated on public faces where the stored ones are hidden or perturbed
+    (``auxiliary``) or do not exist (``feature_means``), or on known members (``partial``).
+    Distances enter by their logarithm: they are positive with a long tail, and layers differ in scale.
+    """
+
+    name: ClassVar[str] = "bn_distance"
+    summary: ClassVar[str] = "Distance between a photo's features and the BatchNorm statistics, layer by layer."
+    reference: ClassVar[Reference] = Reference(
+        title="Inference Attacks Against Face Recognition Model without Classification Layers",
+        where="2024",
+        arxiv="2401.13719",
+        equation="d_i",
+    )
+    access: ClassVar[Access] = Access.WEIGHTS
+    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE, Contrast.IDENTITY, Contrast.PAPER)
+
+    knowledge: Literal[Knowledge.PARTIAL, Knowledge.AUXILIARY] = Knowledge.PARTIAL
+    statistic: Literal["mean", "mean_var"] = "mean"
+    statistics: Statistics = "stored"
+
+    _classifier: Pipeline = PrivateAttr()
+
+    def requests(self) -> tuple[SignalRequest, ...]:
+        return (SignalRequest(layers="norm", statistic=self.statistic, reference=self.statistics),)
+
+    def _features(self, signals: Signals) -> np.ndarray:
+        return np.log(np.asarray(signals[self.requests()[0]], np.float64) + 1e-12)
+
+    def fit(self, signals: Signals, labels: np.ndarray) -> None:
+        self._classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
+        self._classifier.fit(self._features(signals), labels)
+
+    def score(self, signals: Signals) -> np.ndarray:
+        return self._classifier.decision_function(self._features(signals))

@@ -1,0 +1,64 @@
+"""Embedding norm: is the length of an embedding typical of trained photos?"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, PrivateAttr
+from scipy.stats import norm as gaussian
+
+from benchmark.interfaces import (
+    Access,
+    Contrast,
+    Knowledge,
+    MembershipAttack,
+    NotApplicableError,
+    Reference,
+    SignalRequest,
+    Signals,
+)
+
+EMBEDDING = SignalRequest(layers="embedding")
+
+
+class EmbeddingNorm(MembershipAttack):
+    """Likelihood ratio of the embedding's p-norm, a Gaussian fitted to each class."""
+
+    name: ClassVar[str] = "embedding_norm"
+    summary: ClassVar[str] = "Likelihood ratio of the length (p-norm) of the embedding."
+    reference: ClassVar[Reference] = Reference(title="LpLA: likelihood of the p-norm of a feature vector", where="AsiaCCS 2025")
+    access: ClassVar[Access] = Access.EMBEDDING
+    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE, Contrast.IDENTITY, Contrast.PAPER)
+
+    knowledge: Literal[Knowledge.PARTIAL, Knowledge.AUXILIARY] = Knowledge.PARTIAL
+    p: float = Field(2.0, gt=0)
+
+    _moments: tuple[tuple[float, float], tuple[float, float]] = PrivateAttr()
+
+    def requests(self) -> tuple[SignalRequest, ...]:
+        return (EMBEDDING,)
+
+    def _norms(self, signals: Signals) -> np.ndarray:
+        return np.linalg.norm(np.asarray(signals[EMBEDDING], np.float64), ord=self.p, axis=1)
+
+    def fit(self, signals: Signals, labels: np.ndarray) -> None:
+        """Fits a Gaussian to each class.
+
+        Raises:
+            NotApplicableError: every embedding has the same length (the system normalises them).
+        """
+        norms = self._norms(signals)
+        if np.ptp(norms) <= 1e-5 * np.abs(norms).max():
+            raise NotApplicableError("every embedding has the same norm: the system normalises what it returns.")
+        positive, negative = norms[labels == 1], norms[labels == 0]
+        self._moments = (_mean_sd(negative), _mean_sd(positive))
+
+    def score(self, signals: Signals) -> np.ndarray:
+        norms = self._norms(signals)
+        negative, positive = self._moments
+        return gaussian.logpdf(norms, *positive) - gaussian.logpdf(norms, *negative)
+
+
+def _mean_sd(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(max(values.std(), 1e-12))

@@ -1,0 +1,64 @@
+"""The root of the command line: global options, and errors told as messages with an exit code.
+
+Exit codes: 0 done, 1 refused or failed with a message, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli import board, data, evaluation, listing, quickstart, store, training
+from benchmark.cli.output import fail
+from benchmark.interfaces import FaceVeilError
+
+app = typer.Typer(
+    name="faceveil",
+    help="Measures what a face-recognition backbone leaks about the faces it was trained on, and what a defence costs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("faceveil"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--plugin", help="A Python file with attacks or defences of your own. Its code runs: pass only files you trust."
+        ),
+    ] = None,
+    _show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Headless-first privacy benchmark for face recognition."""
+    if plugin:
+        from benchmark.registry import load_plugin_file
+
+        for path in plugin:
+            load_plugin_file(path)
+
+
+for module in (quickstart, listing, data, training, evaluation, store, board):
+    module.register(app)
+
+
+def main() -> None:
+    """Console entry point."""
+    try:
+        app()
+    except FaceVeilError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on where it stopped.", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,149 @@
+"""``faceveil evaluate | rank``: the standardised evaluation, and what it says side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.output import Device, Json, emit, number, out, pick_device, settings, steps, table
+from benchmark.cli.training import Data, open_init
+from benchmark.interfaces import AttackSpec, FaceVeilError
+
+if TYPE_CHECKING:
+    from benchmark.record import Record
+
+
+def parse_attack(text: str) -> AttackSpec:
+    """``name`` or ``name:key=value:key=value``."""
+    name, *pairs = text.split(":")
+    return AttackSpec(name=name, settings=settings(pairs))
+
+
+def show_record(record: Record) -> None:
+    """The record as tables."""
+    head = record.headline
+    out.print(f"{record.card.name} on {record.track}, protocol {record.protocol_version}", style="bold", markup=False)
+    table(
+        "recognition", ["metric", "value [95 %]", "n"], [[k, number(m), f"{m.n} {m.unit}"] for k, m in record.utility.items()]
+    )
+    rows: list[list[str]] = []
+    for attack in record.membership:
+        label = attack.label + (" (adaptive)" if attack.adaptive else "")
+        if attack.status != "ok":
+            rows.append([label, attack.status, attack.reason, "", "", ""])
+        for contrast, result in attack.contrasts.items():
+            m = result.metrics
+            cells = [number(m.get(k)) for k in ("auc", "advantage", "tpr@fpr=1e-2", "excess_over_blind")]
+            rows.append([label, contrast.value, *cells])
+    table("membership", ["attack", "contrast", "AUC", "advantage", "TPR@1 %FPR", "AUC over blind"], rows)
+    gate = "passed" if record.gate.valid else "FAILED: shown, unranked"
+    out.print(f"blind gate: {gate} ({len(record.gate.probes)} probes)")
+    if head is not None:
+        out.print(f"TAR@FAR=1e-3 {number(head.utility)}", markup=False)
+        out.print(
+            f"membership leakage {number(head.leakage)} by {head.leakage_attack}, {head.leakage_contrast.value}", markup=False
+        )
+    for reason in record.unranked:
+        out.print(f"unranked: {reason}", markup=False)
+    for flag in record.flags:
+        out.print(f"{flag.severity}: {flag.reason}", markup=False)
+
+
+def evaluate(
+    submission: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
+    track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")],
+    attacks: Annotated[
+        str, typer.Option(help="Only these, comma-separated; name:key=value for settings. The record is then not ranked.")
+    ] = "",
+    out_: Annotated[Path | None, typer.Option("--out", help="Write the record here, too.")] = None,
+    store: Annotated[bool, typer.Option(help="Keep the record in the store.")] = True,
+    data: Data = None,
+    init: Annotated[
+        Path | None, typer.Option(help="The weights a fine-tuned submission started from, for its shadows.")
+    ] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Runs a track's utility tests and attacks on a submission; goes on where an interrupted run stopped."""
+    from benchmark.atomic import write_text
+    from benchmark.session import Session
+    from benchmark.store import Store
+    from benchmark.submission import load_submission
+    from benchmark.tracks import get_track
+
+    chosen: Sequence[AttackSpec] | None = [parse_attack(a) for a in attacks.split(",") if a] or None
+    with steps() as progress:
+        session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
+        record = session.evaluate(load_submission(submission), chosen)
+    if out_ is not None:
+        write_text(out_, record.model_dump_json(indent=1))
+    if store and chosen is None:
+        Store().add_record(record)
+    emit(record.model_dump(mode="json"), json, lambda: show_record(record))
+
+
+def ranking_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Ranked entries of one track as plain data."""
+    from benchmark.registry import service
+
+    rank = service("rank")
+    rows = []
+    for entry in rank(records):
+        first = entry.records[0]
+        head = first.headline
+        rows.append({
+            "rank": entry.rank, "tied": entry.tied, "entry": entry.label, "board": first.board, "seeds": len(entry.records),
+            "utility": [entry.utility.value, entry.utility.low, entry.utility.high],
+            "leakage": [entry.leakage.value, entry.leakage.low, entry.leakage.high],
+            "by": f"{head.leakage_attack} ({head.leakage_contrast.value})" if head else "",
+            "unranked": list(entry.reasons),
+        })  # fmt: skip
+    return rows
+
+
+def show_ranking(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """The ranking as a table."""
+
+    def triple(v: Sequence[float | None]) -> str:
+        return "–" if None in v else f"{v[0]:.3f} [{v[1]:.3f}, {v[2]:.3f}]"
+
+    cells = [
+        ["–" if r["rank"] is None else f"{r['rank']}{' (tie)' if r['tied'] else ''}", r["entry"], triple(r["utility"]),
+         triple(r["leakage"]), r["by"], r["board"], "; ".join(r["unranked"])]
+        for r in rows
+    ]  # fmt: skip
+    columns = [
+        "rank",
+        "entry",
+        "TAR@FAR=1e-3 [95 %] (up)",
+        "membership advantage (down)",
+        "worst attack",
+        "board",
+        "why unranked",
+    ]
+    if not any(r["unranked"] for r in rows):
+        columns, cells = columns[:-1], [c[:-1] for c in cells]
+    table(title, columns, cells)
+
+
+def rank_(track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")] = "synthetic-64", json: Json = False) -> None:
+    """Ranks the stored records of a track by privacy and utility."""
+    from benchmark.store import Store
+    from benchmark.tracks import get_track
+
+    records = Store().records(get_track(track).name)
+    if not records:
+        raise FaceVeilError(
+            f"no record of track {track!r} in the store yet; run `faceveil quickstart`, or `faceveil evaluate`."
+        )
+    rows = ranking_rows(records)
+    emit(rows, json, lambda: show_ranking(f"{track}: entries in one layer are not significantly dominated by each other", rows))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("evaluate")(evaluate)
+    app.command("rank")(rank_)

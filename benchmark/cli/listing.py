@@ -1,0 +1,76 @@
+"""``faceveil list``: what there is."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.padding import Padding
+from rich.text import Text
+
+from benchmark.cli.output import Json, emit, out
+
+
+class Kind(StrEnum):
+    TRACKS = "tracks"
+    ATTACKS = "attacks"
+    DEFENSES = "defenses"
+    BACKBONES = "backbones"
+
+
+def _tracks() -> list[dict[str, Any]]:
+    from benchmark.tracks import TRACKS
+
+    rows = []
+    for t in TRACKS.values():
+        people = ", ".join(f"{getattr(t.roles, r)} {r}" for r in ("members", "held_out", "verification", "auxiliary", "judges"))
+        rows.append({
+            "name": t.name, "summary": t.summary, "image_size": t.image_size, "people": people,
+            "photos": f"{t.roles.seen} seen + {t.roles.unseen} unseen", "backbone": t.backbone.name,
+            "epochs": t.training.epochs, "minutes_on_2_cores": t.budget.cpu_minutes, "protocol": t.version,
+        })  # fmt: skip
+    return rows
+
+
+def _plugins(kind: Kind) -> list[dict[str, Any]]:
+    from benchmark import registry
+
+    tables = {Kind.ATTACKS: registry.membership_attacks, Kind.DEFENSES: registry.defenses}
+    rows = []
+    for plugin in tables[kind]().values():
+        row = registry.info(plugin).model_dump(mode="json")
+        fields = {name: f.get_default(call_default_factory=True) for name, f in plugin.model_fields.items()}
+        row["settings"] = ", ".join(f"{k}={getattr(v, 'value', v)}" for k, v in fields.items())
+        row["contrasts"] = ", ".join(row["contrasts"])
+        rows.append({k: v for k, v in row.items() if v or k == "settings"})
+    return rows
+
+
+def _backbones() -> list[dict[str, Any]]:
+    import timm
+
+    from benchmark import backbones
+
+    rows = [{"name": name, "summary": timm.model_entrypoint(name).__doc__ or ""} for name in backbones.names()]
+    return [*rows, {"name": "any timm model", "summary": "with a pooled feature, by its timm name."}]
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        out.print(row["name"], style="bold", markup=False)
+        out.print(Padding(Text(row["summary"]), (0, 0, 0, 2)))
+        for key, value in row.items():
+            if key not in ("name", "summary") and value not in ("", None):
+                out.print(Padding(Text(f"{key}: {value}", style="dim"), (0, 0, 0, 2)))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command("list")
+    def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], json: Json = False) -> None:
+        """Lists tracks, attacks, defences or backbones."""
+        makers = {Kind.TRACKS: _tracks, Kind.BACKBONES: _backbones}
+        rows = makers[kind]() if kind in makers else _plugins(kind)
+        emit(rows, json, lambda: _show(rows))

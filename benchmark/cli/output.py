@@ -1,0 +1,116 @@
+"""What commands print: one JSON document or a table on stdout; progress, logs and errors on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from benchmark.record import Metric
+    from benchmark.training import TrainingProgress
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto (a GPU where there is one).")]
+
+
+def fail(message: str) -> NoReturn:
+    """Tells what went wrong and exits with 1."""
+    err.print(f"[bold red]error:[/] {escape(message)}")
+    sys.exit(1)
+
+
+def emit(value: Any, as_json: bool, show: Callable[[], None]) -> None:
+    """Prints ``value`` as JSON, or calls ``show``."""
+    if as_json:
+        print(json.dumps(value, indent=2, default=str))
+    else:
+        show()
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A plain table; cells are text, never markup."""
+    grid = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(escape(str(cell)) for cell in row))
+    out.print(grid)
+
+
+def number(metric: Metric | None, digits: int = 3) -> str:
+    """``0.812 [0.790, 0.833]``, or why there is no number."""
+    if metric is None:
+        return "–"
+    if metric.value is None:
+        return metric.note or "not measurable"
+    if metric.low is None or metric.high is None:
+        return f"{metric.value:.{digits}f}"
+    return f"{metric.value:.{digits}f} [{metric.low:.{digits}f}, {metric.high:.{digits}f}]"
+
+
+def pick_device(name: str) -> str:
+    """The torch device of ``--device``."""
+    if name != "auto":
+        return name
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` options as data; values are read as JSON where they can be, as text otherwise.
+
+    Raises:
+        typer.BadParameter: a pair without ``=``.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"--set takes key=value, got {pair!r}")
+        try:
+            found[key] = json.loads(value)
+        except json.JSONDecodeError:
+            found[key] = value
+    return found
+
+
+class Steps:
+    """Progress on stderr: a line that says what is being done, and a bar while something is trained."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("starting", total=None)
+
+    def step(self, text: str) -> None:
+        """What is being done now."""
+        self._progress.update(self._task, description=escape(text), total=None, completed=0)
+        if not self._progress.console.is_terminal:
+            err.print(f"  {escape(text)}")
+
+    def training(self, report: TrainingProgress) -> None:
+        """One finished epoch."""
+        text = f"{report.label} epoch {report.epoch}/{report.epochs} loss {report.loss:.2f}"
+        self._progress.update(self._task, description=escape(text), total=report.epochs, completed=report.epoch)
+
+
+@contextmanager
+def steps() -> Iterator[Steps]:
+    """Shows progress while open."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        yield Steps(progress)

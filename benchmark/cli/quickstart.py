@@ -1,0 +1,75 @@
+"""``faceveil quickstart``: a few defended backbones trained, attacked and ranked, in minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.evaluation import ranking_rows, show_ranking
+from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps
+from benchmark.interfaces import DefenseSpec
+
+ENTRIES = (
+    DefenseSpec(name="undefended"),
+    DefenseSpec(name="bn_perturbation", settings={"rho": 0.1}),
+    DefenseSpec(name="bn_perturbation", settings={"rho": 0.5}),
+    DefenseSpec(name="dp_sgd"),
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("quickstart")(quickstart)
+
+
+def entry_folder(track: str, spec: DefenseSpec, seed: int) -> Path:
+    """Where quickstart keeps an entry, under the runs folder."""
+    from benchmark.home import runs_dir
+    from benchmark.interfaces import content_hash
+    from benchmark.tracks import get_track
+
+    digest = content_hash(get_track(track).digest, spec.model_dump(mode="json"), length=8)
+    return runs_dir() / track / f"{spec.name}-{digest}-seed{seed}"
+
+
+def quickstart(
+    fast: Annotated[bool, typer.Option("--fast", help="A smoke run, too small to conclude from.")] = False,
+    seed: int = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Trains four entries, attacks them, stores the records and prints the ranking.
+
+    What an earlier run finished is used again.
+    """
+    from benchmark.session import Session
+    from benchmark.store import Store
+    from benchmark.submission import load_submission
+    from benchmark.tracks import get_track
+
+    track = get_track("synthetic-smoke" if fast else "synthetic-quick")
+    store = Store()
+    records = []
+    with steps() as progress:
+        session = Session(track, None, pick_device(device), progress=progress)
+        for number, spec in enumerate(ENTRIES, start=1):
+            folder = entry_folder(track.name, spec, seed)
+            err.print(f"[bold]{number}/{len(ENTRIES)}[/] {spec.label}")
+            if not (folder / "card.json").exists():
+                session.train(spec, seed, folder, {"team": "quickstart"})
+            record = session.evaluate(load_submission(folder))
+            store.add_record(record)
+            records.append(record)
+    rows = ranking_rows(records)
+
+    def show() -> None:
+        show_ranking(f"{track.name}, protocol {track.version}", rows)
+        if fast:
+            out.print(
+                "[bold yellow]smoke run:[/] too few people to conclude anything from; run `faceveil quickstart` for a result."
+            )
+        out.print("\nopen the board:  [bold]faceveil leaderboard[/]")
+
+    emit({"track": track.name, "conclusive": track.conclusive, "ranking": rows}, json, show)

@@ -1,0 +1,124 @@
+"""The photos of a track by role: the split applied to a source of faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.data.opening import open_faces
+from benchmark.data.splits import Split, fit_roles, split_people, split_synthetic
+from benchmark.data.synthetic import SyntheticFaces
+from benchmark.interfaces import Contrast, FaceVeilError, Photos, content_hash
+from benchmark.protocol import Roles, Track
+
+# Which photos a membership evaluation asks about, in the order in which they stand in `Populations.queried`.
+SEEN, UNSEEN, HELD_OUT = 0, 1, 2
+SIDES = {
+    Contrast.SAMPLE: (SEEN, UNSEEN),
+    Contrast.IDENTITY: (UNSEEN, HELD_OUT),
+    Contrast.PAPER: (SEEN, HELD_OUT),
+}
+
+
+@dataclass(frozen=True)
+class Populations:
+    """Photos per role.  ``source`` turns (identity, photo) pairs into photos; ``roles`` are the counts really drawn."""
+
+    track: Track
+    roles: Roles
+    split: Split
+    data_digest: str
+    source: Callable[[np.ndarray, str], Photos]
+
+    @property
+    def split_digest(self) -> str:
+        return self.split.digest
+
+    @cached_property
+    def seen(self) -> Photos:
+        """The photos that are trained on."""
+        return self.source(self.split.members_seen, "seen")
+
+    @cached_property
+    def verification(self) -> Photos:
+        return self.source(self.split.verification, "verification")
+
+    @cached_property
+    def auxiliary(self) -> Photos:
+        """The attacker's public faces; also the public faces of defences that want some."""
+        return self.source(self.split.auxiliary, "auxiliary")
+
+    @cached_property
+    def queried(self) -> Photos:
+        """Seen, unseen and held-out photos, in this order; :attr:`side` tells them apart."""
+        pairs = [self.split.members_seen, self.split.members_unseen, self.split.held_out]
+        return self.source(np.concatenate(pairs), "queried")
+
+    @cached_property
+    def side(self) -> np.ndarray:
+        """(N,) of ``queried``: SEEN, UNSEEN or HELD_OUT."""
+        lengths = [len(self.split.members_seen), len(self.split.members_unseen), len(self.split.held_out)]
+        return np.repeat([SEEN, UNSEEN, HELD_OUT], lengths)
+
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """(N,) mask of ``queried``: photos of the people whose membership a ``partial`` attacker knows.
+
+        The same share of members and of held-out people, drawn by the split's seed; the rest are the people asked about.
+        """
+        rng = np.random.default_rng([self.track.split_seed, 77])
+        identity = np.asarray(self.queried.identity)
+        known = []
+        for side in (UNSEEN, HELD_OUT):
+            people = np.unique(identity[self.side == side])
+            known.append(rng.permutation(people)[: round(self.track.partial_share * len(people))])
+        return np.isin(identity, np.concatenate(known))
+
+
+def photo_counts(photos: Photos) -> np.ndarray:
+    """Photos per person, (P,), people numbered 0..P-1."""
+    return np.bincount(np.asarray(photos.identity))
+
+
+def _positions(photos: Photos) -> Callable[[np.ndarray], np.ndarray]:
+    """Maps (identity, photo index within identity) pairs to positions in ``photos``."""
+    identity = np.asarray(photos.identity)
+    order = np.argsort(identity, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(np.bincount(identity))])
+    return lambda pairs: order[starts[pairs[:, 0]] + pairs[:, 1]]
+
+
+def open_populations(track: Track, data: Path | None = None, cache: Path | None = None) -> Populations:
+    """The photos of a track.
+
+    Args:
+        data: the folder, zip, tar or RecordIO of aligned faces, for tracks that read one.
+        cache: where rendered photos and scan results are kept.
+
+    Raises:
+        FaceVeilError: data missing where the track needs it, given where it does not, or too few people.
+    """
+    if track.source == "synthetic":
+        if data is not None:
+            raise FaceVeilError(f"track {track.name!r} draws its own faces; leave out --data, or choose --track faces-112.")
+        split = split_synthetic(track.roles, seed=track.split_seed)
+        digest = content_hash("synthetic", track.data_seed, track.image_size)
+
+        def render(pairs: np.ndarray, _role: str) -> Photos:
+            return SyntheticFaces(pairs, track.image_size, track.data_seed, cache)
+
+        return Populations(track, track.roles, split, digest, render)
+    if data is None:
+        raise FaceVeilError(
+            f"track {track.name!r} needs aligned faces: pass --data PATH (a folder, zip, tar or .rec of identity/image, "
+            "aligned to the ArcFace template)."
+        )
+    photos = open_faces(data, track.image_size, cache=cache)
+    roles = fit_roles(photo_counts(photos), track.roles)
+    split = split_people(photo_counts(photos), roles, dataset_digest=photos.digest, seed=track.split_seed)
+    position = _positions(photos)
+    return Populations(track, roles, split, photos.digest, lambda pairs, _role: photos.take(position(pairs)))

@@ -1,0 +1,199 @@
+"""A database by path or URL, its schema brought up to date, its failures told in words.
+
+SQLite (write-ahead log, waits for other writers) is the default; any other database by its SQLAlchemy URL.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+
+from benchmark.interfaces import FaceVeilError
+
+BUSY_SECONDS = 30.0
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class StoreError(FaceVeilError):
+    """The store cannot do what was asked of it."""
+
+
+class StoreLockedError(StoreError):
+    """Another process keeps the database locked: wait, or end that process."""
+
+
+class StoreVanishedError(StoreError):
+    """The database is gone or cannot be reached: put it back, or give another path."""
+
+
+class StoreVersionError(StoreError):
+    """The database was written by a newer FaceVeil: update."""
+
+
+class StoreDamagedError(StoreError):
+    """The file is no database, or a damaged one: restore a backup."""
+
+
+# by the start of SQLite's result code (https://sqlite.org/rescode.html): error class, what is the matter
+_SQLITE: tuple[tuple[str, type[StoreError], str], ...] = (
+    ("SQLITE_BUSY", StoreLockedError, "is locked by another process. Wait for it to finish, or end it."),
+    ("SQLITE_LOCKED", StoreLockedError, "is locked by another process. Wait for it to finish, or end it."),
+    ("SQLITE_CANTOPEN", StoreVanishedError, "cannot be opened. Does its folder exist, and may you write to it?"),
+    ("SQLITE_READONLY", StoreError, "cannot be written to. Give yourself write access to the file and its folder."),
+    ("SQLITE_FULL", StoreError, "cannot grow: the disk is full. Free some space; nothing that was stored is lost."),
+    ("SQLITE_IOERR", StoreVanishedError, "cannot be read or written: its disk failed, is full, or was taken away."),
+    ("SQLITE_CORRUPT", StoreDamagedError, "is damaged. Restore a backup, or import the records from their files."),
+    ("SQLITE_NOTADB", StoreDamagedError, "is not a database. Give the path of a store, or remove the file."),
+)
+
+
+def url_of(location: str | Path) -> URL:
+    """The SQLAlchemy URL of a path or URL; PostgreSQL gets the driver that the ``postgres`` extra installs.
+
+    Raises:
+        StoreError: not a URL that SQLAlchemy understands.
+    """
+    text = str(location)
+    if "://" not in text:
+        return URL.create("sqlite", database=str(Path(location).expanduser().absolute()))
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise StoreError("this is not a database URL; expected a path or driver://user:password@host/name.") from None
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
+
+
+class Database:
+    """Sessions on one database; safe to share between threads.
+
+    Raises:
+        StoreError: on construction and in sessions, with a subclass for each remedy.
+    """
+
+    def __init__(self, location: str | Path, busy_seconds: float = BUSY_SECONDS) -> None:
+        self.url = url_of(location)
+        self.name = self.url.render_as_string(hide_password=True)
+        self._file = Path(self.url.database) if self.url.drivername.startswith("sqlite") and self.url.database else None
+        self._inode: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+        if self._file:
+            self.name = str(self._file)
+            _make_folder(self._file)
+        with self._translated():
+            self._engine = _engine(self.url, busy_seconds)
+            self._upgrade()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: everything in the block is stored together, or nothing of it."""
+        self._reopen_if_replaced()
+        with self._translated(), Session(self._engine) as session, session.begin():
+            yield session
+        self._require_file()
+
+    def _upgrade(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        head = ScriptDirectory.from_config(config).get_current_head()
+        with self._engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        if current != head:
+            self._migrate(config)
+        self._inode = self._current_inode()
+
+    def _migrate(self, config: Config) -> None:
+        with self._engine.begin() as connection:
+            if self._file:  # two processes may create the same store: the second waits, and finds it done
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            config.attributes["connection"] = connection
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                message = f"store {self.name} was written by a newer FaceVeil ({error}). Update FaceVeil to read it."
+                raise StoreVersionError(message) from None
+
+    def _current_inode(self) -> tuple[int, int] | None:
+        if not self._file:
+            return None
+        try:
+            status = self._file.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _require_file(self) -> None:
+        """SQLite writes happily into a file that was deleted; that must not pass for stored."""
+        if self._file and self._current_inode() is None:
+            raise StoreVanishedError(f"store {self.name} was removed while it was in use. Put it back, or start again.")
+
+    def _reopen_if_replaced(self) -> None:
+        self._require_file()
+        with self._lock:
+            if self._current_inode() != self._inode:  # a backup was restored
+                self._engine.dispose()
+                with self._translated():
+                    self._upgrade()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise _translate(error, self.name) from error
+        except PoolTimeoutError:
+            raise StoreLockedError(f"store {self.name} has no free connection. Ask again later.") from None
+        except NoSuchModuleError as error:
+            raise StoreError(f"no such kind of database: {error}. Use a path (SQLite) or a postgresql:// URL.") from None
+        except ModuleNotFoundError as error:
+            message = f"the driver {error.name!r} is not installed. For PostgreSQL: pip install 'faceveil[postgres]'."
+            raise StoreError(message) from None
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"folder {file.parent} of the store cannot be created: {error.strerror}.") from None
+
+
+def _engine(url: URL, busy_seconds: float) -> Engine:
+    if not url.drivername.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": busy_seconds})
+    event.listen(engine, "connect", _configure)
+    return engine
+
+
+def _configure(connection: Any, _: Any) -> None:
+    # readers never wait for the writer, nor the writer for readers; the busy timeout is sqlite3's own ``timeout``
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _translate(error: DBAPIError, name: str) -> StoreError:
+    if isinstance(error.orig, sqlite3.Error):
+        code = getattr(error.orig, "sqlite_errorname", "")
+        for start, kind, what in _SQLITE:
+            if code.startswith(start):
+                return kind(f"store {name} {what}")
+    if error.connection_invalidated or "connect" in str(error.orig).lower():
+        return StoreVanishedError(f"store {name} cannot be reached: {error.orig}. Is the server up, and the URL right?")
+    return StoreError(f"store {name}: {error.orig}.")

@@ -1,0 +1,135 @@
+"""What attacks on one target may read: signals of the target and of shadow backbones, gathered in one pass per model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.data.populations import SEEN, SIDES, Populations
+from benchmark.interfaces import (
+    Access,
+    AttackSpec,
+    Contrast,
+    Knowledge,
+    NotApplicableError,
+    Photos,
+    SignalRequest,
+    Signals,
+)
+from benchmark.registry import build_attack
+from benchmark.shadows import Shadow, public_pairs
+from benchmark.signals import ReferenceStatistics, estimated_statistics, extract, normalisation_layers
+from benchmark.target import Target
+
+
+@dataclass(frozen=True)
+class ShadowSignals:
+    """Signals of a shadow backbone on its own photos; ``side`` says which were seen."""
+
+    signals: Signals
+    side: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that attacks on one target may read.
+
+    ``signals`` are those of ``populations.queried``; ``unavailable`` maps request keys to the reason why the target cannot
+    give them.  ``shadows`` maps a knowledge to its shadows.
+    """
+
+    populations: Populations
+    signals: Signals
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    shadows: Mapping[Knowledge, Sequence[ShadowSignals]] = field(default_factory=dict)
+
+    @cached_property
+    def identity(self) -> np.ndarray:
+        return np.asarray(self.signals.identity)
+
+    def sides(self, contrast: Contrast, labelled: bool) -> np.ndarray:
+        """Positions of a contrast's photos among the people whose membership is known (or those asked about)."""
+        of_contrast = np.isin(self.populations.side, SIDES[contrast])
+        return np.flatnonzero(of_contrast & (self.populations.labelled == labelled))
+
+    def labels(self, index: np.ndarray, contrast: Contrast) -> np.ndarray:
+        """1 for the contrast's positives, 0 for its negatives."""
+        return (self.populations.side[index] == SIDES[contrast][0]).astype(np.int64)
+
+
+def requested(specs: Sequence[AttackSpec], knowledge: Knowledge | None = None) -> tuple[SignalRequest, ...]:
+    """The union of what attacks ask for; with ``knowledge``, of those attacks only."""
+    union: dict[SignalRequest, None] = {}
+    for spec in specs:
+        attack = build_attack(spec)
+        if knowledge is None or attack.knowledge == knowledge:
+            union.update(dict.fromkeys(attack.requests()))
+    return tuple(union)
+
+
+def gather(
+    target: Target,
+    populations: Populations,
+    specs: Sequence[AttackSpec],
+    *,
+    extra: Sequence[SignalRequest] = (),
+    shadows: Mapping[Knowledge, Iterable[Shadow]] | None = None,
+    cache: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Evidence:
+    """Signals for all attacks at once: one pass over the target, one over each shadow.
+
+    Args:
+        extra: further requests, beside those of the attacks.
+        shadows: shadow backbones by the knowledge they serve; read (and trained) one at a time.
+    """
+    requests = tuple(dict.fromkeys((*requested(specs), *extra)))
+    possible, unavailable = _possible(target, requests)
+    known_members = populations.labelled & (populations.side == SEEN)
+    references = _references(target, populations, possible, populations.queried, known_members)
+    signals = extract(target, populations.queried, possible, references=references, cache=cache, progress=progress)
+    of_shadows: dict[Knowledge, list[ShadowSignals]] = {}
+    for knowledge, pool in (shadows or {}).items():
+        wanted = [r for r in requested(specs, knowledge) if r.key not in unavailable]
+        if not wanted:
+            continue
+        for shadow in pool:
+            model = Target(shadow.submission, Access.WEIGHTS, target.device)
+            able, missing = _possible(model, wanted)
+            unavailable.update(missing)
+            references = _references(model, populations, able, shadow.photos, shadow.side == SEEN)
+            values = extract(model, shadow.photos, able, references=references, cache=cache)
+            of_shadows.setdefault(knowledge, []).append(ShadowSignals(values, shadow.side))
+    return Evidence(populations, signals, unavailable, of_shadows)
+
+
+def _possible(target: Target, requests: Sequence[SignalRequest]) -> tuple[tuple[SignalRequest, ...], dict[str, str]]:
+    """The requests that this backbone can serve, and the reasons for the others."""
+    possible, unavailable = [], {}
+    for request in requests:
+        try:
+            if request.layers == "norm":
+                normalisation_layers(target.backbone, request.reference)
+            possible.append(request)
+        except NotApplicableError as error:
+            unavailable[request.key] = str(error)
+    return tuple(possible), unavailable
+
+
+def _references(
+    target: Target, populations: Populations, requests: Sequence[SignalRequest], photos: Photos, members: np.ndarray
+) -> dict[str, ReferenceStatistics]:
+    """Statistics that the attacker estimates: on public photos, or (``partial``) on those of ``photos`` known as members."""
+    wanted = {r.reference for r in requests if r.layers == "norm"} - {"stored"}
+    found = {}
+    for reference in sorted(wanted):
+        if reference == "partial":
+            known = photos.take(np.flatnonzero(members))
+        else:
+            known = populations.source(public_pairs(populations), "public")
+        found[reference] = estimated_statistics(target, known, reference)
+    return found

@@ -1,0 +1,27 @@
+"""Where FaceVeil keeps what outlives a command: the folder ``FACEVEIL_HOME``, by default ``~/.faceveil``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def home() -> Path:
+    """The folder itself; it may not exist yet."""
+    return Path(os.environ.get("FACEVEIL_HOME") or Path.home() / ".faceveil").expanduser()
+
+
+def cache_dir() -> Path:
+    """What can be computed again: signals, shadow backbones, generated photos.  Created on demand."""
+    return _created("cache")
+
+
+def runs_dir() -> Path:
+    """Trained entries and their evaluations.  Created on demand."""
+    return _created("runs")
+
+
+def _created(name: str) -> Path:
+    path = home() / name
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,212 @@
+"""95 % intervals by resampling people.
+
+Photos of one person are not independent, so people are drawn with replacement, never photos: all photos of a person
+carry the number of times that the person was drawn.  The draws are a pure function of the people (in sorted order), of
+the classes that each has photos in, and of the seed: two statistics of one list of people under one seed see the same
+resampled people, so their replicates are paired.  Fewer replicates are the first of the same sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+from scipy.stats import beta
+
+from benchmark.interfaces import FaceVeilError
+
+Floats = NDArray[np.float64]
+Method = Literal["bca", "percentile", "clopper_pearson", "degenerate", "not_measurable"]
+
+LEVEL = 0.95
+_CHUNK = 2**20  # floats of weights handed to a statistic at once (8 MB; a metric holds about five such arrays)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval over ``n`` people.
+
+    ``value`` is None where it is undefined (``not_measurable``).  A value other than 0 and 1 that no resampling changes is
+    its own interval (``degenerate``), but has no bounds (None) where there is only one person.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    method: Method
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """An estimate with its replicates (R,); replicate b of every statistic of the same people and seed drew the same people."""
+
+    estimate: Estimate
+    replicates: Floats
+
+
+def bootstrap_over_identities(
+    statistic: Callable[[Floats], Floats],
+    identities: ArrayLike,
+    *,
+    labels: ArrayLike | None = None,
+    replicates: int = 1000,
+    seed: int,
+) -> Estimate:
+    """The interval of one statistic; see :func:`bootstrap_many`.  ``statistic`` maps weights (R, N) to values (R,)."""
+    results = bootstrap_many(
+        lambda weights: {"value": statistic(weights)}, identities, labels=labels, replicates=replicates, seed=seed
+    )
+    return results["value"].estimate
+
+
+def bootstrap_many(
+    statistics: Callable[[Floats], Mapping[str, Floats]],
+    identities: ArrayLike,
+    *,
+    labels: ArrayLike | None = None,
+    replicates: int = 1000,
+    seed: int,
+) -> dict[str, Bootstrap]:
+    """Intervals of several statistics of N photos that share every weight matrix.
+
+    ``statistics`` maps photo weights (R, N) to named values (R,); it is called in chunks of R.  ``identities`` (N,) are
+    people (int or str).  With boolean ``labels`` (N,), people are resampled within strata (those with positive photos only,
+    with negative ones only, with both), so that no class vanishes.  Raises FaceVeilError for empty or ill-fitting input.
+    """
+    people, person = np.unique(np.asarray(identities), return_inverse=True)
+    strata, trials = np.zeros(len(people), np.int64), len(people)
+    if labels is not None:
+        positive = np.asarray(labels).astype(bool)
+        if positive.shape != person.shape:
+            raise FaceVeilError(f"labels {positive.shape} and identities {person.shape} must both be (N,)")
+        has_positive = np.bincount(person[positive], minlength=len(people)) > 0
+        has_negative = np.bincount(person[~positive], minlength=len(people)) > 0
+        strata = has_positive + 2 * has_negative
+        trials = int(max(1, min(has_positive.sum(), has_negative.sum())))
+
+    def by_photo(counts: NDArray[np.float32]) -> dict[str, Floats]:
+        rows = max(1, _CHUNK // len(person))
+        parts = [statistics(counts[i : i + rows, person].astype(np.float64)) for i in range(0, len(counts), rows)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    return bootstrap_people(by_photo, strata, replicates=replicates, seed=seed, trials=trials)
+
+
+def bootstrap_people(
+    statistics: Callable[[NDArray[np.float32]], Mapping[str, Floats]],
+    strata: ArrayLike,
+    *,
+    replicates: int,
+    seed: int,
+    trials: int | None = None,
+    groups: int = 200,
+) -> dict[str, Bootstrap]:
+    """Intervals of statistics of P people, resampled within ``strata`` (P,) int.
+
+    ``statistics`` maps counts (K, P), how often each person was drawn, to named values (K,); it is called once.  Row 0 is
+    everybody once: the value.  The interval is BCa (Efron 1987; strata joined as in Davison and Hinkley 1997, section 5.3)
+    with a jackknife over about ``groups`` groups of people; percentile where that is undefined; and, for a proportion,
+    Clopper-Pearson with ``trials`` people (default: all of them) where value and replicates are all 0 or all 1.
+    """
+    stratum = np.asarray(strata, np.int64)
+    if len(stratum) == 0:
+        raise FaceVeilError("there are no people to resample; give at least one photo")
+    if replicates < 1:
+        raise FaceVeilError(f"replicates must be at least 1, not {replicates}")
+    left_out = _jackknife_groups(stratum, groups)
+    kept = np.ones((1 + len(left_out), len(stratum)), np.float32)
+    for row, (_, members) in enumerate(left_out, start=1):
+        kept[row, members] = 0
+    drawn = resample_people(stratum, replicates=replicates, seed=seed)
+    values = statistics(np.concatenate([kept, drawn]))
+    group_stratum = np.array([s for s, _ in left_out], np.int64)
+    results = {}
+    for name, value in values.items():
+        value = np.asarray(value, np.float64)
+        jackknife, replicate = value[1 : len(kept)], value[len(kept) :]
+        estimate = _estimate(float(value[0]), jackknife, group_stratum, replicate, len(stratum), trials or len(stratum))
+        results[name] = Bootstrap(estimate, replicate)
+    return results
+
+
+def resample_people(strata: ArrayLike, *, replicates: int, seed: int) -> NDArray[np.float32]:
+    """How often each of P people is drawn, (R, P): with replacement, as many as there are in each stratum."""
+    stratum = np.asarray(strata, np.int64)
+    counts = np.zeros((replicates, len(stratum)), np.float32)
+    for value in np.unique(stratum):
+        members = np.flatnonzero(stratum == value)
+        generator = np.random.default_rng([seed, int(value)])
+        for row in counts:
+            row[members] = np.bincount(generator.integers(len(members), size=len(members)), minlength=len(members))
+    return counts
+
+
+def clopper_pearson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
+    """The exact two-sided interval of a proportion (Clopper and Pearson 1934)."""
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes > 0 else 0.0
+    high = float(beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
+    return low, high
+
+
+def _jackknife_groups(stratum: NDArray[np.int64], groups: int) -> list[tuple[int, NDArray[np.int64]]]:
+    """(stratum, people) of each group to leave out: within strata, each stratum at least two groups; a lone person is kept."""
+    share = min(1.0, groups / len(stratum))
+    result = []
+    for value in np.unique(stratum):
+        members = np.flatnonzero(stratum == value)
+        number = min(len(members), max(2, round(share * len(members))))
+        if number > 1:
+            result += [(int(value), part) for part in np.array_split(members, number)]
+    return result
+
+
+def _estimate(
+    value: float, jackknife: Floats, stratum: NDArray[np.int64], replicates: Floats, people: int, trials: int
+) -> Estimate:
+    if not np.isfinite(value):
+        return Estimate(None, None, None, people, "not_measurable")
+    finite = replicates[np.isfinite(replicates)]
+    if len(finite) == 0 or np.all(finite == value):
+        if value in (0.0, 1.0):
+            return Estimate(value, *clopper_pearson(round(value) * trials, trials), people, "clopper_pearson")
+        bound = value if people > 1 and len(finite) > 0 else None
+        return Estimate(value, bound, bound, people, "degenerate")
+    tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    levels = _bca_levels(value, jackknife, stratum, finite, tails)
+    method: Method = "percentile" if levels is None else "bca"
+    low, high = np.quantile(finite, tails if levels is None else levels)
+    return Estimate(value, float(low), float(high), people, method)
+
+
+def _bca_levels(
+    value: float, jackknife: Floats, stratum: NDArray[np.int64], replicates: Floats, tails: Floats
+) -> Floats | None:
+    """The quantile levels of the BCa interval, or None where they are undefined."""
+    acceleration = _acceleration(jackknife, stratum)
+    bias = ndtri(np.mean(replicates < value) + np.mean(replicates == value) / 2)
+    if acceleration is None or not np.isfinite(bias):
+        return None
+    shifted = bias + ndtri(tails)
+    scale = 1 - acceleration * shifted
+    if np.any(scale <= 0):
+        return None
+    return np.asarray(ndtr(bias + shifted / scale))
+
+
+def _acceleration(jackknife: Floats, stratum: NDArray[np.int64]) -> float | None:
+    """Skewness of the influence of leaving a group out, its strata joined as in Davison and Hinkley; None where undefined."""
+    second = third = 0.0
+    for value in np.unique(stratum):
+        left_out = jackknife[stratum == value]
+        influence = (len(left_out) - 1) * (left_out.mean() - left_out) / len(left_out)
+        second += float(np.sum(influence**2))
+        third += float(np.sum(influence**3))
+    if not np.isfinite(third) or second <= 0:
+        return None
+    return float(third / (6 * second**1.5))

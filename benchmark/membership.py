@@ -1,0 +1,167 @@
+"""One membership attack against one target: fit, score, and what it reached on each contrast."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmark.atomic import replacing
+from benchmark.data.populations import SIDES
+from benchmark.evidence import Evidence
+from benchmark.interfaces import (
+    AttackSpec,
+    Contrast,
+    FaceVeilError,
+    Knowledge,
+    MembershipAttack,
+    NotApplicableError,
+    SignalRequest,
+    Signals,
+)
+from benchmark.metrics import log_spaced_roc
+from benchmark.record import AttackResult, ContrastResult
+from benchmark.registry import build_attack
+from benchmark.scoring import contrast_metrics
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one attack on one contrast, of the people asked about."""
+
+    score: np.ndarray
+    label: np.ndarray
+    identity: np.ndarray
+
+    @property
+    def sha256(self) -> str:
+        parts = (self.score.astype("<f8"), self.label.astype("<i8"), self.identity.astype("<i8"))
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+
+def narrowed(signals: Signals, attack: MembershipAttack) -> Signals:
+    """Only what the attack asked for; without a gallery it is not told which photos show the same person."""
+    values = {r.key: signals.values[r.key] for r in attack.requests()}
+    identity = signals.identity if attack.needs_gallery else np.arange(len(signals))
+    return Signals(values=values, identity=identity, group=signals.group)
+
+
+def check_access(attack: MembershipAttack) -> None:
+    """Raises where an attack asks for signals beyond its declared access."""
+    for request in attack.requests():
+        if not attack.access.allows(request.access):
+            raise FaceVeilError(
+                f"attack {attack.name!r} declares {attack.access.value!r} access but requests {request.key!r}, "
+                f"which needs {request.access.value!r}."
+            )
+
+
+def _training_signals(attack: MembershipAttack, evidence: Evidence, contrast: Contrast) -> tuple[Signals, np.ndarray]:
+    """Labelled signals according to the attack's knowledge."""
+    if attack.knowledge == Knowledge.PARTIAL:
+        index = evidence.sides(contrast, labelled=True)
+        return narrowed(evidence.signals.take(index), attack), evidence.labels(index, contrast)
+    shadows = evidence.shadows.get(attack.knowledge, ())
+    if not shadows:
+        raise NotApplicableError(f"the track's budget gives a {attack.knowledge.value!r} attacker no shadow backbones.")
+    parts, labels = [], []
+    for shadow in shadows:
+        index = np.flatnonzero(np.isin(shadow.side, SIDES[contrast]))
+        parts.append(narrowed(shadow.signals.take(index), attack))
+        labels.append((shadow.side[index] == SIDES[contrast][0]).astype(np.int64))
+    return Signals.concatenate(parts), np.concatenate(labels)
+
+
+def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Scores:
+    """Fits and scores one attack on one contrast.
+
+    Raises:
+        NotApplicableError: the attack has no meaning here; the text says why.
+        FaceVeilError: the scores are not finite or of the wrong shape.
+    """
+    attack = build_attack(spec)
+    if attack.knowledge != Knowledge.NONE:
+        attack.fit(*_training_signals(attack, evidence, contrast))
+    index = evidence.sides(contrast, labelled=False)
+    score = np.asarray(attack.score(narrowed(evidence.signals.take(index), attack)), np.float64)
+    if score.shape != (len(index),):
+        raise FaceVeilError(f"attack {spec.label}: score must be of shape ({len(index)},), got {score.shape}.")
+    if not np.isfinite(score).all():
+        raise FaceVeilError(f"attack {spec.label}: {int((~np.isfinite(score)).sum())} of {len(score)} scores are not finite.")
+    return Scores(score, evidence.labels(index, contrast), evidence.identity[index])
+
+
+def run_attack(
+    spec: AttackSpec, evidence: Evidence, *, adaptive: bool, blind: Mapping[Contrast, float], seed: int
+) -> tuple[AttackResult, dict[Contrast, Scores]]:
+    """One attack on every contrast it has a meaning for.
+
+    Args:
+        blind: the strongest blind AUC of each contrast.
+
+    Returns:
+        The result (``not_applicable`` or ``failed`` with a reason, rather than a number, where there is none) and the scores.
+    """
+    attack = build_attack(spec)
+    check_access(attack)
+    result = AttackResult(spec=spec, adaptive=adaptive, access=attack.access, knowledge=attack.knowledge)
+    reasons = [evidence.unavailable[r.key] for r in attack.requests() if r.key in evidence.unavailable]
+    if reasons:
+        return result.model_copy(update={"status": "not_applicable", "reason": reasons[0]}), {}
+    started = time.perf_counter()
+    results: dict[Contrast, ContrastResult] = {}
+    scores: dict[Contrast, Scores] = {}
+    try:
+        for contrast in attack.contrasts:
+            scores[contrast] = run_contrast(spec, evidence, contrast)
+            results[contrast] = describe(contrast, scores[contrast], blind.get(contrast, 0.5), seed)
+    except NotApplicableError as error:
+        return result.model_copy(update={"status": "not_applicable", "reason": str(error)}), {}
+    except FaceVeilError as error:
+        return result.model_copy(update={"status": "failed", "reason": str(error)}), {}
+    update = {
+        "contrasts": results,
+        "seconds": time.perf_counter() - started,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "queries": views(attack.requests()) * len(evidence.identity),
+    }
+    return result.model_copy(update=update), scores
+
+
+def views(requests: Iterable[SignalRequest]) -> int:
+    """Forward passes a photo that the requests need."""
+    return len({r.view for r in requests})
+
+
+def describe(contrast: Contrast, scores: Scores, blind: float, seed: int) -> ContrastResult:
+    """Metrics with intervals over people."""
+    metrics, realised = contrast_metrics(scores.score, scores.label, scores.identity, blind=blind, seed=seed)
+    return ContrastResult(
+        contrast=contrast,
+        people=len(np.unique(scores.identity)),
+        n_positive=int(scores.label.sum()),
+        n_negative=int((1 - scores.label).sum()),
+        metrics=metrics,
+        realised_fpr=realised,
+        roc=log_spaced_roc(scores.score, scores.label, points=200),
+        scores_sha256=scores.sha256,
+    )
+
+
+def save_scores(path: Path, scores: Mapping[Contrast, Scores]) -> None:
+    """Scores of one attack as ``.npz``: ``<contrast>.score``, ``.label``, ``.identity``."""
+    arrays = {f"{c.value}.{name}": getattr(s, name) for c, s in scores.items() for name in ("score", "label", "identity")}
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def load_scores(path: Path) -> dict[Contrast, Scores]:
+    """What :func:`save_scores` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        contrasts = sorted({name.rpartition(".")[0] for name in arrays})
+        return {Contrast(c): Scores(*(arrays[f"{c}.{n}"] for n in ("score", "label", "identity"))) for c in contrasts}

@@ -1,0 +1,188 @@
+"""Record: one evaluation, every number with its interval, n, direction and provenance.
+
+A record is self-contained JSON: leaderboards read records and nothing else, so it also carries what each attack and
+defence is.  Scores stand beside it in ``.npz`` files, named here by sha256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmark.card import Card
+from benchmark.interfaces import AttackSpec, Contrast, content_hash
+
+SCHEMA_VERSION = 1
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metric(_Model):
+    """A value with its 95 % interval.  ``value`` is None where it cannot be measured; ``note`` says why."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int  # what was counted, in the unit of ``unit``
+    unit: str = "photos"
+    higher_is_better: bool | None = None  # seen by the defender; None: a description, not a score
+    method: str = ""  # of the interval
+    note: str = ""
+
+
+class ContrastResult(_Model):
+    """One attack on one contrast.
+
+    ``metrics``: ``auc``, ``balanced_accuracy``, ``advantage``, ``tpr@fpr=1e-2``, ``tpr@fpr=1e-3``, ``excess_over_blind`` (AUC).
+    """
+
+    contrast: Contrast
+    people: int
+    n_positive: int
+    n_negative: int
+    metrics: dict[str, Metric]
+    realised_fpr: dict[str, float] = Field(default_factory=dict)
+    roc: tuple[tuple[float, float], ...] = Field(default=(), max_length=200)
+    scores_sha256: str = ""
+
+
+class AttackResult(_Model):
+    """One attack under one setting."""
+
+    spec: AttackSpec
+    adaptive: bool = False  # named by the defence rather than by the track
+    status: Literal["ok", "not_applicable", "failed"] = "ok"
+    reason: str = ""
+    access: str
+    knowledge: str
+    contrasts: dict[Contrast, ContrastResult] = Field(default_factory=dict)
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    queries: int = 0  # forward passes of single photos through the target
+
+    @property
+    def label(self) -> str:
+        return self.spec.label
+
+
+class GateProbe(_Model):
+    """A blind classifier on one contrast: it never saw the target."""
+
+    classifier: str
+    contrast: Contrast
+    auc: Metric
+    invalid: bool
+
+
+class Gate(_Model):
+    """The blind gate of a track and split: whether the contrast can be told without any target."""
+
+    valid: bool
+    probes: tuple[GateProbe, ...]
+
+    def best_auc(self, contrast: Contrast) -> float:
+        """The strongest blind AUC on a contrast, at least 0.5."""
+        return max([0.5, *(p.auc.value or 0.5 for p in self.probes if p.contrast == contrast)])
+
+
+class Headline(_Model):
+    """The two axes of the ranking, with paired bootstrap replicates.
+
+    Replicate b of every record of one track and split resamples the same people, so that differences between entries
+    are paired.
+    """
+
+    utility: Metric  # TAR@FAR=1e-3 on verification people
+    leakage: Metric  # membership advantage, chosen on one half of the people, reported on the other
+    leakage_contrast: Contrast
+    leakage_attack: str
+    utility_replicates: tuple[float, ...] = ()
+    leakage_replicates: tuple[float, ...] = ()
+
+
+class Flag(_Model):
+    """Something a reader should know before trusting an entry."""
+
+    name: str
+    severity: Literal["info", "warning", "error"]
+    reason: str
+
+
+class PluginInfo(_Model):
+    """What an attack or a defence is, as its class says."""
+
+    name: str
+    summary: str
+    reference: str
+    family: str = ""
+    access: str = ""
+    contrasts: tuple[Contrast, ...] = ()
+
+
+class Provenance(_Model):
+    """Where the numbers come from."""
+
+    track_digest: str
+    weights_sha256: str
+    submission_id: str
+    data_digest: str
+    split_digest: str
+    seed: int
+    versions: dict[str, str]
+    device: str
+    created: str  # ISO 8601, UTC
+    seconds: float
+    peak_memory_mb: float
+
+
+class Record(_Model):
+    """One submission under one track's standard evaluation."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    protocol_version: str
+    track: str
+    board: Literal["verified", "weights"] = "weights"
+    card: Card
+    utility: dict[str, Metric]
+    membership: tuple[AttackResult, ...]
+    gate: Gate
+    headline: Headline | None
+    complete: bool  # every attack of the track and of the defence was run
+    unranked: tuple[str, ...] = ()  # reasons; empty: ranked
+    flags: tuple[Flag, ...] = ()
+    attacks: dict[str, PluginInfo] = Field(default_factory=dict)
+    defenses: dict[str, PluginInfo] = Field(default_factory=dict)
+    provenance: Provenance
+    extra: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def configuration(self) -> str:
+        """Hash of what was trained, without its seed: records that share it are one entry with its spread."""
+        card = self.card
+        inference = dict(card.inference) if card.inference else None
+        return content_hash(
+            self.track,
+            self.protocol_version,
+            self.provenance.data_digest,
+            self.board,
+            card.team,
+            [d.model_dump(mode="json") for d in card.defenses],
+            card.backbone.model_dump(mode="json"),
+            inference,
+            card.initialised_from,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything but costs and dates: two runs of one evaluation agree on it."""
+        data = self.model_dump(mode="json")
+        for key in ("created", "seconds", "peak_memory_mb"):
+            data["provenance"].pop(key)
+        for attack in data["membership"]:
+            attack.pop("seconds")
+            attack.pop("peak_memory_mb")
+        return content_hash(data)

@@ -1,0 +1,91 @@
+"""One track on this installation: its photos, its caches, its device; training and evaluation made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from benchmark.data.populations import Populations, open_populations
+from benchmark.evaluate import Evaluation
+from benchmark.home import cache_dir
+from benchmark.interfaces import AttackSpec, DefenseSpec
+from benchmark.making import make_submission
+from benchmark.protocol import Track
+from benchmark.submission import Submission
+from benchmark.tracks import get_track
+from benchmark.verified import note_trained_here
+
+if TYPE_CHECKING:
+    from benchmark.record import Record
+    from benchmark.training import TrainingProgress
+
+
+class Reporter(Protocol):
+    """Where progress is told."""
+
+    def step(self, text: str) -> None: ...
+
+    def training(self, report: TrainingProgress) -> None: ...
+
+
+def open_track_data(track: str, data: Path | None) -> Populations:
+    """The photos of a track by name, with this installation's cache."""
+    return open_populations(get_track(track), data, cache_dir() / "photos")
+
+
+class Session:
+    """Trains and evaluates entries of one track.
+
+    Args:
+        data: aligned faces, for tracks that read some.
+        init: weights that training, and the shadows of fine-tuned entries, start from.
+    """
+
+    def __init__(
+        self,
+        track: Track,
+        data: Path | None,
+        device: torch.device | str,
+        *,
+        init: Submission | None = None,
+        progress: Reporter,
+    ) -> None:
+        progress.step("opening the photos")
+        self.cache = cache_dir()
+        self.populations = open_populations(track, data, self.cache / "photos")
+        self.device = device
+        self.init = init
+        self.progress = progress
+
+    def train(self, defense: DefenseSpec, seed: int, out: Path, card: Mapping[str, Any] | None = None) -> Submission:
+        """Trains on the members' seen photos and writes a submission; notes that these weights were trained here."""
+        self.progress.step(f"training {defense.label}")
+        submission = make_submission(
+            self.populations,
+            defense,
+            self.populations.seen,
+            seed=seed,
+            out=out,
+            work=self.cache / "training",
+            init=self.init,
+            device=self.device,
+            card=card,
+            progress=self.progress.training,
+        )
+        note_trained_here(self.cache, submission, self.populations)
+        return submission
+
+    def evaluate(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None) -> Record:
+        """The track's evaluation; see :class:`benchmark.evaluate.Evaluation`."""
+        return Evaluation(
+            submission,
+            self.populations,
+            self.cache,
+            device=self.device,
+            init=self.init,
+            step=self.progress.step,
+            training=self.progress.training,
+        ).run(attacks)

@@ -1,0 +1,99 @@
+"""The tracks that ship with FaceVeil.  Their settings are the protocol: a change of any is a new protocol version."""
+
+from __future__ import annotations
+
+from benchmark.interfaces import AttackSpec, Knowledge
+from benchmark.protocol import BackboneSpec, Budget, Roles, Track, TrainingConfig
+from benchmark.registry import unknown
+
+ATTACKS = (
+    AttackSpec(name="bn_distance"),
+    AttackSpec(name="bn_distance", settings={"statistic": "mean_var"}),
+    AttackSpec(name="bn_distance", settings={"knowledge": "auxiliary"}),
+    AttackSpec(name="embedding_norm"),
+    AttackSpec(name="view_consistency"),
+    AttackSpec(name="regrown_head"),
+)
+
+_SLIM = BackboneSpec(name="iresnet_slim")
+
+_TRACKS = (
+    Track(
+        name="synthetic-quick",
+        summary="Procedural faces, small: what quickstart runs, in minutes on two cores.",
+        source="synthetic",
+        image_size=48,
+        roles=Roles(members=300, held_out=300, verification=150, auxiliary=500, judges=100, seen=4, unseen=4),
+        backbone=_SLIM,
+        training=TrainingConfig(epochs=30),
+        shadows={Knowledge.AUXILIARY: 1},
+        attacks=ATTACKS,
+        budget=Budget(cpu_minutes=0.7, note="one entry; quickstart trains four and two shadows"),
+        shows_faces=True,
+    ),
+    Track(
+        name="synthetic-smoke",
+        summary="The quick track cut down to a smoke run: too small to conclude from.",
+        source="synthetic",
+        image_size=32,
+        roles=Roles(members=60, held_out=60, verification=40, auxiliary=100, judges=20, seen=4, unseen=4),
+        backbone=_SLIM,
+        training=TrainingConfig(epochs=10),
+        shadows={Knowledge.AUXILIARY: 1},
+        attacks=ATTACKS,
+        budget=Budget(cpu_minutes=0.1),
+        conclusive=False,
+        shows_faces=True,
+    ),
+    Track(
+        name="synthetic-64",
+        summary="Procedural faces, the default of the leaderboard.",
+        source="synthetic",
+        image_size=64,
+        roles=Roles(members=1000, held_out=1000, verification=300, auxiliary=1700, judges=300, seen=4, unseen=4),
+        backbone=_SLIM,
+        training=TrainingConfig(epochs=40),
+        shadows={Knowledge.AUXILIARY: 1},
+        attacks=ATTACKS,
+        budget=Budget(cpu_minutes=8),
+        shows_faces=True,
+    ),
+    Track(
+        name="synthetic-112",
+        summary="Procedural faces at the field's standard size; wants a GPU.",
+        source="synthetic",
+        image_size=112,
+        roles=Roles(members=1000, held_out=1000, verification=300, auxiliary=1700, judges=300, seen=4, unseen=4),
+        backbone=BackboneSpec(name="mobilefacenet"),
+        training=TrainingConfig(epochs=40),
+        shadows={Knowledge.AUXILIARY: 1},
+        attacks=ATTACKS,
+        budget=Budget(cpu_minutes=60),
+        shows_faces=True,
+    ),
+    Track(
+        name="faces-112",
+        summary="Any set of faces aligned to the ArcFace template (--data PATH), from scratch at 64 px or fine-tuned.",
+        source="folder",
+        image_size=112,
+        roles=Roles(members=250, held_out=150, verification=400, auxiliary=200, judges=400, seen=2, unseen=2),
+        backbone=BackboneSpec(name="iresnet_slim", kwargs={"input_size": [64, 64]}),
+        training=TrainingConfig(epochs=40),
+        fine_tuning=TrainingConfig(epochs=6, lr=0.01),
+        shadows={Knowledge.AUXILIARY: 1},
+        attacks=ATTACKS,
+        budget=Budget(cpu_minutes=2),
+    ),
+)
+TRACKS: dict[str, Track] = {track.name: track for track in _TRACKS}
+
+
+def get_track(name: str) -> Track:
+    """A track by name.
+
+    Raises:
+        UnknownPluginError: no such track; names the nearest.
+    """
+    if name not in TRACKS:
+        raise unknown("track", name, TRACKS)
+    return TRACKS[name]

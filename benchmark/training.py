@@ -1,0 +1,134 @@
+"""Training of a backbone under a defence: prepare, fit, release."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmark.backbones import complete_kwargs, create, embedding_size
+from benchmark.heads import Head, build_head
+from benchmark.interfaces import Defense, FaceVeilError, Photos
+from benchmark.protocol import BackboneSpec, InputSpec, Track, TrainingConfig
+from benchmark.seeding import derived_seed, seeded
+from benchmark.training_loop import Trainer, TrainingProgress
+
+__all__ = [
+    "TrainedModel",
+    "Trainer",
+    "TrainingConfig",
+    "TrainingProgress",
+    "derived_seed",
+    "load_initial",
+    "seeded",
+    "train_backbone",
+]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained backbone as released (on the CPU, evaluation mode) with the head it was trained under."""
+
+    backbone: nn.Module
+    head: Head
+    spec: BackboneSpec  # with the arguments filled in that rebuild the architecture
+    input: InputSpec
+    embedding_size: int
+    provenance: dict[str, Any]
+    history: list[TrainingProgress]
+    seconds: float = field(compare=False)  # training and release, with those of an interrupted part
+
+
+def load_initial(backbone: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Loads weights to fine-tune from.
+
+    Raises:
+        FaceVeilError: names of missing, unexpected or wrong-shaped tensors.
+    """
+    own = backbone.state_dict()
+    problems = [f"missing {name}" for name in own if name not in state]
+    problems += [f"unexpected {name}" for name in state if name not in own]
+    problems += [
+        f"{name} is {tuple(state[name].shape)}, needed {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise FaceVeilError(
+            f"the initial weights do not fit the backbone: {'; '.join(problems[:5])}{more}. "
+            "Use the backbone name and arguments that the weights were made with (input_size among them)."
+        )
+    backbone.load_state_dict(state)
+
+
+def train_backbone(
+    track: Track,
+    defense: Defense,
+    photos: Photos,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    public: Photos | None = None,
+    init: Mapping[str, Tensor] | None = None,
+    input: InputSpec | None = None,
+    work: Path | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> TrainedModel:
+    """Trains the track's backbone on ``photos`` under ``defense``: prepare, fit, release.
+
+    Args:
+        public: public faces, for defences that need some.
+        init: weights of the unmodified backbone to fine-tune from.
+        input: size and normalisation; default the track's image size with mean and deviation 0.5.
+        work: folder for the checkpoint; a run with the same settings resumes from it.
+
+    Raises:
+        FaceVeilError: backbone, size or initial weights do not fit together, or training failed.
+    """
+    start = time.perf_counter()
+    if defense.needs_public and public is None:
+        raise FaceVeilError(f"defence {defense.name!r} needs public faces: give the track's auxiliary photos.")
+    spec = defense.prepare(track.backbone)
+    kwargs = complete_kwargs(spec.name, spec.kwargs, (track.image_size, track.image_size))
+    if input is None:
+        input = InputSpec(size=tuple(kwargs.get("input_size", (track.image_size, track.image_size))))
+    with seeded(seed):
+        backbone = create(spec.name, kwargs)
+        if init is not None:
+            load_initial(backbone, init)
+    size = embedding_size(backbone, input)
+    classes = len(np.unique(np.asarray(photos.identity)))
+    head = build_head(track.head, size, classes, torch.Generator().manual_seed(derived_seed(seed, 3)))
+    trainer = Trainer(
+        backbone,
+        head,
+        photos,
+        track.training,
+        input,
+        seed=seed,
+        device=device,
+        defense=defense,
+        public=public,
+        checkpoint=work / "checkpoint.pt" if work is not None else None,
+        progress=progress,
+    )
+    defense.fit(trainer)
+    before = sum(line.seconds for line in trainer.history)
+    released = defense.release(trainer.backbone.eval(), public, seed)
+    return TrainedModel(
+        backbone=released.to("cpu", memory_format=torch.contiguous_format).eval(),
+        head=trainer.head.cpu().eval(),
+        spec=BackboneSpec(name=spec.name, kwargs=kwargs),
+        input=input,
+        embedding_size=size,
+        provenance=trainer.provenance,
+        history=trainer.history,
+        seconds=max(before, time.perf_counter() - start),
+    )

@@ -1,0 +1,49 @@
+"""Noise on the BatchNorm statistics of a trained backbone."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from benchmark.interfaces import AttackSpec, Defense, FaceVeilError, Photos, Reference
+
+
+class BNPerturbation(Defense):
+    """u += N(0, (rho sd)^2) and var *= exp(N(0, rho^2)) on every BatchNorm layer, drawn once at release.
+
+    It hides the running mean that the BN distance reads; it does not touch the weights, so an attacker who estimates the
+    statistics again on public faces, or who never reads them, sees nothing of it.
+    """
+
+    name: ClassVar[str] = "bn_perturbation"
+    summary: ClassVar[str] = "Gaussian noise on the BatchNorm running statistics at release."
+    reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
+    family: ClassVar[str] = "bn_statistics"
+    post_hoc: ClassVar[bool] = True
+
+    rho: float = Field(0.1, ge=0, le=10, description="noise in standard deviations of the channel")
+
+    def release(self, backbone: nn.Module, public: Photos | None, seed: int) -> nn.Module:  # noqa: ARG002
+        layers = [
+            m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
+        ]
+        if not layers:
+            raise FaceVeilError(
+                "bn_perturbation: the backbone has no BatchNorm statistics to perturb; choose a backbone with BatchNorm."
+            )
+        generator = torch.Generator().manual_seed(seed)
+        for layer in layers:
+            mean_noise = torch.randn(layer.running_mean.shape, generator=generator).to(layer.running_mean)
+            var_noise = torch.randn(layer.running_var.shape, generator=generator).to(layer.running_var)
+            layer.running_mean += self.rho * layer.running_var.sqrt() * mean_noise
+            layer.running_var *= torch.exp(self.rho * var_noise)
+        return backbone
+
+    def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
+        return tuple(
+            AttackSpec(name="bn_distance", settings={"statistics": "auxiliary", "statistic": statistic})
+            for statistic in ("mean", "mean_var")
+        )

@@ -1,0 +1,93 @@
+"""Starts the pages: ``python -m leaderboard.launch``, which ``faceveil leaderboard`` runs.
+
+The settings stand here and are handed to Streamlit as flags, because ``.streamlit/config.toml`` is found only where the
+project's folder is the current one.  A test keeps the two alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+APP = Path(__file__).parent / "app.py"
+
+_OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8F98"]
+
+SETTINGS: dict[str, object] = {
+    "browser.gatherUsageStats": False,
+    "client.showErrorDetails": "none",
+    "client.toolbarMode": "viewer",
+    "server.enableXsrfProtection": True,
+    "server.fileWatcherType": "none",
+    "server.headless": True,
+    "server.maxUploadSize": 1,
+    "theme.baseRadius": "medium",
+    "theme.headingFont": "serif",
+    "theme.headingFontSizes": ["2.4rem", "1.6rem", "1.25rem"],
+    "theme.headingFontWeights": [600, 600, 600],
+    "theme.metricValueFontSize": "1.5rem",
+    "theme.paddingTop": "1rem",
+    "theme.paddingBottom": "3rem",
+    "theme.showWidgetBorder": True,
+    "theme.chartCategoricalColors": _OKABE_ITO,
+    "theme.light.blueColor": "#0072B2",
+    "theme.light.orangeColor": "#D55E00",
+    "theme.dark.blueColor": "#56B4E9",
+    "theme.dark.orangeColor": "#E69F00",
+    "theme.light.primaryColor": "#0072B2",
+    "theme.light.backgroundColor": "#FFFFFF",
+    "theme.light.secondaryBackgroundColor": "#F4F6F8",
+    "theme.light.textColor": "#1B2430",
+    "theme.light.borderColor": "#DDE2E8",
+    "theme.light.linkColor": "#005A8D",
+    "theme.dark.primaryColor": "#56B4E9",
+    "theme.dark.backgroundColor": "#12171E",
+    "theme.dark.secondaryBackgroundColor": "#1B222C",
+    "theme.dark.textColor": "#E6EAF0",
+    "theme.dark.borderColor": "#323B48",
+    "theme.dark.linkColor": "#7CC7F0",
+}
+
+
+def flags(host: str, port: int) -> list[str]:
+    """Streamlit's flags.  Bound to this machine alone, it answers to this machine's names alone (DNS rebinding)."""
+    settings = SETTINGS | {"server.address": host, "server.port": port}
+    texts = [text for key, value in settings.items() for text in (f"--{key}", _text(value))]
+    if host in ("127.0.0.1", "localhost", "::1"):
+        texts += [text for name in ("localhost", "127.0.0.1", "[::1]") for text in ("--server.allowedHosts", name)]
+    return texts
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def launch(host: str = "127.0.0.1", port: int = 8501, store: str | None = None) -> int:
+    """Serves the board until interrupted.  ``store``: path or URL, default the usual one.  Returns the exit code."""
+    environment = dict(os.environ)
+    if store:
+        environment["FACEVEIL_STORE"] = store
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), *flags(host, port)]
+    print(f"Leaderboard: http://{host}:{port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    try:
+        return subprocess.run(command, env=environment, check=False).returncode
+    except KeyboardInterrupt:
+        return 0
+
+
+def main() -> int:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(prog="python -m leaderboard.launch", description="Serve the leaderboard.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: every network")
+    parser.add_argument("--port", type=int, default=8501)
+    parser.add_argument("--store", help="path or URL of the store")
+    arguments = parser.parse_args()
+    return launch(arguments.host, arguments.port, arguments.store)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from benchmark import backbones
+from benchmark.interfaces import FaceVeilError
+from benchmark.protocol import InputSpec
+from benchmark.seeding import seeded
+
+BN = nn.modules.batchnorm._BatchNorm
+NARROW = {"width": 0.125}  # of the published channel counts, so that the deep ones build fast
+BLOCKS = {"iresnet18": (2, 2, 2, 2), "iresnet34": (3, 4, 6, 3), "iresnet50": (3, 4, 14, 3), "iresnet100": (3, 13, 30, 3)}
+
+
+def narrow(name: str, size: tuple[int, int], **kwargs) -> nn.Module:
+    return backbones.create(name, {**NARROW, "embedding_size": 24, "input_size": list(size), **kwargs})
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 48), (64, 64), (112, 96), (50, 46)])
+@pytest.mark.parametrize("name", ["mobilefacenet", "iresnet_slim", "iresnet18", "ir_se_50"])
+def test_embeddings_at_every_size(name, size):
+    backbone = narrow(name, size).eval()
+    out = backbone(torch.randn(3, 3, *size))
+    assert out.shape == (3, 24)
+    assert torch.isfinite(out).all()
+    assert backbones.embedding_size(backbone, InputSpec(size=size)) == 24
+
+
+@pytest.mark.parametrize("name", backbones.names())
+def test_each_batchnorm_is_a_module_that_sees_its_input_unchanged(name):
+    backbone = narrow(name, (32, 32)).train()
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    for key, layer in backbone.named_modules():
+        if isinstance(layer, BN):
+            layer.register_forward_pre_hook(
+                lambda _m, args, key=key: seen.__setitem__(key, (args[0], args[0].detach().clone()))
+            )
+    backbone(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    assert set(seen) == {key for key, layer in backbone.named_modules() if isinstance(layer, BN)}
+    for kept, copy in seen.values():
+        assert torch.equal(kept, copy), "written over in place after the hook"
+    without = [key for key, p in backbone.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without
+
+
+@pytest.mark.parametrize("name", backbones.names())
+def test_registered_in_timm(name):
+    backbone = timm.create_model(name, num_classes=0, **NARROW)
+    assert backbone.pretrained_cfg["input_size"] == (3, 112, 112)
+    assert backbone.pretrained_cfg["mean"] == (0.5, 0.5, 0.5)
+    assert name in timm.list_models()
+
+
+def iresnet_keys(blocks: tuple[int, ...]) -> set[str]:
+    """The published names of InsightFace's arcface_torch."""
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    keys = {"conv1.weight", "prelu.weight", "fc.weight", "fc.bias"}
+    keys |= {f"{layer}.{part}" for layer in ("bn1", "bn2", "features") for part in norm}
+    for stage, count in enumerate(blocks, start=1):
+        for n in range(count):
+            block = f"layer{stage}.{n}"
+            keys |= {f"{block}.conv1.weight", f"{block}.conv2.weight", f"{block}.prelu.weight"}
+            keys |= {f"{block}.{layer}.{part}" for layer in ("bn1", "bn2", "bn3") for part in norm}
+        keys |= {f"layer{stage}.0.downsample.0.weight"} | {f"layer{stage}.0.downsample.1.{part}" for part in norm}
+    return keys
+
+
+@pytest.mark.parametrize("name", sorted(BLOCKS))
+def test_iresnet_key_names_are_the_published_ones(name):
+    assert set(narrow(name, (112, 112)).state_dict()) == iresnet_keys(BLOCKS[name])
+
+
+def test_published_parameter_counts():
+    """Of MobileFaceNet in its paper (0.99 M), and of IResNet-18 as published (24.0 M)."""
+    count = {n: sum(p.numel() for p in backbones.create(n).parameters()) for n in ("mobilefacenet", "iresnet18")}
+    assert count["mobilefacenet"] == pytest.approx(1.0e6, rel=0.02)
+    assert count["iresnet18"] == pytest.approx(24.0e6, rel=0.01)
+
+
+def test_same_seed_same_weights_and_global_state_untouched():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    with seeded(3):
+        first = narrow("mobilefacenet", (32, 32)).state_dict()
+    with seeded(3):
+        second = narrow("mobilefacenet", (32, 32)).state_dict()
+    with seeded(4):
+        third = narrow("mobilefacenet", (32, 32)).state_dict()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert not torch.equal(first["conv1.conv.weight"], third["conv1.conv.weight"])
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_opacus_gives_per_sample_gradients():
+    from opacus import GradSampleModule
+    from opacus.validators import ModuleValidator
+
+    backbone = GradSampleModule(ModuleValidator.fix(narrow("iresnet_slim", (32, 32), width=0.25)))
+    backbone(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    missing = [n for n, p in backbone.named_parameters() if p.requires_grad and p.grad_sample.shape[0] != 4]
+    assert not missing
+
+
+def test_other_timm_models_work_by_name():
+    backbone = backbones.create("resnet10t")
+    assert backbones.embedding_size(backbone, InputSpec(size=(64, 64))) == 512
+    assert backbone.training
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "text"),
+    [
+        ("mobilefacnet", {}, "Did you mean mobilefacenet"),
+        ("hf-hub:timm/resnet18", {}, "unknown backbone"),
+        ("iresnet18", {"foo": 1}, "foo"),
+        ("mobilefacenet", {"width": "wide"}, "cannot be built"),
+        ("mobilefacenet", {"num_classes": 10}, "num_classes cannot be set"),
+        ("resnet18", {"pretrained": True}, "pretrained cannot be set"),
+        ("resnet18", {"checkpoint_path": "/etc/passwd"}, "checkpoint_path cannot be set"),
+    ],
+)
+def test_refusals_name_the_argument(name, kwargs, text):
+    with pytest.raises(FaceVeilError, match=text):
+        backbones.create(name, kwargs)
+
+
+def test_wrong_size_and_unpooled_output_are_refused():
+    with pytest.raises(FaceVeilError, match="built for 32 x 32"):
+        backbones.embedding_size(narrow("mobilefacenet", (32, 32)), InputSpec(size=(64, 64)))
+    with pytest.raises(FaceVeilError, match="pooled"):
+        backbones.embedding_size(backbones.create("resnet10t", {"global_pool": ""}), InputSpec(size=(64, 64)))
