@@ -26,7 +26,7 @@ from benchmark.protocol import BackboneSpec
 from benchmark.refusals import MismatchError, Problem, listed, shown
 from benchmark.tensorfile import MAX_TENSORS, Header
 
-MAX_MODULES = 50_000
+MAX_MODULES = 10_000
 MAX_ELEMENTS = MAX_BYTES[WEIGHTS] // 2  # the smallest float that a file may hold takes two bytes
 MAX_ARGUMENTS = 32
 MAX_ITEMS = 32  # in a list argument

@@ -110,7 +110,8 @@ def _read(path: Path) -> Any:
             "load it yourself and save only its weights: torch.save(model.state_dict(), ...)."
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise FaceVeilError(f"{path} cannot be read as PyTorch or safetensors weights: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or "it ends too early").splitlines()[0]
+        raise FaceVeilError(f"{path} cannot be read as PyTorch or safetensors weights: {reason}") from None
 
 
 def _is_weights(value: Any) -> bool:

@@ -57,7 +57,6 @@ COLUMNS: dict[str, str] = {
     "configuration": "records that share it differ in their seed alone",
     "split_digest": "who plays which role",
     "data_digest": "of the photos",
-    "fingerprint": "of the record without costs and dates",
 }
 ATTACK_METRICS = ("auc", "advantage", "tpr@fpr=1e-2", "tpr@fpr=1e-3")
 
@@ -71,10 +70,9 @@ def to_json(records: Sequence[Record]) -> str:
 
 
 def to_csv(records: Sequence[Record]) -> str:
-    """Records as CSV (RFC 4180, texts quoted), safe in a spreadsheet: text that begins like a formula gets a ``'`` before it."""
+    """Records as CSV (RFC 4180, texts quoted), safe in a spreadsheet: text that begins like a formula gets a ``'``."""
     rows = [_row(record) for record in records]
-    more = sorted({column for row in rows for column in row} - set(COLUMNS))
-    columns = [*COLUMNS, *more]
+    columns = list(dict.fromkeys([*COLUMNS, *(column for row in rows for column in row)]))
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n")
     writer.writerow([_cell(column) for column in columns])
@@ -110,7 +108,6 @@ def _row(record: Record) -> dict[str, Any]:
         "configuration": record.configuration,
         "split_digest": source.split_digest,
         "data_digest": source.data_digest,
-        "fingerprint": record.fingerprint,
     }
     if card.claim:
         row |= {f"claim_{key}": getattr(card.claim, key) for key in ("epsilon", "delta", "unit", "covers")}

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from benchmark.protocol import BackboneSpec
-
 
 class FaceVeilError(Exception):
     """Base of every error that a user can remedy; the command line prints its text and exits with 1."""
@@ -112,6 +110,15 @@ class AttackSpec(PluginSpec):
 
 class DefenseSpec(PluginSpec):
     """A defence by name with its settings."""
+
+
+class BackboneSpec(BaseModel):
+    """A timm model name with its arguments; ``norm`` among them exchanges the normalisation of any model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kwargs: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class Plugin(BaseModel):

@@ -6,11 +6,11 @@ A record carries the track's name and ``PROTOCOL_VERSION``; records of different
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from benchmark.interfaces import AttackSpec, Knowledge, content_hash
+from benchmark.interfaces import AttackSpec, BackboneSpec, Knowledge, content_hash
 
 PROTOCOL_VERSION = "0.1"
 
@@ -30,13 +30,6 @@ class Roles(_Frozen):
     seen: PositiveInt  # photos of a member that are trained on
     unseen: PositiveInt  # photos of a member, and of a held-out person, that are asked about
     verification_photos: PositiveInt = 4
-
-
-class BackboneSpec(_Frozen):
-    """A timm model name with its keyword arguments."""
-
-    name: str
-    kwargs: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class InputSpec(_Frozen):

@@ -7,14 +7,15 @@ defence is.  Scores stand beside it in ``.npz`` files, named here by sha256.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.card import Card
 from benchmark.interfaces import AttackSpec, Contrast, content_hash
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
+
 
 
 class _Model(BaseModel):

@@ -120,7 +120,7 @@ def _of_kind(group: str, kind: type[P]) -> dict[str, type[P]]:
 
 def membership_attacks() -> dict[str, type[MembershipAttack]]:
     """Every membership attack by name."""
-    return _of_kind("faceveil.attacks", MembershipAttack)  # type: ignore[type-abstract]
+    return _of_kind("faceveil.attacks", MembershipAttack)
 
 
 def inversion_attacks() -> dict[str, type[InversionAttack]]:

@@ -24,8 +24,8 @@ from benchmark.archive import Source, read_exactly
 from benchmark.interfaces import canonical_json
 from benchmark.refusals import Problem, WeightsError, listed, shown
 
-MAX_HEADER = 4 * 2**20  # bytes
-MAX_TENSORS = 20_000
+MAX_HEADER = 2**20  # bytes
+MAX_TENSORS = 5_000
 MAX_DIMENSIONS = 8
 FLOATS = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 COUNTER = "num_batches_tracked"  # the one tensor of BatchNorm that counts: int64

@@ -173,7 +173,7 @@ class Trainer:
         """Learning rate of a step (0 for the first): linear warm-up to ``config.lr``, then a cosine to zero."""
         warmup = round(self.config.warmup_epochs * self.steps_per_epoch())
         if step < warmup:
-            return self.config.lr * (step + 1) / warmup
+            return self.config.lr * ((step + 1) / warmup)
         share = (step - warmup) / max(1, self.step_count() - warmup)
         return self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 

@@ -11,7 +11,9 @@ import pandas as pd
 from leaderboard.details import interval
 
 GREY = "#8A8F98"
-INK = {"light": "#1B2430", "dark": "#E6EAF0"}  # text in the plot, by theme
+# text in the plot and what it stands on, by theme
+INK = {"light": "#1B2430", "dark": "#E6EAF0"}
+PAPER = {"light": "#FFFFFF", "dark": "#12171E"}
 # family: colour, shape
 STYLES = {
     "No defence": (GREY, "circle"),
@@ -72,7 +74,7 @@ def pareto(frame: pd.DataFrame, theme: str = "light", height: int = 460) -> alt.
     faint = alt.condition("datum.front", alt.value(0.6), alt.value(0.3))
     across = base.mark_rule(strokeWidth=1.5).encode(x="leakage_low:Q", x2="leakage_high:Q", opacity=faint)
     along = base.mark_rule(strokeWidth=1.5).encode(y="utility_low:Q", y2="utility_high:Q", opacity=faint)
-    names = _names(data, x_range, y_range, height - 110, INK[theme])
+    names = _names(data, x_range, y_range, height - 110, theme)
     return alt.layer(across, along, others, points, *names).properties(height=height)
 
 
@@ -109,7 +111,7 @@ def _range(data: pd.DataFrame, axis: str, include: float | None = None) -> list[
     return [float(values.min()) - margin, float(values.max()) + margin]
 
 
-def _names(data: pd.DataFrame, x_range: list[float], y_range: list[float], height: int, ink: str) -> list[alt.Chart]:
+def _names(data: pd.DataFrame, x_range: list[float], y_range: list[float], height: int, theme: str) -> list[alt.Chart]:
     """Names of the front, each above its point or, where that is taken, below or further off; cut off at no edge.
 
     ``height``: of the plot without legend and axis, pixels.
@@ -133,11 +135,11 @@ def _names(data: pd.DataFrame, x_range: list[float], y_range: list[float], heigh
         spots.append(y_range[1] - spot / height * (y_range[1] - y_range[0]))
     front["spot"] = spots
     layers = []
-    for side in sorted(set(front["side"])):
-        chart = alt.Chart(front[front["side"] == side])
-        aside = {"left": 7, "center": 0, "right": -7}[side]
-        text = chart.mark_text(align=side, dx=aside, fontSize=12, fontWeight=600, baseline="middle", color=ink)
-        layers.append(text.encode(x="leakage:Q", y="spot:Q", text="name:N"))
+    for side, aside in (("left", 7), ("center", 0), ("right", -7)):
+        here = alt.Chart(front[front["side"] == side]).encode(x="leakage:Q", y="spot:Q", text="name:N")
+        font = {"align": side, "dx": aside, "fontSize": 12, "fontWeight": 600, "baseline": "middle"}
+        halo = here.mark_text(**font, color=PAPER[theme], stroke=PAPER[theme], strokeWidth=4, opacity=0.85)
+        layers += [halo, here.mark_text(**font, color=INK[theme])]
     return layers
 
 
@@ -178,7 +180,7 @@ def attack_bars(attacks: pd.DataFrame, theme: str = "light") -> alt.LayerChart:
     return alt.layer(bars, whiskers, chance, title).properties(height=int(17 * step * len(names)) + 120)
 
 
-def roc(points: pd.DataFrame, highlight: str = "", height: int = 380) -> alt.LayerChart:
+def roc(points: pd.DataFrame, highlight: str = "") -> alt.LayerChart:
     """ROC curves on log axes, one an attack.  ``points``: attack, fpr, tpr; zeros cannot be drawn and are left out.
 
     ``highlight``: the attack that is drawn thicker.
@@ -190,7 +192,7 @@ def roc(points: pd.DataFrame, highlight: str = "", height: int = 380) -> alt.Lay
     scale = alt.Scale(type="log", domain=[floor, 1], nice=False)
     colours = [_LINES[i % len(_LINES)] for i in range(len(attacks))]
     dashes = [_DASHES[i % len(_DASHES)] for i in range(len(attacks))]
-    legend = alt.Legend(orient="top", title=None, columns=2, labelLimit=280, symbolType="stroke", symbolSize=300)
+    legend = alt.Legend(orient="top", title=None, columns=1, labelLimit=300, symbolType="stroke", symbolSize=300)
     lines = (
         alt.Chart(data)
         .mark_line(interpolate="step-after")
@@ -205,7 +207,7 @@ def roc(points: pd.DataFrame, highlight: str = "", height: int = 380) -> alt.Lay
     )
     diagonal = pd.DataFrame({"fpr": [floor, 1.0], "tpr": [floor, 1.0]})
     chance = alt.Chart(diagonal).mark_line(strokeDash=[4, 3], color=GREY, strokeWidth=1).encode(x="fpr:Q", y="tpr:Q")
-    return alt.layer(chance, lines).properties(height=height)
+    return alt.layer(chance, lines).properties(height=400 + 16 * len(attacks))
 
 
 def _decades(floor: float) -> list[float]:

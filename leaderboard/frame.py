@@ -152,7 +152,7 @@ def _row(entry: RankedEntry) -> dict[str, Any]:
         "leakage_contrast": str(headline.leakage_contrast) if headline else "",
         "tpr_at_1": _tpr(entry.records),
         "epsilon": claim.epsilon if claim else None,
-        "epsilon_of": f"delta={claim.delta:g}, a {claim.unit}, {claim.covers.replace('_', ' ')}" if claim else "",
+        "epsilon_of": f"delta={claim.delta:g}, per {claim.unit}, {claim.covers.replace('_', ' ')}" if claim else "",
         "flags": "; ".join(_flags(entry)),
         "seeds": len({r.card.seed for r in entry.records}),
         "training_seconds": _mean([r.card.training.get("seconds") for r in entry.records]),

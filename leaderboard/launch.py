@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from streamlit.web import cli as streamlit_cli
 
 APP = Path(__file__).parent / "app.py"
 
@@ -67,16 +68,14 @@ def _text(value: object) -> str:
 
 
 def launch(host: str = "127.0.0.1", port: int = 8501, store: str | None = None) -> int:
-    """Serves the board until interrupted.  ``store``: path or URL, default the usual one.  Returns the exit code."""
-    environment = dict(os.environ)
+    """Serves the pages in this process until it is interrupted or terminated.  Returns the exit code.
+
+    ``store``: path or URL, default the usual one.
+    """
     if store:
-        environment["FACEVEIL_STORE"] = store
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), *flags(host, port)]
+        os.environ["FACEVEIL_STORE"] = str(store)
     print(f"Leaderboard: http://{host}:{port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    try:
-        return subprocess.run(command, env=environment, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    return streamlit_cli.main(["run", str(APP), *flags(host, port)], standalone_mode=False) or 0
 
 
 def main() -> int:

@@ -1,19 +1,14 @@
-"""Who a procedural face is and how it was photographed: named numbers drawn by a counter-based hash.
-
-Every number is a hash (splitmix64) of (seed, stream, identity, photo, position), so that a photo's parameters depend on
-nothing else.  Identity parameters hash photo as 0; what varies from photo to photo is a stream of its own.
-"""
+"""Who a procedural face is and how it was photographed: named random numbers, and the two constants of difficulty."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-IDENTITY_SPREAD = 1.0  # scales how much people differ: geometry, texture, asymmetry
-NUISANCE_SPREAD = 1.0  # scales how much photos of one person differ: pose, light, expression, camera
+from benchmark.data.counter_hash import Stream, keys, normals
 
-_IDENTITY_STREAM, _PHOTO_STREAM, _NOISE_STREAM = 1, 2, 3
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+IDENTITY_SPREAD = 1.0  # scales how much people differ
+NUISANCE_SPREAD = 1.0  # scales how much photos of one person differ: pose, light, expression, scene, camera
+
 _COARSE, _FINE = 7, 28  # cells a side of the two octaves of the skin's texture
 
 # Face geometry and surface: (mean, standard deviation); lengths in half image widths.  `draw` documents the coordinates.
@@ -40,7 +35,7 @@ IDENTITY = {
     "brow_length": (0.180, 0.018),
     "brow_thick": (0.027, 0.0075),
     "brow_slant": (0.12, 0.20),
-    "brow_arch": (-0.028, 0.020),
+    "brow_arch": (0.026, 0.014),
     "brow_dark": (0.72, 0.14),
     "brow_ridge": (0.024, 0.014),
     "socket": (0.055, 0.014),
@@ -113,74 +108,71 @@ IDENTITY = {
     **{f"mole_{m}_{k}": (0.0, 1.0) for m in "abc" for k in ("x", "y", "r", "dark")},
 }
 
-# The photo: standard deviations around 0, applied below.
+# What differs from photo to photo, around 0 with standard deviation NUISANCE_SPREAD.
 PHOTO = (
-    "yaw pitch roll shift_x shift_y zoom light_side light_up light_front ambient exposure contrast warm tint "
-    "smile open lids brows frown gaze_x gaze_y hair_move hair_lift fringe_move stubble glasses_on make_up blush_on "
-    "back_a_tone back_a_warm back_a_green back_b_tone back_b_warm back_b_green gradient_x gradient_y "
-    "blob_a_x blob_a_y blob_a_r blob_a_tone blob_a_warm blob_a_strength "
-    "blob_b_x blob_b_y blob_b_r blob_b_tone blob_b_warm blob_b_strength "
-    "cloth_tone cloth_warm cloth_green shoulder blur noise chroma glare"
-).split()
+    "yaw",
+    "pitch",
+    "roll",
+    "shift_x",
+    "shift_y",
+    "zoom",
+    "light_side",
+    "light_up",
+    "light_front",
+    "ambient",
+    "exposure",
+    "contrast",
+    "warm",
+    "tint",
+    "smile",
+    "open",
+    "lids",
+    "brows",
+    "frown",
+    "gaze_x",
+    "gaze_y",
+    "hair_move",
+    "hair_lift",
+    "fringe_move",
+    "stubble",
+    "glasses_on",
+    "make_up",
+    "blush_on",
+    "back_a_tone",
+    "back_a_warm",
+    "back_a_green",
+    "back_b_tone",
+    "back_b_warm",
+    "back_b_green",
+    "gradient_x",
+    "gradient_y",
+    "blob_a_x",
+    "blob_a_y",
+    "blob_a_r",
+    "blob_a_tone",
+    "blob_a_warm",
+    "blob_a_strength",
+    "blob_b_x",
+    "blob_b_y",
+    "blob_b_r",
+    "blob_b_tone",
+    "blob_b_warm",
+    "blob_b_strength",
+    "cloth_tone",
+    "cloth_warm",
+    "cloth_green",
+    "shoulder",
+    "blur",
+    "noise",
+    "glare",
+)
 
 Numbers = dict[str, np.ndarray]
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014), on uint64, wrapping."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def _keys(seed: int, stream: int, identity: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """(N,) uint64, one for each photo and stream."""
-    state = np.full(len(identity), seed, np.uint64)
-    for part in (np.full(len(identity), stream), identity, photo):
-        state = _mix(state * np.uint64(0xD1342543DE82EF95) + _GOLDEN + part.astype(np.uint64))
-    return state
-
-
-def _normals(keys: np.ndarray, count: int) -> np.ndarray:
-    """(N, count) roughly standard normal numbers within +-3.47: the sum of four 16-bit uniforms of one hash."""
-    bits = _mix(keys[:, None] + _GOLDEN * np.arange(1, count + 1, dtype=np.uint64))
-    lanes = bits.view(np.uint16).reshape(len(keys), count, 4)
-    return (lanes.sum(axis=2, dtype=np.float64) * 2.0**-16 - 2.0 + 2.0**-15) * np.sqrt(3.0)
-
-
-def pixel_noise(seed: int, identity: np.ndarray, photo: np.ndarray, count: int) -> torch.Tensor:
-    """(N, count) roughly standard normal float32: the sum of the four bytes of a 32-bit hash of photo and position."""
-    key = (_keys(seed, _NOISE_STREAM, identity, photo) >> np.uint64(32)).astype(np.uint32)
-    x = np.arange(count, dtype=np.uint32) * np.uint32(0x9E3779B1) ^ key[:, None]
-    for shift, factor in ((16, 0x21F0AAAD), (15, 0xD35A2D97)):  # "lowbias32", C. Wellons
-        x ^= x >> np.uint32(shift)
-        x *= np.uint32(factor)
-    x ^= x >> np.uint32(15)
-    low = (x & np.uint32(0x00FF00FF)) + ((x >> np.uint32(8)) & np.uint32(0x00FF00FF))
-    total = ((low & np.uint32(0xFFFF)) + (low >> np.uint32(16))).astype(np.float32)
-    return torch.from_numpy((total - np.float32(510.0)) * np.float32(1.0 / 147.8))
-
-
-def _squash(x: np.ndarray) -> np.ndarray:
-    """A normal number as a share in 0..1."""
-    return 1.0 / (1.0 + np.exp(-1.702 * x))
-
-
-def _between(a: tuple[float, ...], b: tuple[float, ...], share: np.ndarray) -> np.ndarray:
-    """(N, 3) colours."""
-    return np.asarray(a) + share[:, None] * (np.asarray(b) - np.asarray(a))
-
-
-def _tone(tone: np.ndarray, warm: np.ndarray, green: np.ndarray) -> np.ndarray:
-    """(N, 3) colour of any hue from three normal numbers."""
-    level = 0.08 + 0.8 * _squash(tone)
-    hue = np.stack([0.14 * warm, 0.08 * green, -0.14 * warm], axis=1)
-    return np.clip(level[:, None] * (1.0 + hue), 0.02, 1.0)
-
-
-def _texture(keys: np.ndarray) -> np.ndarray:
+def _texture(key: np.ndarray) -> np.ndarray:
     """(N, fine, fine) skin texture: a coarse octave, interpolated, and a fine one; variance about 1."""
-    cells = _normals(keys, _COARSE**2 + _FINE**2)
+    cells = normals(key, _COARSE**2 + _FINE**2)
     coarse = cells[:, : _COARSE**2].reshape(-1, _COARSE, _COARSE)
     fine = cells[:, _COARSE**2 :].reshape(-1, _FINE, _FINE)
     at = np.linspace(0, _COARSE - 1, _FINE)
@@ -193,178 +185,13 @@ def _texture(keys: np.ndarray) -> np.ndarray:
 
 def identity_numbers(seed: int, identity: np.ndarray) -> Numbers:
     """Identity parameters by name, each (N,), and ``texture`` (N, G, G)."""
-    keys = _keys(seed, _IDENTITY_STREAM, identity, np.zeros_like(identity))
-    drawn = _normals(keys, len(IDENTITY))
-    numbers = {
-        name: mean + spread * IDENTITY_SPREAD * drawn[:, column]
-        for column, (name, (mean, spread)) in enumerate(IDENTITY.items())
-    }
-    return numbers | {"texture": _texture(_mix(keys + _GOLDEN))}
+    whole = np.zeros_like(identity)
+    drawn = normals(keys(seed, Stream.IDENTITY, identity, whole), len(IDENTITY)) * IDENTITY_SPREAD
+    numbers = {name: mean + spread * drawn[:, i] for i, (name, (mean, spread)) in enumerate(IDENTITY.items())}
+    return numbers | {"texture": _texture(keys(seed, Stream.TEXTURE, identity, whole))}
 
 
 def photo_numbers(seed: int, identity: np.ndarray, photo: np.ndarray) -> Numbers:
     """Standard normal nuisance numbers by name, each (N,), scaled by ``NUISANCE_SPREAD``."""
-    drawn = _normals(_keys(seed, _PHOTO_STREAM, identity, photo), len(PHOTO)) * NUISANCE_SPREAD
+    drawn = normals(keys(seed, Stream.PHOTO, identity, photo), len(PHOTO)) * NUISANCE_SPREAD
     return {name: drawn[:, column] for column, name in enumerate(PHOTO)}
-
-
-def _style(n: Numbers) -> Numbers:
-    """Colours (N, 3) and styles of a person, in place of the numbers without a unit."""
-    man = _squash(3.0 * n["masculine"])
-    old = np.clip(n["age"], 0.0, None)
-    melanin = np.clip(0.42 + 0.25 * n["melanin"], 0.02, 1.0)
-    skin = _between((0.96, 0.78, 0.67), (0.34, 0.215, 0.15), melanin)
-    skin *= 1.0 + np.stack([0.02 * n["redness"], -0.025 * n["redness"], -0.03 * n["redness"] - 0.06 * n["yellowness"]], axis=1)
-    blond = np.clip(_squash(n["hair_dark"] - 0.9) * (1.25 - 1.3 * melanin), 0.0, 1.0)
-    hair = _between((0.085, 0.065, 0.055), (0.72, 0.54, 0.33), blond)
-    hair *= 1.0 + np.stack([0.16 * n["hair_warm"] * (0.3 + blond), 0.0 * blond, -0.10 * n["hair_warm"]], axis=1)
-    grey = np.clip((n["age"] - 0.8) * 0.8, 0.0, 0.9)[:, None]
-    hair = np.clip(hair + grey * (np.array((0.62, 0.61, 0.60)) - hair), 0.02, 1.0)
-    iris = _between((0.46, 0.55, 0.60), (0.16, 0.09, 0.05), np.clip(_squash(n["iris_dark"]) + 0.6 * melanin, 0.0, 1.0))
-    iris *= 1.0 + np.stack([0.12 * n["iris_hue"], 0.10 * n["iris_hue"], -0.14 * n["iris_hue"]], axis=1)
-    lip = skin * _between((0.93, 0.70, 0.68), (0.84, 0.50, 0.52), np.clip(0.35 + 0.3 * n["lip_red"], 0.0, 1.0))
-    bald = man * _squash(4.0 * (n["bald_kind"] + 0.6 * n["age"] - 1.9))
-    long = (1.0 - man * 0.9) * _squash(3.0 * (n["length_kind"] + 0.3))
-    return {
-        "skin": np.clip(skin, 0.05, 1.0),
-        "hair_colour": hair,
-        "brow_colour": np.clip(0.75 * hair + 0.08 * skin, 0.02, 1.0),
-        "iris_colour": np.clip(iris, 0.03, 1.0),
-        "lip": np.clip(lip, 0.03, 1.0),
-        "glass_colour": _between((0.05, 0.05, 0.06), (0.45, 0.28, 0.18), np.clip(n["glass_tone"] - 0.4, 0.0, 1.0)),
-        "hair_any": 1.0 - np.clip(bald * 1.3 - 0.15, 0.0, 1.0),
-        "hair_long": long,
-        "hair_end": -0.05 + 1.2 * long,
-        "sideburn": n["sideburn"] + 0.75 * long,
-        "hairline": n["hairline"] - 0.10 * man * old - 0.06 * bald,
-        "beard": np.clip(man * (n["beard_kind"] * 0.55 + 0.05), 0.0, 0.95),
-        "moustache": np.clip(man * (n["moustache_kind"] * 0.35 + 0.35 * n["beard_kind"]), 0.0, 0.95),
-        "glass_square": np.clip(0.5 + 0.5 * n["glass_square"], 0.0, 1.0),
-        "wrinkle": np.clip(n["wrinkle"] + 0.08 * old, 0.0, 0.4),
-        "fold": np.clip(n["fold"] + 0.07 * n["age"], 0.0, 0.5),
-        "brow_thick": np.clip(n["brow_thick"] + 0.005 * (man - 0.5), 0.010, 0.06),
-        "jaw": n["jaw"] + 0.03 * (man - 0.5),
-        "lash": np.clip(n["lash"] - 0.006 * (man - 0.5), 0.012, 0.05),
-    }
-
-
-def _moles(n: Numbers) -> Numbers:
-    """Up to three moles in the middle of the face."""
-    moles = {}
-    for m in "abc":
-        moles[f"mole_{m}_x"] = 0.30 * n[f"mole_{m}_x"]
-        moles[f"mole_{m}_y"] = 0.20 + 0.32 * n[f"mole_{m}_y"]
-        moles[f"mole_{m}_r"] = np.clip(0.028 + 0.010 * n[f"mole_{m}_r"], 0.012, 0.06)
-        moles[f"mole_{m}_dark"] = np.clip(0.45 * n[f"mole_{m}_dark"] - 0.25, 0.0, 0.8)
-    return moles
-
-
-def _pose(t: Numbers) -> Numbers:
-    yaw, pitch, roll = 0.24 * t["yaw"], 0.12 * t["pitch"], 0.045 * t["roll"]
-    turns = {"yaw": yaw, "pitch": pitch, "roll": roll}
-    return {
-        **{f"{name}_sin": np.sin(angle) for name, angle in turns.items()},
-        **{f"{name}_cos": np.cos(angle) for name, angle in turns.items()},
-        "shift_x": 0.022 * t["shift_x"],
-        "shift_y": 0.022 * t["shift_y"],
-        "zoom": 1.05 * (1.0 + 0.03 * t["zoom"]),
-    }
-
-
-def _light(t: Numbers) -> Numbers:
-    """A lamp, mostly from above in front, with strength and colour."""
-    light = np.stack([0.62 * t["light_side"], -0.35 + 0.33 * t["light_up"], 0.95 + 0.10 * t["light_front"]], axis=1)
-    light /= np.linalg.norm(light, axis=1, keepdims=True)
-    level = 1.04 * np.exp(0.15 * t["exposure"])
-    warm, tint = 0.055 * t["warm"], 0.02 * t["tint"]
-    return {
-        "light_x": light[:, 0],
-        "light_y": light[:, 1],
-        "light_z": light[:, 2],
-        "half": np.sqrt(2.0 + 2.0 * light[:, 2]),
-        "ambient": np.clip(0.42 + 0.10 * t["ambient"], 0.15, 0.75),
-        "exposure": level,
-        "white_balance": np.stack([1.0 + warm, 1.0 + tint, 1.0 - warm], axis=1),
-        "contrast": np.exp(0.10 * t["contrast"]),
-    }
-
-
-def _expression(n: Numbers, t: Numbers) -> Numbers:
-    opening = np.clip(0.05 * t["open"] + 0.012 * t["smile"] - 0.015, 0.0, 0.14)
-    squint = 1.0 + 0.13 * t["lids"] - 0.06 * t["smile"]
-    return {
-        "smile": np.clip(0.25 + 0.75 * t["smile"], -0.8, 2.2),
-        "mouth_open": opening,
-        "mouth_any": np.clip(opening * 60.0, 0.0, 1.0),
-        "eye_open": np.clip(n["eye_open"] * squint, 0.022, 0.11),
-        "brow_gap": n["brow_gap"] + 0.012 * t["brows"] + 0.006 * t["lids"],
-        "brow_frown": 0.025 * t["frown"],
-        "gaze_x": 0.016 * t["gaze_x"],
-        "gaze_y": 0.006 * t["gaze_y"],
-        "fold": np.clip(n["fold"], 0.0, None) + 0.06 * np.clip(t["smile"], 0.0, None),
-        "teeth": np.tile((0.92, 0.89, 0.83), (len(opening), 1)),
-    }
-
-
-def _scene(t: Numbers) -> Numbers:
-    """Background, clothing, camera."""
-    scene = {
-        "background_a": _tone(t["back_a_tone"], t["back_a_warm"], t["back_a_green"]),
-        "background_b": _tone(t["back_b_tone"], t["back_b_warm"], t["back_b_green"]),
-        "cloth": _tone(t["cloth_tone"] - 0.5, 1.5 * t["cloth_warm"], t["cloth_green"]),
-        "gradient_x": 0.35 * t["gradient_x"],
-        "gradient_y": 0.35 * t["gradient_y"],
-        "shoulder": 0.84 + 0.05 * t["shoulder"],
-        "blur": np.clip(0.07 + 0.07 * t["blur"], 0.0, 0.3),
-        "noise": np.clip(0.014 + 0.006 * t["noise"], 0.003, 0.04),
-        "glare": np.clip(0.12 * t["glare"], 0.0, 0.3),
-    }
-    for blob in ("blob_a", "blob_b"):
-        scene[f"{blob}_x"], scene[f"{blob}_y"] = 0.9 * t[f"{blob}_x"], 0.9 * t[f"{blob}_y"]
-        scene[f"{blob}_r"] = 0.45 * np.exp(0.4 * t[f"{blob}_r"])
-        scene[f"{blob}_strength"] = _squash(t[f"{blob}_strength"]) * 0.9
-        scene[f"{blob}_colour"] = _tone(t[f"{blob}_tone"], t[f"{blob}_warm"], -t[f"{blob}_warm"])
-    return scene
-
-
-def _positive(n: Numbers) -> Numbers:
-    """Bounds that keep every drawn shape possible."""
-    least = {
-        "iris": 0.04, "eye_width": 0.09, "crease": 0.0, "brow_length": 0.11, "brow_ridge": 0.0, "socket": 0.01,
-        "nose_width": 0.065, "bridge_width": 0.025, "nose_height": 0.03, "tip_height": 0.0, "tip_width": 0.04,
-        "mouth_width": 0.14, "upper_lip": 0.012, "lower_lip": 0.025, "cupid": 0.0, "muzzle": 0.0, "cheekbone": 0.0,
-        "chin": 0.0, "eye_bag": 0.0, "blotch": 0.0, "freckles": 0.0, "blush": 0.0, "ear_width": 0.05, "curl": 0.0,
-        "hair_volume": 0.015, "hair_top": 0.0, "strand": 2.0, "sheen": 0.0, "beard_slope": 0.3, "glass_rim": 0.007, "glass_height": 0.08,
-        "taper": 0.0, "nostril": 0.2, "brow_dark": 0.25, "eye_round": 0.0,
-    }  # fmt: skip
-    return {name: np.maximum(n[name], value) for name, value in least.items()}
-
-
-def face_values(seed: int, identity: np.ndarray, photo: np.ndarray) -> dict[str, torch.Tensor]:
-    """Everything that :func:`benchmark.data.drawing.draw` reads, float32, shaped to broadcast over (B, H, W)."""
-    n = identity_numbers(seed, identity)
-    t = photo_numbers(seed, identity, photo)
-    n |= _style(n) | _moles(n)
-    n |= _positive(n)
-    n |= _expression(n, t) | _pose(t) | _light(t) | _scene(t)
-    n["hair_volume"] = np.maximum(n["hair_volume"] + 0.012 * t["hair_lift"], 0.01)
-    n["part_x"] = n["part_x"] + 0.04 * t["hair_move"]
-    n["fringe"] = n["fringe"] + 0.03 * t["fringe_move"]
-    n["beard"] = np.clip(n["beard"] * (1.0 + 0.15 * t["stubble"]), 0.0, 0.95)
-    n["glasses"] = (n["glasses_kind"] + 0.45 * t["glasses_on"] > 1.0).astype(float)
-    n["lip"] = n["lip"] * (1.0 + 0.05 * t["make_up"])[:, None]
-    n["blush"] = n["blush"] * (1.0 + 0.3 * np.clip(t["blush_on"], -2.0, 2.0))
-    n["eye_white"] = np.tile((0.93, 0.91, 0.89), (len(identity), 1))
-    n["lash_colour"] = n["brow_colour"] * 0.45
-    n["gloss"] = np.full(len(identity), 0.16)
-    tall = {"blur", "noise", "contrast"}
-    return {name: _shaped(name, value, tall) for name, value in n.items()}
-
-
-def _shaped(name: str, value: np.ndarray, tall: set[str]) -> torch.Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(value, np.float32))
-    if name == "texture":
-        return tensor
-    if value.ndim == 2 or name in tall:
-        return tensor.reshape(len(value), -1, 1, 1)
-    return tensor.reshape(-1, 1, 1)

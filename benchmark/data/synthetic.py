@@ -12,8 +12,9 @@ import torch
 
 from benchmark.atomic import replacing
 from benchmark.data import face_parameters
+from benchmark.data.counter_hash import Stream, keys, pixel_noise
 from benchmark.data.drawing import draw
-from benchmark.data.face_parameters import face_values, pixel_noise
+from benchmark.data.face_values import face_values
 from benchmark.interfaces import FaceVeilError, content_hash
 
 GENERATOR_VERSION = 1  # raise it with every change of what a photo looks like
@@ -26,7 +27,7 @@ def _draw_chunk(identity: np.ndarray, photo: np.ndarray, size: int, seed: int) -
     values = face_values(seed, identity, photo)
     image = draw(values, size, len(identity))
     image = ((image - 0.4) * values["contrast"]).add_(0.4)
-    noise = pixel_noise(seed, identity, photo, 3 * size * size).view(-1, 3, size, size)
+    noise = torch.from_numpy(pixel_noise(keys(seed, Stream.NOISE, identity, photo), 3 * size * size)).view(-1, 3, size, size)
     image += noise * values["noise"]
     return (image * 255.0).add_(0.5).clamp_(0.0, 255.0).to(torch.uint8)
 

@@ -67,7 +67,7 @@ def _summary(entry: RankedEntry) -> None:
     _tile(tiles, "Leakage, membership advantage", entry.leakage)
     claim = record.card.claim
     if claim:
-        covers = f"δ = {claim.delta:g}, a {claim.unit}, {claim.covers.replace('_', ' ')}"
+        covers = f"δ = {claim.delta:g}, per {claim.unit}, {claim.covers.replace('_', ' ')}"
         _metric(tiles, "Claimed ε", f"{claim.epsilon:g}", covers)
     lines = [f"not ranked: {reason}" for reason in entry.reasons] + list(entry.left_out)
     lines += [f"{flag.severity}: {flag.name}: {flag.reason}" for r in entry.records for flag in r.flags]

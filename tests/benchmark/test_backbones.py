@@ -12,7 +12,6 @@ from benchmark.seeding import seeded
 
 BN = nn.modules.batchnorm._BatchNorm
 NARROW = {"width": 0.125}  # of the published channel counts, so that the deep ones build fast
-BLOCKS = {"iresnet18": (2, 2, 2, 2), "iresnet34": (3, 4, 6, 3), "iresnet50": (3, 4, 14, 3), "iresnet100": (3, 13, 30, 3)}
 
 
 def narrow(name: str, size: tuple[int, int], **kwargs) -> nn.Module:
@@ -52,25 +51,6 @@ def test_registered_in_timm(name):
     assert backbone.pretrained_cfg["input_size"] == (3, 112, 112)
     assert backbone.pretrained_cfg["mean"] == (0.5, 0.5, 0.5)
     assert name in timm.list_models()
-
-
-def iresnet_keys(blocks: tuple[int, ...]) -> set[str]:
-    """The published names of InsightFace's arcface_torch."""
-    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    keys = {"conv1.weight", "prelu.weight", "fc.weight", "fc.bias"}
-    keys |= {f"{layer}.{part}" for layer in ("bn1", "bn2", "features") for part in norm}
-    for stage, count in enumerate(blocks, start=1):
-        for n in range(count):
-            block = f"layer{stage}.{n}"
-            keys |= {f"{block}.conv1.weight", f"{block}.conv2.weight", f"{block}.prelu.weight"}
-            keys |= {f"{block}.{layer}.{part}" for layer in ("bn1", "bn2", "bn3") for part in norm}
-        keys |= {f"layer{stage}.0.downsample.0.weight"} | {f"layer{stage}.0.downsample.1.{part}" for part in norm}
-    return keys
-
-
-@pytest.mark.parametrize("name", sorted(BLOCKS))
-def test_iresnet_key_names_are_the_published_ones(name):
-    assert set(narrow(name, (112, 112)).state_dict()) == iresnet_keys(BLOCKS[name])
 
 
 def test_published_parameter_counts():

@@ -38,10 +38,12 @@ def test_sign_and_top_k():
     assert torch.equal(inference.parse({"kind": "top_k", "k": 9}).apply(row), row)
 
 
-def test_settings_round_trip():
-    for spec in ({"kind": "noise", "sigma": 0.5}, {"kind": "int8"}, {"kind": "sign"}, {"kind": "top_k", "k": 3}):
-        assert inference.parse(spec).model_dump() == spec
-    assert {spec["kind"] for spec in ({"kind": k} for k in inference.KINDS)} == {"noise", "int8", "sign", "top_k"}
+@pytest.mark.parametrize(
+    "spec", [{"kind": "noise", "sigma": 0.5}, {"kind": "int8"}, {"kind": "sign"}, {"kind": "top_k", "k": 3}]
+)
+def test_settings_round_trip(spec):
+    assert inference.parse(spec).model_dump() == spec
+    assert spec["kind"] in inference.KINDS
 
 
 @pytest.mark.parametrize(
