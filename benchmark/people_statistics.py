@@ -52,9 +52,10 @@ def k_fold_accuracy(scores: np.ndarray, same: np.ndarray, folds: np.ndarray, wei
     for fold in np.unique(folds):
         held = folds == fold
         curve = roc(scores[~held], label[~held], weights[:, ~held])
-        below = np.append(curve.thresholds[1:], -np.inf)
         best = np.argmax(curve.tp - curve.fp, axis=1)  # most right decisions
-        threshold = (curve.thresholds[best] + below[best]) / 2
+        reached = curve.tp + curve.fp
+        below = np.count_nonzero(reached <= reached[np.arange(len(best)), best, None], axis=1)  # next score with weight
+        threshold = (curve.thresholds[best] + np.append(curve.thresholds, -np.inf)[below]) / 2
         right = (scores[held] >= threshold[:, None]) == label[held]
         with np.errstate(invalid="ignore"):
             accuracies.append((right * weights[:, held]).sum(axis=1) / weights[:, held].sum(axis=1))

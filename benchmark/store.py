@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from benchmark.database import Database, StoreError, StoreVersionError
+from benchmark.database import BUSY_SECONDS, Database, StoreError, StoreVersionError
 from benchmark.exporting import to_csv, to_json
 from benchmark.home import home
 from benchmark.interfaces import content_hash
@@ -61,13 +61,14 @@ class Store:
 
     Args:
         location: a path (SQLite) or a database URL; by default ``store.sqlite`` in :func:`benchmark.home.home`.
+        busy_seconds: how long to wait for another process that is writing.
 
     Raises:
         StoreError: here and in every method; its subclasses say what to do.
     """
 
-    def __init__(self, location: str | Path | None = None) -> None:
-        self._database = Database(home() / "store.sqlite" if location is None else location)
+    def __init__(self, location: str | Path | None = None, busy_seconds: float = BUSY_SECONDS) -> None:
+        self._database = Database(home() / "store.sqlite" if location is None else location, busy_seconds)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -130,11 +131,12 @@ class Store:
 def _row(record: Record) -> RecordRow:
     payload = record.model_dump_json()
     try:
-        same = Record.model_validate_json(payload).fingerprint == record.fingerprint
+        Record.model_validate_json(payload)
     except ValidationError as error:
-        raise StoreError(f"record {record.card.name!r} cannot be stored: {error.errors()[0]['msg']} (NaN, perhaps).") from None
-    if not same:
-        raise StoreError(f"record {record.card.name!r} cannot be stored: it does not survive being written as JSON.")
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"record {record.card.name!r} could not be read back: {where}: {first['msg']} (NaN, perhaps)."
+        raise StoreError(message) from None
     return RecordRow(
         id=record_id(record),
         submission_id=record.provenance.submission_id,

@@ -30,6 +30,8 @@ __all__ = [
     "train_backbone",
 ]
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -46,12 +48,18 @@ class TrainedModel:
 
 
 def load_initial(backbone: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Loads weights to fine-tune from.
+    """Loads weights to fine-tune from.  BatchNorm statistics are left out where the backbone's norm keeps none.
 
     Raises:
         FaceVeilError: names of missing, unexpected or wrong-shaped tensors.
     """
     own = backbone.state_dict()
+    exchanged = {name for name, layer in backbone.named_modules() if isinstance(layer, nn.GroupNorm)}
+    state = {
+        name: value
+        for name, value in state.items()
+        if name in own or name.rpartition(".")[0] not in exchanged or name.rpartition(".")[2] not in STATISTICS
+    }
     problems = [f"missing {name}" for name in own if name not in state]
     problems += [f"unexpected {name}" for name in state if name not in own]
     problems += [

@@ -111,7 +111,7 @@ class Trainer:
         while self.epoch < epochs:
             with (
                 seeded(derived_seed(self.seed, 0, self.epoch)),
-                torch.backends.cudnn.flags(deterministic=True, benchmark=False),
+                torch.backends.cudnn.flags(enabled=True, deterministic=True),
             ):
                 loss, accuracy = self._train_epoch(self.epoch, self.optimizer)
             self.epoch += 1

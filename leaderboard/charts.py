@@ -66,28 +66,29 @@ def pareto(frame: pd.DataFrame, theme: str = "light", height: int = 460) -> alt.
         alt.Tooltip("leakage_attack:N", title="Attack"),
         alt.Tooltip("leakage_contrast:N", title="Contrast"),
     ]
-    base = alt.Chart(data).encode(x=x, y=y, color=colour, tooltip=tooltip)
-    points = base.mark_point(filled=True, size=140, opacity=1).encode(shape=shape).transform_filter("datum.front")
+    # channels are objects and the data stand once, on the whole: Altair is many times slower at guessing and at copying
+    base = alt.Chart().encode(x, y, colour)
     others = (
-        base.mark_point(filled=False, size=100, strokeWidth=2, opacity=0.6).encode(shape=shape).transform_filter("!datum.front")
+        base.transform_filter("!datum.front").encode(shape, tooltip=tooltip).mark_point(size=100, strokeWidth=2, opacity=0.6)
     )
-    faint = alt.condition("datum.front", alt.value(0.6), alt.value(0.3))
-    across = base.mark_rule(strokeWidth=1.5).encode(x="leakage_low:Q", x2="leakage_high:Q", opacity=faint)
-    along = base.mark_rule(strokeWidth=1.5).encode(y="utility_low:Q", y2="utility_high:Q", opacity=faint)
-    names = _names(data, x_range, y_range, height - 110, theme)
-    return alt.layer(across, along, others, points, *names).properties(height=height)
+    points = base.transform_filter("datum.front").encode(shape, tooltip=tooltip).mark_point(filled=True, size=140, opacity=1)
+    faint = alt.Opacity("front:N", scale=alt.Scale(domain=[True, False], range=[0.6, 0.3]), legend=None)
+    across = base.encode(alt.X("leakage_low:Q"), alt.X2("leakage_high:Q"), faint).mark_rule(strokeWidth=1.5)
+    along = base.encode(alt.Y("utility_low:Q"), alt.Y2("utility_high:Q"), faint).mark_rule(strokeWidth=1.5)
+    _place_names(data, x_range, y_range, height - 110)
+    return alt.layer(across, along, others, points, *_names(data, theme), data=data).properties(height=height)
 
 
 def _pareto_data(frame: pd.DataFrame) -> pd.DataFrame:
     data = frame.dropna(subset=["utility", "leakage"]).copy()
     data["front"] = (data["rank"] == 1).fillna(False).astype(bool)
     data["place"] = [place(r, t) for r, t in zip(data["rank"], data["tied"], strict=True)]
-    data["name"] = data["entry"].map(short)
+    data["label"] = data["entry"].map(short)
     for axis in ("utility", "leakage"):
         columns = [data[axis], data[f"{axis}_low"], data[f"{axis}_high"], data[f"{axis}_n"], data[f"{axis}_unit"]]
         texts = [f"{interval(v, lo, hi)}, n = {n} {unit}" for v, lo, hi, n, unit in zip(*columns, strict=True)]
         data[f"{axis}_text"] = pd.Series(texts, index=data.index, dtype=object)
-    kept = ["entry", "name", "place", "front", "family", "defense", "leakage_attack", "leakage_contrast"]
+    kept = ["entry", "label", "place", "front", "family", "defense", "leakage_attack", "leakage_contrast"]
     kept += [f"{axis}{end}" for axis in ("utility", "leakage") for end in ("", "_low", "_high", "_text")]
     return data[kept].reset_index(drop=True)
 
@@ -111,35 +112,38 @@ def _range(data: pd.DataFrame, axis: str, include: float | None = None) -> list[
     return [float(values.min()) - margin, float(values.max()) + margin]
 
 
-def _names(data: pd.DataFrame, x_range: list[float], y_range: list[float], height: int, theme: str) -> list[alt.Chart]:
-    """Names of the front, each above its point or, where that is taken, below or further off; cut off at no edge.
+def _place_names(data: pd.DataFrame, x_range: list[float], y_range: list[float], height: int) -> None:
+    """Adds ``spot`` (where the name of a front entry stands, on the utility axis) and ``side`` (how it is aligned).
 
-    ``height``: of the plot without legend and axis, pixels.
+    Each name stands above its point or, where that is taken, below or further off.  ``height``: of the plot without legend
+    and axis, pixels.
     """
-    front = data[data["front"]].sort_values(["leakage", "utility"]).reset_index(drop=True)
-    if front.empty:
-        return []
     width, line = 480, 16  # pixels; wider charts only have more room
-    x_pixel = (x_range[1] - front["leakage"]) / (x_range[1] - x_range[0]) * width
-    y_pixel = (y_range[1] - front["utility"]) / (y_range[1] - y_range[0]) * height
-    front["side"] = np.select([x_pixel < width / 4, x_pixel > width * 3 / 4], ["left", "right"], "center")
+    data["spot"], data["side"] = np.nan, ""
     taken: list[tuple[float, float, float]] = []
-    spots = []
-    for x, y, name, side in zip(x_pixel, y_pixel, front["name"], front["side"], strict=True):
-        length = 7.0 * len(name)
+    for row in data[data["front"]].sort_values(["leakage", "utility"]).itertuples():
+        x = (x_range[1] - row.leakage) / (x_range[1] - x_range[0]) * width
+        y = (y_range[1] - row.utility) / (y_range[1] - y_range[0]) * height
+        side = "left" if x < width / 4 else "right" if x > width * 3 / 4 else "center"
+        length = 7.0 * len(row.label)
         start = x - {"left": 0, "center": length / 2, "right": length}[side]
         options = [y + step for step in (-line, line + 2, -2 * line, 2 * line + 2, -3 * line) if line <= y + step <= height - 6]
         free = [o for o in options if all(abs(o - t) >= line or start > e or start + length < s for s, e, t in taken)]
         spot = (free or options or [y])[0]
         taken.append((start, start + length, spot))
-        spots.append(y_range[1] - spot / height * (y_range[1] - y_range[0]))
-    front["spot"] = spots
+        data.loc[row.Index, ["spot", "side"]] = [y_range[1] - spot / height * (y_range[1] - y_range[0]), side]
+
+
+def _names(data: pd.DataFrame, theme: str) -> list[alt.Chart]:
+    """The names of the front, on a halo that keeps them apart from the intervals."""
     layers = []
     for side, aside in (("left", 7), ("center", 0), ("right", -7)):
-        here = alt.Chart(front[front["side"] == side]).encode(x="leakage:Q", y="spot:Q", text="name:N")
-        font = {"align": side, "dx": aside, "fontSize": 12, "fontWeight": 600, "baseline": "middle"}
-        halo = here.mark_text(**font, color=PAPER[theme], stroke=PAPER[theme], strokeWidth=4, opacity=0.85)
-        layers += [halo, here.mark_text(**font, color=INK[theme])]
+        if side in set(data["side"]):
+            chart = alt.Chart().transform_filter(f"datum.side == '{side}'")
+            chart = chart.encode(alt.X("leakage:Q"), alt.Y("spot:Q"), alt.Text("label:N"))
+            font = {"align": side, "dx": aside, "fontSize": 12, "fontWeight": 600, "baseline": "middle"}
+            layers.append(chart.mark_text(**font, color=PAPER[theme], stroke=PAPER[theme], strokeWidth=4, opacity=0.85))
+            layers.append(chart.mark_text(**font, color=INK[theme]))
     return layers
 
 

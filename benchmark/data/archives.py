@@ -11,7 +11,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from benchmark.data.containers import Container, FolderContainer
 from benchmark.data.file_ranges import FileRanges
@@ -103,11 +102,8 @@ class _UnpackedTar:
                 f"compressed tar; repack it as a zip or as a plain tar (gunzip -k {path.name})"
             )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)
+    def __reduce__(self) -> tuple[type[_UnpackedTar], tuple[Path]]:
+        return _UnpackedTar, (self.path,)  # another process decompresses anew, rather than be sent it all
 
     def read(self, offset: int, length: int) -> bytes:
         return self.data[offset : offset + length]

@@ -111,4 +111,5 @@ class FolderContainer(Container):
             return file.read(self._members[position][0] + 1)  # a bound: read() of more reserves all of it
 
     def stamp(self, position: int) -> tuple[int, int]:
-        return self._members[position]
+        size, modified = self._members[position]
+        return size, modified

@@ -228,4 +228,6 @@ def draw(f: Values, size: int, batch: int) -> Tensor:
     draw_hair(f, c, image, diffuse)
     draw_glasses(f, c, image)
     image = image * f["white_balance"]
-    return blur(blur(image, f["blur"]), f["blur"])
+    for _ in range(2):
+        image = blur(image, f["blur"][:, None])
+    return image

@@ -36,7 +36,7 @@ def export_role(photos: Photos, out: Path, progress: Progress | None = None) -> 
         for start in range(0, len(photos), BATCH):
             rows = range(start, min(start + BATCH, len(photos)))
             pixels = photos.load(rows).permute(0, 2, 3, 1)
-            map_threads(lambda row, pixels=pixels, start=start: _save(pixels[row - start], out / files[row]), rows)
+            map_threads(_save, [(image, out / files[row]) for image, row in zip(pixels, rows, strict=True)])
             if progress:
                 progress(rows.stop, len(photos))
         _write_index(photos, files, out / "index.csv")
@@ -55,7 +55,8 @@ def _files(identity: np.ndarray) -> list[str]:
     return files
 
 
-def _save(pixels: torch.Tensor, file: Path) -> None:
+def _save(photo: tuple[torch.Tensor, Path]) -> None:
+    pixels, file = photo
     Image.fromarray(pixels.numpy()).save(file, compress_level=1)
 
 

@@ -151,8 +151,8 @@ def _positive(n: Numbers) -> Numbers:
         "nose_width": 0.065, "bridge_width": 0.025, "nose_height": 0.03, "tip_height": 0.0, "tip_width": 0.04,
         "mouth_width": 0.14, "upper_lip": 0.012, "lower_lip": 0.025, "cupid": 0.0, "muzzle": 0.0, "cheekbone": 0.0,
         "chin": 0.0, "eye_bag": 0.0, "blotch": 0.0, "freckles": 0.0, "blush": 0.0, "ear_width": 0.05, "curl": 0.0,
-        "hair_volume": 0.015, "hair_top": 0.0, "strand": 2.0, "sheen": 0.0, "beard_slope": 0.3, "glass_rim": 0.007, "glass_height": 0.08,
-        "taper": 0.0, "nostril": 0.2, "brow_dark": 0.25, "eye_round": 0.0,
+        "hair_volume": 0.015, "hair_top": 0.0, "strand": 2.0, "sheen": 0.0, "beard_slope": 0.3, "glass_rim": 0.007,
+        "glass_height": 0.08, "taper": 0.0, "nostril": 0.2, "brow_dark": 0.25, "eye_round": 0.0,
     }  # fmt: skip
     return {name: np.maximum(n[name], value) for name, value in least.items()}
 
@@ -174,14 +174,10 @@ def face_values(seed: int, identity: np.ndarray, photo: np.ndarray) -> dict[str,
     n["eye_white"] = np.tile((0.93, 0.91, 0.89), (len(identity), 1))
     n["lash_colour"] = n["brow_colour"] * 0.45
     n["gloss"] = np.full(len(identity), 0.16)
-    tall = {"blur", "noise", "contrast"}
-    return {name: _shaped(name, value, tall) for name, value in n.items()}
+    return {name: _shaped(value) for name, value in n.items()}
 
 
-def _shaped(name: str, value: np.ndarray, tall: set[str]) -> torch.Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(value, np.float32))
-    if name == "texture":
-        return tensor
-    if value.ndim == 2 or name in tall:
-        return tensor.reshape(len(value), -1, 1, 1)
-    return tensor.reshape(-1, 1, 1)
+def _shaped(value: np.ndarray) -> torch.Tensor:
+    """Numbers (B, 1, 1), colours (B, 3, 1, 1), textures as they are."""
+    shapes = {1: (-1, 1, 1), 2: (-1, 3, 1, 1), 3: value.shape}
+    return torch.from_numpy(np.ascontiguousarray(value, np.float32)).reshape(shapes[value.ndim])

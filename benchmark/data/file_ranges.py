@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Any
 
 from benchmark.data.images import PhotoError
 
@@ -29,11 +28,8 @@ class FileRanges:
         self.length, self.modified = status.st_size, status.st_mtime_ns
         self._local = threading.local()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)
+    def __reduce__(self) -> tuple[type[FileRanges], tuple[Path]]:
+        return FileRanges, (self.path,)  # another process opens the file anew
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly ``length`` bytes from ``offset``.  Raises PhotoError where the file ends before."""

@@ -117,7 +117,7 @@ class RecordSource:
             parts.append(self._file.read(offset + _FRAME.size, length))
             if part in (0, 3):
                 return _FRAME.pack(MAGIC, 0)[:4].join(parts)
-            offset += _FRAME.size + -(-length // 4) * 4
+            offset += _FRAME.size + length  # parts before the last need no padding
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -128,7 +128,8 @@ class RecordSource:
 
     def people(self, positions: np.ndarray) -> np.ndarray:
         """(n,) labels as the file gives them."""
-        return self._people[positions]
+        labels: np.ndarray = self._people[positions]
+        return labels
 
     def read(self, position: int) -> bytes:
         """The encoded photo of a record.  Raises PhotoError."""

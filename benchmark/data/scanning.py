@@ -124,10 +124,10 @@ def _remembered(source: Source, file: Path, verdicts: Verdicts) -> set[int]:
     with open(file, encoding="utf-8") as lines:
         for line in lines:
             try:
-                key, size, modified, *verdict = json.loads(line)
+                key, size, modified, width, height, digest, problem = json.loads(line)
                 position = positions.get(key)
                 if position is not None and source.stamp(position) == (size, modified):
-                    verdicts.put(position, Verdict(*verdict, True))
+                    verdicts.put(position, Verdict(width, height, digest, problem, lasting=True))
                     known.add(position)
             except (ValueError, TypeError):  # the end of an interrupted write
                 continue

@@ -67,8 +67,7 @@ def split_people(photo_counts: PhotoCounts, roles: Roles, *, dataset_digest: str
     rng = _generator("people", dataset_digest, seed)
     full, some, single = (rng.permutation(pool) for pool in (pools.full, pools.some, pools.single))
     members, held_out, full = np.split(full, [roles.members, roles.members + roles.held_out])
-    reserved = max(0, roles.verification - len(some))  # full ones that verification cannot do without
-    auxiliary, full = np.split(full, [min(roles.auxiliary, len(full) - reserved)])
+    auxiliary, full = full[: roles.auxiliary], full[roles.auxiliary :]
     rest = rng.permutation(np.concatenate([full, some]))
     verification, more, rest = np.split(rest, np.cumsum([roles.verification, roles.auxiliary - len(auxiliary)]))
     judges = np.concatenate([rest, single])[: roles.judges]
@@ -115,7 +114,7 @@ def fit_roles(photo_counts: PhotoCounts, roles: Roles) -> Roles:
 
 
 def _scaled(roles: Roles, role: str, members: int) -> int:
-    people = getattr(roles, role)
+    people: int = getattr(roles, role)
     return max(people * members // roles.members, min(people, MINIMUM_PEOPLE[role]))
 
 

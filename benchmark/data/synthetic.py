@@ -26,9 +26,9 @@ _CHUNK_PHOTOS = 512  # written to the cache at once
 def _draw_chunk(identity: np.ndarray, photo: np.ndarray, size: int, seed: int) -> torch.Tensor:
     values = face_values(seed, identity, photo)
     image = draw(values, size, len(identity))
-    image = ((image - 0.4) * values["contrast"]).add_(0.4)
+    image = ((image - 0.4) * values["contrast"][:, None]).add_(0.4)
     noise = torch.from_numpy(pixel_noise(keys(seed, Stream.NOISE, identity, photo), 3 * size * size)).view(-1, 3, size, size)
-    image += noise * values["noise"]
+    image += noise * values["noise"][:, None]
     return (image * 255.0).add_(0.5).clamp_(0.0, 255.0).to(torch.uint8)
 
 

@@ -18,11 +18,11 @@ DEFAULT_TRACK = "synthetic-64"
 BOARDS = {"verified": "Verified", "weights": "Weights only"}
 # how the table is sorted: columns, and which of them ascend
 SORTS = {
-    "rank": (["rank", "entry"], [True, True]),
-    "utility": (["utility"], [False]),
-    "leakage": (["leakage"], [True]),
-    "newest": (["created"], [False]),
-    "name": (["entry"], [True]),
+    "Rank": (["rank", "entry"], [True, True]),
+    "Utility": (["utility"], [False]),
+    "Leakage": (["leakage"], [True]),
+    "Newest": (["created"], [False]),
+    "Name": (["entry"], [True]),
 }
 _SETTING = ["protocol_version", "data_digest", "split_digest"]
 
@@ -126,7 +126,7 @@ def _filters(scope: pd.DataFrame, everything: pd.DataFrame) -> pd.DataFrame:
         hint = "Name, defence, team, attack"
         text = st.text_input("Search", key="q", type="search", placeholder=hint, live=True, bind="query-params", width=260)
         chosen = st.pills("Defence", families, selection_mode="multi", key="family", bind="query-params", wrap=True)
-        sort = st.selectbox("Sorted by", list(SORTS), format_func=str.capitalize, key="sort", bind="query-params", width=130)
+        sort = st.selectbox("Sorted by", list(SORTS), key="sort", bind="query-params", width=130)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         left = st.container(horizontal=True, vertical_alignment="center", width="content", gap="medium")
         right = st.container(horizontal=True, width="content")
@@ -166,7 +166,7 @@ def _matches(frame: pd.DataFrame, text: str) -> pd.Series:
 
 
 def _reset() -> None:
-    st.session_state.update(q="", family=[], complete=False, sort="rank")
+    st.session_state.update(q="", family=[], complete=False, sort="Rank")
 
 
 def _downloads(shown: pd.DataFrame) -> None:

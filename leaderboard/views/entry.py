@@ -36,21 +36,33 @@ def show_entry(board: Board, shown: pd.DataFrame) -> None:
     )
     entry = board.entries[key]
     _summary(entry)
-    record = _run(entry)
-    attacks, roc, utility, card, origin = st.tabs(["Attacks", "ROC", "Utility", "Card", "Reproduce"])
-    with attacks:
-        _attacks(record)
-    with roc:
-        _roc(record)
-    with utility:
-        _numbers(details.utility_frame(record))
-        st.caption("The blind gate: what classifiers that never saw the model can tell. It should be chance.")
-        _numbers(details.gate_frame(record))
-    with card:
-        st.code(details.card_text(record), language="json", height=420)
-    with origin:
-        st.code(details.reproduce(record), language="bash", wrap_lines=True)
-        st.code(details.provenance_text(record), language="json", height=360)
+    _inside(_run(entry))
+
+
+@st.fragment
+def _inside(record: Record) -> None:
+    """The tabs; only the open one is drawn."""
+    names = {"Attacks": _attacks, "ROC": _roc, "Utility": _utility, "Card": _card, "Reproduce": _reproduce}
+    tabs = st.tabs(list(names), key="tab", on_change="rerun", bind="query-params")
+    for tab, draw in zip(tabs, names.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw(record)
+
+
+def _utility(record: Record) -> None:
+    _numbers(details.utility_frame(record))
+    st.caption("The blind gate: what classifiers that never saw the model can tell. It should be chance.")
+    _numbers(details.gate_frame(record))
+
+
+def _card(record: Record) -> None:
+    st.code(details.card_text(record), language="json", height=420)
+
+
+def _reproduce(record: Record) -> None:
+    st.code(details.reproduce(record), language="bash", wrap_lines=True)
+    st.code(details.provenance_text(record), language="json", height=360)
 
 
 def _name(entry: RankedEntry, key: str) -> str:
@@ -101,6 +113,9 @@ def _run(entry: RankedEntry) -> Record:
 
 
 def _attacks(record: Record) -> None:
+    if not record.membership:
+        st.info("No attack was run on this entry.")
+        return
     frame = details.attack_frame(record)
     if frame["auc"].notna().any():
         st.altair_chart(
@@ -119,7 +134,7 @@ def theme() -> str:
 def _roc(record: Record) -> None:
     present = [c for c in details.CONTRASTS if any(c in a.contrasts for a in record.membership)]
     if not present:
-        st.info("No attack was run on this entry.")
+        st.info("There is no curve: no attack was run on this entry.")
         return
     headline = record.headline
     default = headline.leakage_contrast if headline and headline.leakage_contrast in present else present[0]

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import time
 import tracemalloc
@@ -33,11 +34,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(good: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "entry"
-    copy.mkdir()
-    for name in os.listdir(good):
-        (copy / name).write_bytes((good / name).read_bytes())
-    return copy
+    return shutil.copytree(good, tmp_path / "entry")
 
 
 class Bomb:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,16 @@ from benchmark.refusals import CardError, MismatchError, PackagingError, Submiss
 from benchmark.submission import load_submission, pack, pack_zip, validate
 
 
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("good") / "entry"
+    make_submission(folder)
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    make_submission(tmp_path / "entry")
-    return tmp_path / "entry"
+def folder(good: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(good, tmp_path / "entry")
 
 
 def spoil_weights(folder: Path, **changes: torch.Tensor | None) -> None:

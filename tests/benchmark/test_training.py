@@ -273,6 +273,8 @@ class Stages(Defense):
         return backbone
 
     def loss(self, loss, logits, labels):
+        assert torch.backends.cudnn.enabled
+        assert torch.backends.cudnn.deterministic
         assert loss.shape == labels.shape
         assert logits.shape == (len(labels), PEOPLE)
         return 0.5 * loss
@@ -317,6 +319,25 @@ def test_fine_tuning_starts_from_the_given_weights():
     state["fc.bias"] = torch.zeros(3)
     with pytest.raises(FaceVeilError, match=r"missing conv1\.weight; fc\.bias is \(3,\), needed \(16,\)"):
         train_backbone(track(), Defense(), planted(), seed=1, init=state)
+
+
+class Exchange(Defense):
+    name: ClassVar[str] = "exchange"
+    family: ClassVar[str] = "architecture"
+
+    def prepare(self, backbone):
+        return backbone.model_copy(update={"kwargs": {**backbone.kwargs, "norm": "group"}})
+
+
+def test_batchnorm_weights_can_be_fine_tuned_without_their_statistics():
+    first = train_backbone(track(), Defense(), planted(), seed=0)
+    still = track(lr=1e-12, weight_decay=0.0)
+    tuned = train_backbone(still, Exchange(), planted(), seed=1, init=first.backbone.state_dict())
+    assert isinstance(tuned.backbone.bn1, torch.nn.GroupNorm)
+    assert tuned.spec.kwargs["norm"] == "group"
+    assert torch.allclose(tuned.backbone.bn1.weight, first.backbone.bn1.weight, atol=1e-6)
+    with pytest.raises(FaceVeilError, match="unexpected stem"):
+        train_backbone(still, Exchange(), planted(), seed=1, init={**first.backbone.state_dict(), "stem": torch.zeros(1)})
 
 
 def test_other_timm_models_train():

@@ -176,7 +176,8 @@ def test_random_embeddings_are_at_chance():
     result = verification(np.random.default_rng(0).normal(size=(400, 64)), identity, seed=0)
     assert result.auc.low < 0.5 < result.auc.high
     assert result.accuracy.low < 0.5 < result.accuracy.high
-    assert result.tar[1e-2].low < 0.01 < result.tar[1e-2].high
+    assert result.tar[1e-2].value < 0.03
+    assert result.rank1.value < 0.06
 
 
 def test_perfect_embeddings_have_an_interval():
@@ -296,19 +297,21 @@ def test_given_pairs_without_noise_are_all_right():
     assert (result.accuracy.value, result.accuracy.method) == (1.0, "clopper_pearson")
 
 
-@pytest.mark.parametrize(
-    ("break_it", "text"),
-    [
-        (lambda e, i: (e.__setitem__(slice(0, 3), 0), e.__setitem__((5, 2), np.nan)), "1 of 80 embeddings are not finite and 3 are zero"),
-        (lambda e, i: e.__setitem__((7, 0), np.inf), "1 of 80 embeddings are not finite and 0 are zero"),
-        (lambda e, i: i.__setitem__(slice(None), 3), "needs two people"),
-        (lambda e, i: i.__setitem__(slice(None), np.arange(80)), "one with two photos"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_compared_is_named(break_it, text):
+def test_embeddings_without_direction_are_counted():
     embeddings, identity = _faces(20, 4)
-    break_it(embeddings, identity)
-    with pytest.raises(FaceVeilError, match=text):
+    embeddings[7, 0] = np.inf
+    with pytest.raises(FaceVeilError, match="1 of 80 embeddings are not finite and 0 are zero"):
+        verification(embeddings, identity, seed=0)
+    embeddings[0:3] = 0
+    embeddings[5, 2] = np.nan
+    with pytest.raises(FaceVeilError, match="2 of 80 embeddings are not finite and 3 are zero"):
+        verification(embeddings, identity, seed=0)
+
+
+@pytest.mark.parametrize("identity", [np.zeros(80), np.arange(80)])
+def test_both_kinds_of_pairs_are_needed(identity):
+    embeddings, _ = _faces(20, 4)
+    with pytest.raises(FaceVeilError, match="two people, one with two photos"):
         verification(embeddings, identity, seed=0)
 
 

@@ -12,7 +12,9 @@ from leaderboard.ranking import RankedEntry, rank
 
 def point(name: str, utility: float, leakage: float, seed: int = 0, spread: float = 0.02, n: int = 50, **fields) -> Record:
     """A record at a point whose replicates share the people's noise and have some of their own, from the name."""
-    record = make_record(name=name, utility=utility, leakage=leakage, seed=seed, n_replicates=2, settings={"id": name}, **fields)
+    record = make_record(
+        name=name, utility=utility, leakage=leakage, seed=seed, n_replicates=2, settings={"id": name}, **fields
+    )
     own, shared = np.random.default_rng([*name.encode(), seed]), np.random.default_rng(7)
     noise = spread * (shared.standard_normal((2, n)) + 0.3 * own.standard_normal((2, n)))
     headline = record.headline.model_copy(

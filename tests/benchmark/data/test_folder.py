@@ -391,7 +391,36 @@ def test_reading_from_threads_processes_and_copies(tmp_path: Path, kind: str) ->
     assert np.array_equal(pickle.loads(pickle.dumps(photos)).load(range(80)).numpy(), expected)
 
 
+@pytest.mark.parametrize("kind", ["stored.zip", "plain.tar"])
+def test_forked_processes_do_not_share_a_place_in_the_file(tmp_path: Path, kind: str) -> None:
+    photos = open_folder(pack(people(8, 10), tmp_path / kind), 16)
+    expected = [photos.source.read(i) for i in range(80)]  # opens the file in this thread, which children inherit
+    with multiprocessing.get_context("fork").Pool(4, _keep, (photos,)) as pool:
+        wrong = pool.starmap(_count_wrong, [(seed, expected) for seed in range(4)], chunksize=1)
+    assert wrong == [0, 0, 0, 0]
+
+
+def test_a_changed_byte_in_a_zip_is_noticed(tmp_path: Path) -> None:
+    bitmap = encode(pixels(50), "BMP")
+    path = pack(people() | {"p0/bitmap.bmp": bitmap}, tmp_path / "a.zip")
+    whole = path.read_bytes()
+    at = whole.index(bitmap) + len(bitmap) - 100  # a pixel: still a readable image
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    photos = open_folder(path, 16)
+    assert photos.report.skipped == (("p0/bitmap.bmp", "corrupt: size or checksum differ from the index of the zip"),)
+
+
 _KEPT = []
+
+
+def _count_wrong(seed: int, expected: list[bytes]) -> int:
+    wrong = 0
+    for i in np.random.default_rng(seed).integers(0, 80, 8000):
+        try:
+            wrong += _KEPT[0].source.read(i) != expected[i]
+        except FaceVeilError:
+            wrong += 1
+    return wrong
 
 
 def _keep(photos: object) -> None:

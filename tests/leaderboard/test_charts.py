@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from record_factory import make_record
+
+from benchmark.interfaces import Contrast
+from leaderboard import charts, details
+from leaderboard.frame import FAMILIES, build
+
+
+def board(*points: tuple[float, float]) -> pd.DataFrame:
+    records = [
+        make_record(name=f"entry {i}", defense=("undefended", "dp_sgd")[i % 2], settings={"i": i}, utility=u, leakage=v)
+        for i, (u, v) in enumerate(points)
+    ]
+    return build(records).frame
+
+
+def marks(spec: dict, kind: str) -> list[dict]:
+    return [layer for layer in spec["layer"] if layer["mark"]["type"] == kind]
+
+
+def rows(spec: dict, layer: dict) -> list[dict]:
+    return spec["datasets"][layer.get("data", spec.get("data"))["name"]]
+
+
+def test_pareto_puts_better_up_and_to_the_right():
+    spec = charts.pareto(board((0.8, 0.5), (0.6, 0.1), (0.5, 0.6))).to_dict()
+    x, y = marks(spec, "point")[0]["encoding"]["x"], marks(spec, "point")[0]["encoding"]["y"]
+    assert x["field"] == "leakage"
+    assert x["scale"]["reverse"] is True
+    assert y["field"] == "utility"
+    assert not y["scale"].get("reverse")
+    low, high = x["scale"]["domain"]
+    assert low < 0 < 0.6 < high  # 0 = nothing leaks is always in sight
+
+
+def test_pareto_tells_families_by_colour_and_by_shape():
+    spec = charts.pareto(board((0.8, 0.5), (0.6, 0.1))).to_dict()
+    encoding = marks(spec, "point")[0]["encoding"]
+    assert (
+        encoding["color"]["scale"]["domain"] == ["No defence", "Differential privacy"] == encoding["shape"]["scale"]["domain"]
+    )
+    assert len(set(encoding["color"]["scale"]["range"])) == len(set(encoding["shape"]["scale"]["range"])) == 2
+    assert set(charts.STYLES) == set(FAMILIES.values())
+    assert len({shape for _, shape in charts.STYLES.values()}) == len(charts.STYLES)
+
+
+def test_pareto_names_the_front_and_only_the_front():
+    frame = board((0.8, 0.5), (0.6, 0.1), (0.5, 0.7))
+    spec = charts.pareto(frame).to_dict()
+    named = {row["name"] for layer in marks(spec, "text") for row in rows(spec, layer)}
+    assert named == set(frame[frame["rank"] == 1]["entry"]) == {"entry 0", "entry 1"}
+    filters = [layer["transform"][0]["filter"] for layer in marks(spec, "point")]
+    assert filters == ["!datum.front", "datum.front"]
+
+
+def test_pareto_shows_intervals_and_n():
+    spec = charts.pareto(board((0.8, 0.5))).to_dict()
+    across, along = marks(spec, "rule")
+    assert (across["encoding"]["x"]["field"], across["encoding"]["x2"]["field"]) == ("leakage_low", "leakage_high")
+    assert (along["encoding"]["y"]["field"], along["encoding"]["y2"]["field"]) == ("utility_low", "utility_high")
+    (row,) = rows(spec, marks(spec, "point")[0])
+    assert row["utility_text"].startswith("0.800 [0.7")
+    assert row["utility_text"].endswith("n = 150 people")
+
+
+def test_names_of_close_points_do_not_cover_each_other():
+    frame = board(*[(0.80 - 0.001 * i, 0.50 - 0.001 * i) for i in range(4)])
+    spec = charts.pareto(frame, height=460).to_dict()
+    placed = {row["name"]: row for layer in marks(spec, "text") for row in rows(spec, layer)}
+    low, high = marks(spec, "point")[0]["encoding"]["y"]["scale"]["domain"]
+    pixels = sorted((row["spot"] - low) / (high - low) * 350 for row in placed.values())
+    assert len(placed) == 4
+    assert min(np.diff(pixels)) >= 12  # the height of the letters
+
+
+def test_pareto_leaves_out_what_was_not_measured():
+    frame = build([make_record(), make_record(name="none", settings={"a": 1}, headline=False)]).frame
+    spec = charts.pareto(frame).to_dict()
+    assert [row["entry"] for row in rows(spec, marks(spec, "point")[0])] == ["undefended"]
+    assert "1 entries" in charts.pareto_alt(frame)
+
+
+def test_pareto_text_is_readable_in_both_themes():
+    colours = {theme: charts.pareto(board((0.8, 0.5)), theme).to_dict() for theme in ("light", "dark")}
+    inks = {theme: [layer["mark"]["color"] for layer in marks(spec, "text")] for theme, spec in colours.items()}
+    assert charts.INK["light"] in inks["light"]
+    assert charts.INK["dark"] in inks["dark"]
+    assert not set(inks["light"]) & set(inks["dark"])
+
+
+def test_attack_bars_start_at_chance_and_carry_their_interval():
+    record = make_record(leakage=0.4)
+    spec = charts.attack_bars(details.attack_frame(record)).to_dict()
+    (bars,) = marks(spec, "bar")
+    assert bars["encoding"]["x2"] == {"datum": 0.5}
+    data = rows(spec, bars)
+    assert len(data) == 9  # three attacks on three contrasts; the one that does not apply has no bar
+    assert len({row["row"] for row in data}) == 9
+    metric = record.membership[0].contrasts[Contrast.SAMPLE].metrics["auc"]
+    assert (data[0]["auc"], data[0]["auc_low"], data[0]["auc_high"]) == (metric.value, metric.low, metric.high)
+    assert {row["attack"] for row in rows(spec, marks(spec, "text")[0])} == {row["attack"] for row in data}
+
+
+def test_attack_bars_show_an_auc_below_chance():
+    frame = details.attack_frame(make_record())
+    frame.loc[0, ["auc", "auc_low", "auc_high"]] = [0.31, 0.28, 0.35]
+    spec = charts.attack_bars(frame).to_dict()
+    assert marks(spec, "bar")[0]["encoding"]["x"]["scale"]["domain"][0] < 0.28
+
+
+def test_roc_is_logarithmic_and_draws_no_zeros():
+    record = make_record(leakage=0.4)
+    spec = charts.roc(details.roc_frame(record, Contrast.SAMPLE), highlight="regrown_head").to_dict()
+    lines = marks(spec, "line")[-1]
+    for axis in ("x", "y"):
+        assert lines["encoding"][axis]["scale"]["type"] == "log"
+        assert lines["encoding"][axis]["scale"]["domain"] == [1e-3, 1]
+    data = rows(spec, lines)
+    assert min(min(row["fpr"], row["tpr"]) for row in data) > 0
+    assert len({row["attack"] for row in data}) == 3
+    assert "regrown_head" in json.dumps(lines["encoding"]["strokeWidth"])
+
+
+@pytest.mark.parametrize(
+    ("rank", "tied", "text"),
+    [(1, True, "1 ="), (2, False, "2"), (None, False, "–"), (pd.NA, False, "–")],
+)
+def test_place(rank, tied, text):
+    assert charts.place(rank, tied) == text
+
+
+def test_short():
+    assert charts.short("abc", 3) == "abc"
+    assert charts.short("abcd efgh", 6) == "abcd…"
