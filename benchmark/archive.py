@@ -97,11 +97,15 @@ def open_package(path: Path) -> Iterator[Package]:
     """
     if path.is_dir():
         yield _complete(_from_folder(path))
-    elif path.is_file():
-        with path.open("rb") as stream, _open_zip(stream, path) as archive:
-            yield _complete(_from_zip(archive))
-    else:
+        return
+    try:
+        stream = path.open("rb") if path.is_file() else None
+    except OSError as error:
+        raise _refusal("not_readable", f"{path} cannot be opened: {error.strerror}.", "Give yourself read access.") from None
+    if stream is None:
         raise _refusal("not_found", f"{path} is neither a folder nor a file.", "Give the path of a submission folder or zip.")
+    with stream, _open_zip(stream, path) as archive:
+        yield _complete(_from_zip(archive))
 
 
 def _complete(package: Package) -> Package:
@@ -113,7 +117,11 @@ def _complete(package: Package) -> Package:
 
 def _from_folder(path: Path) -> Package:
     package = Package()
-    with os.scandir(path) as entries:
+    try:
+        entries = os.scandir(path)
+    except OSError as error:
+        raise _refusal("not_readable", f"{path} cannot be listed: {error.strerror}.", "Give yourself read access.") from None
+    with entries:
         for count, entry in enumerate(entries, start=1):
             if count > MAX_ENTRIES:
                 raise _refusal("too_many_entries", f"{path} holds more than {MAX_ENTRIES} files.")

@@ -6,28 +6,25 @@ The backbone is built on the meta device, and its construction is stopped as soo
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.module import (
-    register_module_buffer_registration_hook,
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import backbones
 from benchmark.archive import MAX_BYTES, WEIGHTS
 from benchmark.interfaces import FaceVeilError
 from benchmark.protocol import BackboneSpec
 from benchmark.refusals import MismatchError, Problem, listed, shown
-from benchmark.tensorfile import MAX_TENSORS, Header
+from benchmark.tensorfile import Header
 
-MAX_MODULES = 10_000
+MAX_CALLS = 50_000  # of torch functions while building; the largest models of timm need 33,000
 MAX_ELEMENTS = MAX_BYTES[WEIGHTS] // 2  # the smallest float that a file may hold takes two bytes
+MAX_ACTIVATION = 2**26  # elements of one tensor, for one photo
+MAX_FLOPS = 5e11  # for one photo; ViT-L/14 at 224 pixels takes 1.6e11, IResNet-100 2.4e10
 MAX_ARGUMENTS = 32
 MAX_ITEMS = 32  # in a list argument
 MAX_NUMBER = 8192
@@ -82,34 +79,31 @@ def _simple(value: Any, depth: int = 0) -> bool:
     return items and all(_simple(item, depth + 1) for item in value)
 
 
-@contextmanager
-def _bounded() -> Iterator[None]:
-    """Stops a construction on this thread that registers too many modules, tensors or elements."""
-    thread = threading.get_ident()
-    modules = tensors = elements = 0
+class _Meter(TorchFunctionMode):
+    """Stops work on this thread that calls torch too often or makes a tensor of more than ``elements`` numbers."""
 
-    def count(module: nn.Module, name: str, item: nn.Module | torch.Tensor | None) -> None:  # noqa: ARG001
-        nonlocal modules, tensors, elements
-        if threading.get_ident() != thread or item is None:
-            return
-        if isinstance(item, nn.Module):
-            modules += 1
-        else:
-            tensors += 1
-            elements += item.numel()
-        if modules > MAX_MODULES or tensors > MAX_TENSORS or elements > MAX_ELEMENTS:
-            raise _TooLargeError(f"{modules} modules, {tensors} tensors and {elements} numbers, and it was not complete")
+    def __init__(self, elements: int) -> None:
+        super().__init__()
+        self.elements = elements
+        self.calls = 0
 
-    hooks = [
-        register_module_module_registration_hook(count),
-        register_module_parameter_registration_hook(count),
-        register_module_buffer_registration_hook(count),
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+        self.calls += 1
+        if self.calls > MAX_CALLS:
+            raise _TooLargeError(f"it was not complete after {MAX_CALLS} steps")
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.numel() > self.elements:
+            raise _TooLargeError(f"one tensor of {list(result.shape)}")
+        return result
+
+
+def _build(spec: BackboneSpec) -> nn.Module:
+    with torch.device("meta"), _Meter(MAX_ELEMENTS):
+        model = backbones.create(spec.name, spec.kwargs)
+    elements = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+    if elements > MAX_ELEMENTS:
+        raise _TooLargeError(f"{elements} numbers (allowed: {MAX_ELEMENTS})")
+    return model
 
 
 def expected_shapes(spec: BackboneSpec) -> Shapes:
@@ -122,8 +116,7 @@ def expected_shapes(spec: BackboneSpec) -> Shapes:
     if problems:
         raise MismatchError(problems)
     try:
-        with _bounded(), torch.device("meta"):
-            state = backbones.create(spec.name, spec.kwargs).state_dict()
+        state = _build(spec).state_dict()
     except _TooLargeError as error:
         message = f"backbone {shown(spec.name)} with these arguments is too large: {error}."
         raise MismatchError([_problem("backbone_too_large", message, "Submit a smaller model.")]) from None
@@ -134,6 +127,27 @@ def expected_shapes(spec: BackboneSpec) -> Shapes:
         message = f"backbone {shown(spec.name)} cannot be built: {type(error).__name__}: {shown(str(error), 200)}."
         raise MismatchError([_problem("backbone_kwargs", message, "Correct `backbone` in card.json.")]) from None
     return {name: (tuple(tensor.shape), tensor.is_floating_point()) for name, tensor in state.items()}
+
+
+def check_cost(spec: BackboneSpec, size: tuple[int, int]) -> list[Problem]:
+    """Whether one photo of ``size`` takes more memory or time than an evaluation can spend; computes nothing.
+
+    A backbone that cannot run without data (on the meta device) is not judged here.
+    """
+    model = _build(spec).eval()
+    counter = FlopCounterMode(display=False)
+    try:
+        with torch.no_grad(), _Meter(MAX_ACTIVATION), counter:
+            model(torch.empty(1, 3, *size, device="meta"))
+        cost = f"{counter.get_total_flops():.1e} operations" if counter.get_total_flops() > MAX_FLOPS else ""
+    except _TooLargeError as error:
+        cost = str(error)
+    except Exception:  # a size that does not fit is the red flags' to report, with its own message
+        cost = ""
+    if not cost:
+        return []
+    message = f"backbone {shown(spec.name)} is too costly: one photo of {size[0]} x {size[1]} takes {cost}."
+    return [_problem("too_costly", message, f"Submit a smaller model (allowed: {MAX_FLOPS:.0e} operations a photo).")]
 
 
 def compare(header: Header, expected: Mapping[str, tuple[tuple[int, ...], bool]]) -> list[Problem]:

@@ -35,20 +35,18 @@ REMEDIES = {
     "not_finite": "Train again: the weights or the running statistics overflow.",
     "random_output": "Declare a random transform as `inference` in card.json instead of building it into the backbone.",
     "constant_output": "Train again: the backbone ignores its input.",
-    "duplicate_embeddings": "Train again: the backbone maps different photos onto one embedding.",
-    "dead_dimensions": "Train with fewer dimensions, or say in `notes` why some of them are constant.",
     "zero_gradient": "Remove rounding or thresholding from the backbone; declare it as `inference` in card.json.",
     "bn_never_updated": "Train with BatchNorm in training mode, and save its running statistics.",
-    "bn_not_counted": "Nothing has to be done where the statistics were set on purpose; say so in `notes`.",
     "norm_mismatch": "Set `norm` in card.json to the normalisation that the backbone has.",
 }
 
 
 def problems_of(flags: Sequence[Flag]) -> list[Problem]:
-    """Red flags as problems of a validation, each with its remedy."""
+    """The red flags that make an evaluation pointless, those of severity ``error``, as problems with their remedies."""
     return [
-        Problem(part="behaviour", code=flag.name, message=flag.reason, remedy=REMEDIES[flag.name], severity=flag.severity)
+        Problem(part="behaviour", code=flag.name, message=flag.reason, remedy=REMEDIES[flag.name])
         for flag in flags
+        if flag.severity == "error"
     ]
 
 

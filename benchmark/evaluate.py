@@ -27,7 +27,7 @@ from benchmark.data.populations import Populations
 from benchmark.evidence import Evidence, gather
 from benchmark.gate import blind_gate
 from benchmark.headline import headline
-from benchmark.interfaces import Access, AttackSpec, Contrast, Knowledge, content_hash
+from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, content_hash
 from benchmark.making import UNDEFENDED, ProgressCallback, make_untrained
 from benchmark.membership import Scores, load_scores, run_attack, save_scores
 from benchmark.recognition import utility_metrics, verify_photos
@@ -73,6 +73,7 @@ class Evaluation:
         """
         started = time.perf_counter()
         track = self.populations.track
+        self._check_initial_weights()
         flags = self._piece("flags", self._flags)
         self.step("utility")
         utility = self._piece("utility", self._utility)
@@ -106,6 +107,14 @@ class Evaluation:
             extra={} if track.conclusive else {"smoke": True},
         )
 
+    def _check_initial_weights(self) -> None:
+        start = self.submission.card.initialised_from
+        if start and self.init is None and self.populations.track.shadows:
+            raise FaceVeilError(
+                f"this submission was fine-tuned from {start!r}: pass those weights with --init, so that the attacker's shadow "
+                "backbones start from them, too."
+            )
+
     @property
     def board(self) -> str:
         """``verified`` where this installation trained these very weights from the card's defence, else ``weights``."""
@@ -122,7 +131,12 @@ class Evaluation:
         self.step("checks")
         photos = self.populations.verification
         probes = photos.load(np.arange(min(16, len(photos))))
-        return [flag.model_dump(mode="json") for flag in red_flags(self.submission, probes)]
+        flags = list(red_flags(self.submission, probes))
+        card, track = self.submission.card, self.populations.track
+        if card.track != track.name:
+            reason = f"The card names track {card.track!r}: on {track.name!r} nobody says what these weights were trained on."
+            flags.append(Flag(name="other_track", severity="warning", reason=reason))
+        return [flag.model_dump(mode="json") for flag in flags]
 
     def _utility(self) -> dict[str, Any]:
         target = Target(self.submission, Access.EMBEDDING, self.device)
@@ -134,7 +148,8 @@ class Evaluation:
 
     def _gate(self) -> Gate:
         p = self.populations
-        name = content_hash(EVALUATION_VERSION, p.track.digest, p.data_digest, p.split_digest)
+        start = self.init.submission_id if self.init else None
+        name = content_hash(EVALUATION_VERSION, p.track.digest, p.data_digest, p.split_digest, start)
         path = self.cache / "gates" / f"{name}.json"
         if not path.exists():
             work = self.cache / "shadows"
@@ -142,6 +157,8 @@ class Evaluation:
             for shadow in ShadowPool(p, work, self.device).auxiliary(UNDEFENDED, p.track.backbone, progress=self.training):
                 blind["public backbone"] = shadow.submission
                 break
+            if self.init is not None:
+                blind["initial weights"] = self.init
             gate = blind_gate(p, blind, p.track.attacks, cache=self.cache / "signals", seed=p.track.split_seed)
             write_text(path, gate.model_dump_json())
         return Gate.model_validate_json(path.read_text(encoding="utf-8"))

@@ -17,7 +17,6 @@ from benchmark.interfaces import AttackSpec, Contrast, content_hash
 SCHEMA_VERSION: Final = 1
 
 
-
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -28,7 +28,6 @@ class Problem(BaseModel):
     code: str
     message: str
     remedy: str
-    severity: Literal["error", "warning", "info"] = "error"
 
     def __str__(self) -> str:
         return f"[{self.code}] {self.message} {self.remedy}"

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from benchmark import backbones
 from benchmark.archive import CARD, HEAD, WEIGHTS, Package, open_package
 from benchmark.atomic import replacing
-from benchmark.blueprint import compare, expected_shapes
+from benchmark.blueprint import check_cost, compare, expected_shapes
 from benchmark.card import Card
 from benchmark.cardfile import parse_card
 from benchmark.checks import problems_of, red_flags
+from benchmark.record import Flag
 from benchmark.refusals import PackagingError, Problem, SubmissionError, refusal, shown
 from benchmark.tensorfile import digest, read_header, read_tensors, write_tensors
 
@@ -63,18 +64,19 @@ class Submission:
 
 
 class Report(BaseModel):
-    """Everything that was found about a submission."""
+    """Everything that was found about a submission: problems, for which it is refused, and flags, which readers are shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     submission_id: str | None = None
     problems: tuple[Problem, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """True where nothing stands in the way of an evaluation; warnings do not."""
-        return all(problem.severity != "error" for problem in self.problems)
+        """True where nothing stands in the way of an evaluation."""
+        return not self.problems
 
 
 def load_submission(path: Path | str) -> Submission:
@@ -91,7 +93,7 @@ def load_submission(path: Path | str) -> Submission:
 
 
 def validate(path: Path | str, probes: Tensor | None = None) -> Report:
-    """Every problem of a submission at once, the red flags of the live backbone included.
+    """Every problem of a submission at once, those included that only the live backbone shows.
 
     Args:
         probes: photos (B, 3, H, W) uint8 to try it on; without them seeded noise is used.
@@ -99,8 +101,16 @@ def validate(path: Path | str, probes: Tensor | None = None) -> Report:
     submission, problems = _read(Path(path))
     if submission is None:
         return Report(path=str(path), problems=tuple(problems))
-    problems += problems_of(red_flags(submission, probes))
-    return Report(path=str(path), submission_id=submission.submission_id, problems=tuple(problems))
+    problems = check_cost(submission.card.backbone, submission.card.input.size)
+    if problems:
+        return Report(path=str(path), submission_id=submission.submission_id, problems=tuple(problems))
+    found = red_flags(submission, probes)
+    return Report(
+        path=str(path),
+        submission_id=submission.submission_id,
+        problems=tuple(problems_of(found)),
+        flags=tuple(flag for flag in found if flag.severity != "error"),
+    )
 
 
 def _read(path: Path) -> tuple[Submission | None, list[Problem]]:

@@ -83,3 +83,26 @@ def export(
         progress.step(f"writing {len(photos)} photos")
         export_role(photos, out_)
     out.print(f"wrote {len(photos)} photos to {out_}", markup=False)
+
+
+@app.command()
+def align(
+    data: Annotated[Path, typer.Argument(help="Folder, zip, tar or .rec of photos, identity/image.")],
+    landmarks: Annotated[
+        Path, typer.Option(help="CSV: path, x1, y1 .. x5, y5 (eyes, nose tip, corners of the mouth; pixels).")
+    ],
+    out_: Annotated[Path, typer.Option("--out", help="Folder to write; must not hold anything yet.")],
+) -> None:
+    """Moves photos to the 112 x 112 ArcFace template by five landmarks from any detector."""
+    from benchmark.data.align import align as write_aligned
+    from benchmark.data.align import read_landmarks
+    from benchmark.data.opening import open_faces
+
+    points = read_landmarks(landmarks)
+    with steps() as progress:
+        progress.step(f"aligning {data}")
+        photos = open_faces(data, aligned=False)
+        left_out = write_aligned(photos, points, out_)
+    out.print(f"wrote {len(photos) - len(left_out)} photos to {out_}, left out {len(left_out)}", markup=False)
+    if left_out:
+        table("left out", ["photo", "reason"], [list(item) for item in left_out[:50]])

@@ -74,9 +74,14 @@ def _sample(texture: Tensor, u: Tensor, v: Tensor) -> Tensor:
     return upper + row * (c + column * (d - c) - upper)
 
 
+def pixel_centres(size: int) -> Tensor:
+    """(size,) from -1 to 1."""
+    return (torch.arange(size, dtype=torch.float32) + 0.5) * (2.0 / size) - 1.0
+
+
 def place(f: Values, size: int) -> Canvas:
     """Inverse pose: crop, roll, then the head as a sphere turned by yaw and pitch."""
-    line = (torch.arange(size, dtype=torch.float32) + 0.5) * (2.0 / size) - 1.0
+    line = pixel_centres(size)
     x = (line[None, None, :] - f["shift_x"]) * f["zoom"]
     y = (line[None, :, None] - f["shift_y"]) * f["zoom"]
     x, y = x * f["roll_cos"] + y * f["roll_sin"], y * f["roll_cos"] - x * f["roll_sin"]

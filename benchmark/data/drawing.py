@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import torch
 
-from benchmark.data.canvas import Canvas, Tensor, Values, blur, bump, paint, place, ridge, step
+from benchmark.data.canvas import Canvas, Tensor, Values, blur, bump, paint, pixel_centres, place, ridge, step
 
 
 def draw_background(f: Values, size: int, batch: int) -> Tensor:
     """(B, 3, H, W): a gradient between two colours with two blurred blobs."""
-    line = (torch.arange(size, dtype=torch.float32) + 0.5) * (2.0 / size) - 1.0
+    line = pixel_centres(size)
     x, y = line[None, None, :], line[None, :, None]
     blend = (0.5 + x * f["gradient_x"] + y * f["gradient_y"]).clamp(0.0, 1.0)[:, None]
     image = f["background_a"] + blend * (f["background_b"] - f["background_a"])
@@ -75,10 +75,8 @@ def draw_body(f: Values, c: Canvas, image: Tensor) -> None:
     paint(image, back, f["hair_colour"] * (0.62 * f["exposure"])[:, None])
     paint(image, neck, f["skin"] * (shadow * f["exposure"])[:, None])
     paint(image, cloth, f["cloth"] * f["exposure"][:, None])
-    ear_light = (0.95 - 0.5 * bump((c.p.abs() - 1.02) / f["ear_width"] * 2.2, (c.v - 0.06) / f["ear_height"] * 1.8)) * f[
-        "exposure"
-    ]
-    paint(image, (ear * 4.0).clamp_(max=1.0), f["skin"] * (ear_light * 0.85)[:, None])
+    shell = 0.81 - 0.42 * bump((c.p.abs() - 1.02) / f["ear_width"] * 2.2, (c.v - 0.06) / f["ear_height"] * 1.8)
+    paint(image, (ear * 4.0).clamp_(max=1.0), f["skin"] * (shell * f["exposure"])[:, None])
 
 
 def draw_skin(f: Values, c: Canvas) -> Tensor:
@@ -100,9 +98,7 @@ def draw_skin(f: Values, c: Canvas) -> Tensor:
         spot = bump((c.u - f[f"{mole}_x"]) / f[f"{mole}_r"], (c.v - f[f"{mole}_y"]) / f[f"{mole}_r"])
         tone -= f[f"{mole}_dark"] * spot
     freckles = f["freckles"] * (c.texture - 0.5).clamp_(0.0, 1.0) * bump(c.u * 1.7, (c.v - 0.12) * 3.4)
-    blush = f["blush"] * bump((c.side - 0.38) * 4.0, (c.v - 0.22) * 4.0) + 0.5 * f["blush"] * bump(
-        across * 8.0, (c.v - tip) * 9.0
-    )
+    blush = f["blush"] * (bump((c.side - 0.38) * 4.0, (c.v - 0.22) * 4.0) + 0.5 * bump(across * 8.0, (c.v - tip) * 9.0))
     albedo = f["skin"] * (tone.clamp_(min=0.08))[:, None]
     green = 1.0 - blush - freckles * 0.35
     albedo[:, 0] *= 1.0 - freckles * 0.18

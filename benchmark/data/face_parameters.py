@@ -7,7 +7,7 @@ import numpy as np
 from benchmark.data.counter_hash import Stream, keys, normals
 
 IDENTITY_SPREAD = 1.0  # scales how much people differ
-NUISANCE_SPREAD = 1.0  # scales how much photos of one person differ: pose, light, expression, scene, camera
+NUISANCE_SPREAD = 0.8  # scales how much photos of one person differ: pose, light, expression, scene, camera
 
 _COARSE, _FINE = 7, 28  # cells a side of the two octaves of the skin's texture
 
@@ -192,6 +192,6 @@ def identity_numbers(seed: int, identity: np.ndarray) -> Numbers:
 
 
 def photo_numbers(seed: int, identity: np.ndarray, photo: np.ndarray) -> Numbers:
-    """Standard normal nuisance numbers by name, each (N,), scaled by ``NUISANCE_SPREAD``."""
+    """Nuisance numbers by name, each (N,), normal with standard deviation ``NUISANCE_SPREAD``."""
     drawn = normals(keys(seed, Stream.PHOTO, identity, photo), len(PHOTO)) * NUISANCE_SPREAD
     return {name: drawn[:, column] for column, name in enumerate(PHOTO)}

@@ -10,7 +10,7 @@ import streamlit as st
 
 from benchmark.interfaces import FaceVeilError, content_hash
 from leaderboard import charts, table
-from leaderboard.frame import FAMILIES, load
+from leaderboard.frame import FAMILIES, Board, load
 from leaderboard.views.entry import show_entry, theme
 
 PURPOSE = "How much a face-recognition backbone gives away about the faces it was trained on, and what a defence costs."
@@ -51,17 +51,18 @@ def page() -> None:
         st.info("No entry passes the filters. Reset them to see all.", icon=":material/filter_alt_off:")
         return
     ranked, unranked = shown[shown["rank"].notna()], shown[shown["rank"].isna()]
+    selected: dict[str, str | None] = {}
     if len(ranked):
         st.altair_chart(charts.pareto(ranked, theme()), width="stretch", alt=charts.pareto_alt(ranked))
-        _table(ranked, "ranked", table.RANKED)
+        selected["ranked"] = _table(ranked, "ranked", table.RANKED)
         st.caption(
             "Select a row to see its details below. **Rank 1** are the entries that no other significantly dominates: no other "
             "is at least as good on both axes and significantly better on one. **=** marks a tie."
         )
     if len(unranked):
         st.subheader("Not ranked", anchor=False)
-        _table(unranked, "unranked", table.UNRANKED)
-    show_entry(board, shown)
+        selected["unranked"] = _table(unranked, "unranked", table.UNRANKED)
+    show_entry(board.entries[_chosen(selected, shown, board)])
     _reading()
 
 
@@ -182,26 +183,35 @@ def _download(label: str, data: str, name: str, mime: str) -> None:
     st.download_button(label, data, name, mime, icon=":material/download:", on_click="ignore", help=text)
 
 
-def _table(frame: pd.DataFrame, name: str, columns: tuple[str, ...]) -> None:
-    """The entries as a table; a selected row becomes the entry shown below."""
-    key = f"table_{name}_{content_hash(list(frame['key']))}"  # other rows are another table, with nothing selected
-    st.dataframe(
+def _table(frame: pd.DataFrame, name: str, columns: tuple[str, ...]) -> str | None:
+    """The entries as a table; returns the key of the selected one."""
+    keys = list(frame["key"])
+    asked = st.query_params.get("entry")
+    event = st.dataframe(
         table.printed(frame)[list(columns)],
         column_config={column: table.CONFIG[column] for column in columns},
         hide_index=True,
         height="auto" if len(frame) <= 14 else 540,
-        key=key,
-        on_select=lambda: _select(frame, key),
+        key=f"table_{name}_{content_hash(keys)}",  # other rows are another table: selections are positions
+        on_select=lambda: st.session_state.update(touched=name),
         selection_mode="single-row",
+        selection_default={"selection": {"rows": [keys.index(asked)] if asked in keys else []}},
         placeholder="–",
         alt=f"Table of {len(frame)} {name} entries.",
     )
+    rows = event.selection.rows
+    return keys[rows[0]] if rows else None
 
 
-def _select(frame: pd.DataFrame, key: str) -> None:
-    rows = st.session_state[key].selection.rows
-    if rows:
-        st.query_params["entry"] = frame["key"].iloc[rows[0]]
+def _chosen(selected: dict[str, str | None], shown: pd.DataFrame, board: Board) -> str:
+    """The entry to be detailed: the one selected in the table touched last, else the URL's, else the first."""
+    asked = st.query_params.get("entry")
+    if asked and asked not in board.entries:
+        st.info("The entry that the link names is not on this board.", icon=":material/link_off:")
+    key = selected.get(st.session_state.get("touched", ""))
+    if key and key != asked:
+        st.query_params["entry"] = key
+    return key or (asked if asked in set(shown["key"]) else shown["key"].iloc[0])
 
 
 def _reading() -> None:

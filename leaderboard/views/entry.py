@@ -13,28 +13,13 @@ from streamlit.delta_generator import DeltaGenerator
 from benchmark.interfaces import Contrast
 from benchmark.record import Record
 from leaderboard import charts, details
-from leaderboard.frame import Board
 from leaderboard.ranking import Axis, RankedEntry
 
 
-def show_entry(board: Board, shown: pd.DataFrame) -> None:
-    """The entry that the URL names, or the first of those shown, with a box to choose another."""
-    st.subheader("One entry in detail", anchor="entry")
-    keys = list(shown["key"])
-    asked = st.query_params.get("entry")
-    if asked and asked not in board.entries:
-        st.info("The entry that the link names is not on this board.", icon=":material/link_off:")
-    names = {key: _name(board.entries[key], key) for key in keys}
-    key = st.selectbox(
-        "Entry",
-        keys,
-        index=keys.index(asked) if asked in keys else 0,
-        format_func=names.get,
-        key=f"chosen-{asked}",
-        on_change=lambda: st.query_params.update(entry=st.session_state[f"chosen-{asked}"]),
-        label_visibility="collapsed",
-    )
-    entry = board.entries[key]
+def show_entry(entry: RankedEntry) -> None:
+    """Draws an entry."""
+    st.subheader("In detail", anchor="entry")
+    st.text(f"{entry.label} · {entry.records[0].card.team}")
     _summary(entry)
     _inside(_run(entry))
 
@@ -63,11 +48,6 @@ def _card(record: Record) -> None:
 def _reproduce(record: Record) -> None:
     st.code(details.reproduce(record), language="bash", wrap_lines=True)
     st.code(details.provenance_text(record), language="json", height=360)
-
-
-def _name(entry: RankedEntry, key: str) -> str:
-    place = "not ranked" if entry.rank is None else f"rank {charts.place(entry.rank, entry.tied)}"
-    return f"{place} · {entry.label} · {entry.records[0].card.team} · {key[:6]}"
 
 
 def _summary(entry: RankedEntry) -> None:

@@ -134,11 +134,11 @@ def test_batchnorm_without_training_is_told_from_statistics_that_were_set() -> N
     assert flags_of(backbone) == {}
 
 
-def test_every_flag_has_a_remedy() -> None:
-    raised = {name for _, names, _ in FAULTS.values() for name in names}
-    assert raised | {"bn_never_updated", "bn_not_counted", "norm_mismatch"} == set(REMEDIES)
-    problems = problems_of([Flag(name=name, severity="info", reason="r") for name in REMEDIES])
-    assert all(problem.remedy for problem in problems)
+def test_errors_become_problems_with_a_remedy_and_warnings_do_not() -> None:
+    errors = {name for _, names, severity in FAULTS.values() for name in names if severity == "error"}
+    assert errors | {"bn_never_updated", "norm_mismatch"} == set(REMEDIES)
+    flags = [Flag(name="twins", severity="warning", reason="r"), Flag(name="not_finite", severity="error", reason="why")]
+    assert [(p.code, p.message, p.remedy) for p in problems_of(flags)] == [("not_finite", "why", REMEDIES["not_finite"])]
 
 
 def test_a_packed_submission_is_checked(tmp_path: Path) -> None:

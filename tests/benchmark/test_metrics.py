@@ -174,6 +174,15 @@ def test_d_prime(case):
         assert value == pytest.approx((positive.mean() - negative.mean()) / spread)
 
 
+@pytest.mark.parametrize("positives", [1, 3, 7, 10])
+def test_d_prime_of_constants_is_not_rounding(positives):
+    for constant in (0.1, 0.3, 1 / 3, 2.7, -0.7):
+        labels = np.arange(50) < positives
+        weights = np.random.default_rng(0).random((20, 50))
+        assert np.isnan(roc(np.full(50, constant), labels, weights).d_prime()).all()
+        assert (roc(np.where(labels, constant + 0.6, constant), labels, weights).d_prime() == np.inf).all()
+
+
 def _all(curve: metrics.Roc) -> dict[str, np.ndarray]:
     tpr, fpr, threshold = curve.tpr_at_fpr(0.05)
     return {

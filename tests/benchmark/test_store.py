@@ -223,6 +223,17 @@ def test_a_locked_store_says_so_and_readers_are_not_stopped(store: Store, tmp_pa
     assert hasty.add_record(make_record(seed=1)) is Outcome.ADDED
 
 
+def test_a_full_disk_loses_nothing(store: Store) -> None:
+    store.add_record(make_record())
+    with store._database._engine.connect() as connection:  # the pool hands the same connection out again
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(StoreError, match="disk is full"):
+        store.add_record(make_record(seed=1))
+    assert store.records() == [make_record()]
+    assert store.version() == 1
+
+
 def test_a_writer_waits_for_another(store: Store, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import threading
+import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from submission_factory import BACKBONE, edit_card, make_backbone, make_card, make_submission
 
-from benchmark import blueprint
-from benchmark.blueprint import expected_shapes
+from benchmark import backbones, blueprint
 from benchmark.cardfile import parse_card
 from benchmark.protocol import BackboneSpec, InputSpec
 from benchmark.refusals import CardError, MismatchError, PackagingError, SubmissionError, WeightsError
@@ -184,7 +188,9 @@ BACKBONES: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "too many arguments": ("resnet18", {f"a{i}": 1 for i in range(40)}, "backbone_kwargs", "40 arguments"),
     "no such argument": ("mobilefacenet", {"depth": 3}, "backbone_kwargs", "depth"),
     "too wide": ("mobilefacenet", {"width": 500.0}, "backbone_too_large", "too large"),
-    "too deep": ("vit_tiny_patch16_224", {"depth": 8000}, "backbone_too_large", "too large"),
+    "one too large": ("vit_tiny_patch16_224", {"img_size": 8000, "patch_size": 1}, "backbone_too_large", "64000001"),
+    "all too large": ("iresnet100", {"width": 8}, "backbone_too_large", "allowed"),
+    "too deep": ("vit_tiny_patch16_224", {"depth": 8000}, "backbone_too_large", "50000 steps"),
 }
 
 
@@ -197,16 +203,25 @@ def test_backbones_are_refused_before_they_take_memory(folder: Path, case: str) 
     assert caught.value.codes == (code,)
 
 
-def test_the_bounds_of_a_construction_end_with_it_and_hold_for_its_thread_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blueprint, "MAX_MODULES", 3)
+def test_the_bounds_of_a_construction_end_with_it_and_hold_for_its_thread_alone() -> None:
     built: list[int] = []
-    with blueprint._bounded():
-        thread = threading.Thread(target=lambda: built.append(len(list(make_backbone().modules()))))
+    with blueprint._Meter(elements=3):
+        with pytest.raises(blueprint._TooLargeError):
+            torch.zeros(4)
+        thread = threading.Thread(target=lambda: built.append(torch.zeros(4).numel()))
         thread.start()
         thread.join()
-    with pytest.raises(MismatchError, match="too large"):
-        expected_shapes(BackboneSpec(**BACKBONE))
-    assert built == [len(list(make_backbone().modules()))]
+    assert built == [torch.zeros(4).numel()]
+
+
+def test_a_backbone_that_would_take_the_machine_to_run_is_refused_unrun(tmp_path: Path) -> None:
+    kwargs = {"patch_size": 2, "img_size": 512, "embed_dim": 8, "depth": 1, "num_heads": 1}
+    card = make_card(backbone=BackboneSpec(name="vit_tiny_patch16_224", kwargs=kwargs), input=InputSpec(size=(512, 512)))
+    pack(tmp_path / "entry", card, backbones.create("vit_tiny_patch16_224", kwargs))
+    start = time.perf_counter()
+    report = validate(tmp_path / "entry")
+    assert [problem.code for problem in report.problems] == ["too_costly"]
+    assert time.perf_counter() - start < 20
 
 
 def test_any_timm_backbone_can_be_submitted(tmp_path: Path) -> None:
@@ -275,4 +290,34 @@ def test_validation_reports_red_flags_with_their_remedies(folder: Path) -> None:
     assert [problem.code for problem in report.problems] == ["norm_mismatch", "wrong_embedding_size"]
     assert report.submission_id == load_submission(folder).submission_id
     assert not report.ok
+    assert not report.flags
     assert type(report).model_validate_json(report.model_dump_json()) == report
+
+
+def test_validation_shows_warnings_without_refusing(tmp_path: Path) -> None:
+    backbone = make_backbone()
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.num_batches_tracked.zero_()
+    pack(tmp_path / "entry", make_card(), backbone)
+    report = validate(tmp_path / "entry")
+    assert report.ok
+    assert [(flag.name, flag.severity) for flag in report.flags] == [("bn_not_counted", "info")]
+
+
+@pytest.mark.realdata
+def test_a_public_checkpoint_passes_on_real_photos(tmp_path: Path) -> None:
+    data = os.environ.get("FACEVEIL_TEST_DATA")
+    if not data:
+        pytest.skip("FACEVEIL_TEST_DATA names no folder of real faces")
+    from benchmark.importing import import_submission
+
+    submission, _ = import_submission(
+        Path(data) / "mobilefacenet_casia.ckpt", tmp_path / "entry", name="public", track="faces-112"
+    )
+    with zipfile.ZipFile(Path(data) / "orl_arcface112.zip") as archive:
+        names = [name for name in archive.namelist() if name.lower().endswith((".png", ".jpg", ".pgm"))][:80:10]
+        photos = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names]
+    report = validate(tmp_path / "entry", torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2))
+    assert report.problems == ()
+    assert report.submission_id == submission.submission_id

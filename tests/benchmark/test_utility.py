@@ -144,6 +144,20 @@ def test_many_pairs_use_part_of_the_people_for_intervals_only(monkeypatch):
     assert part.rank1 == whole.rank1
 
 
+def test_intervals_from_part_of_the_people_are_centred_on_the_value(monkeypatch):
+    embeddings, identity = _faces(60, 4, noise=1.6)
+    embeddings[identity < 30 * 7] *= np.linspace(0.2, 3, 32)  # half of the people are harder to tell apart
+    whole = verification(embeddings, identity, seed=0)
+    monkeypatch.setattr(utility, "_interval_people", lambda people, pairs, seed: np.arange(30))
+    part = verification(embeddings, identity, seed=0)
+    harder = verification(embeddings[identity < 30 * 7], identity[identity < 30 * 7], seed=0)
+    shift = whole.auc.value - harder.auc.value
+    assert abs(shift) > 0.005
+    assert part.auc.value == whole.auc.value
+    assert part.auc.low == pytest.approx(harder.auc.low + shift, abs=0.001)
+    assert part.auc.high == pytest.approx(harder.auc.high + shift, abs=0.001)
+
+
 def test_the_order_of_photos_does_not_count():
     embeddings, identity = _faces(30, 4)
     order = np.random.default_rng(0).permutation(len(identity))

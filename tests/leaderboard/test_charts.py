@@ -53,7 +53,8 @@ def test_pareto_tells_families_by_colour_and_by_shape():
 def test_pareto_names_the_front_and_only_the_front():
     frame = board((0.8, 0.5), (0.6, 0.1), (0.5, 0.7))
     spec = charts.pareto(frame).to_dict()
-    named = {row["name"] for layer in marks(spec, "text") for row in rows(spec, layer)}
+    sides = {layer["transform"][0]["filter"] for layer in marks(spec, "text")}
+    named = {row["label"] for row in rows(spec, spec) if f"datum.side == '{row['side']}'" in sides}
     assert named == set(frame[frame["rank"] == 1]["entry"]) == {"entry 0", "entry 1"}
     filters = [layer["transform"][0]["filter"] for layer in marks(spec, "point")]
     assert filters == ["!datum.front", "datum.front"]
@@ -72,7 +73,7 @@ def test_pareto_shows_intervals_and_n():
 def test_names_of_close_points_do_not_cover_each_other():
     frame = board(*[(0.80 - 0.001 * i, 0.50 - 0.001 * i) for i in range(4)])
     spec = charts.pareto(frame, height=460).to_dict()
-    placed = {row["name"]: row for layer in marks(spec, "text") for row in rows(spec, layer)}
+    placed = {row["label"]: row for row in rows(spec, spec) if row["front"]}
     low, high = marks(spec, "point")[0]["encoding"]["y"]["scale"]["domain"]
     pixels = sorted((row["spot"] - low) / (high - low) * 350 for row in placed.values())
     assert len(placed) == 4

@@ -197,9 +197,8 @@ def test_attack_table_has_intervals_and_reasons():
 def test_reproduce_quotes_what_submitters_wrote():
     record = make_record(defense="dp_sgd", settings={"epsilon": 8.0, "note": "a; rm -rf ~"}, seed=3, track="tr ack")
     train, evaluate = details.reproduce(record).splitlines()
-    assert train == (
-        "faceveil train --track 'tr ack' --defense dp_sgd --set epsilon=8.0 --set 'note=a; rm -rf ~' --seed 3 --out runs/entry-seed3"
-    )
+    settings = "--set epsilon=8.0 --set 'note=a; rm -rf ~'"
+    assert train == f"faceveil train --track 'tr ack' --defense dp_sgd {settings} --seed 3 --out runs/entry-seed3"
     assert evaluate == "faceveil evaluate runs/entry-seed3 --track 'tr ack' --out record.json"
 
 
