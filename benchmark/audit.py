@@ -18,7 +18,8 @@ from opacus.accountants.utils import get_noise_multiplier
 
 from benchmark.interfaces import FaceVeilError
 
-VACUOUS_EPSILON = 1000.0  # beyond it no statement of any use is left, and numerical accountants run out of memory
+VACUOUS_EPSILON = 1000.0  # beyond it no statement of any use is left
+PRV_LIMIT = 200.0  # beyond it exponentials of privacy losses overflow, and the numerical bound is no bound
 # A numerical bound is this much above the true epsilon: 0.01, or a thousandth of epsilon where that is more.
 _PRV_ERROR, _PRV_RELATIVE_ERROR = 0.01, 0.001
 _SEARCH_TOLERANCE = 0.01  # of the target epsilon
@@ -65,30 +66,38 @@ def epsilon_prv(sample_rate: float, noise_multiplier: float, steps: int, delta: 
     """Epsilon by numerical composition of privacy loss variables (arXiv 2106.02848): an upper bound, tight to 0.1 % or 0.01.
 
     Raises:
-        FaceVeilError: a value out of range, or an epsilon beyond ``VACUOUS_EPSILON``, for which memory would run out.
+        FaceVeilError: a value out of range, an epsilon beyond ``PRV_LIMIT``, or a composition that fails numerically.
     """
     rough = epsilon_rdp(sample_rate, noise_multiplier, steps, delta)
-    if rough > VACUOUS_EPSILON:
+    if rough > PRV_LIMIT:
         raise FaceVeilError(
-            f"epsilon is about {rough:.3g}, too large for the PRV accountant (at most {VACUOUS_EPSILON:g}): "
+            f"epsilon is about {rough:.3g}, too large for the PRV accountant (at most {PRV_LIMIT:g}): "
             "use epsilon_rdp, or raise noise_multiplier."
         )
     accountant = PRVAccountant()
     accountant.history = [(noise_multiplier, sample_rate, steps)]
-    with np.errstate(divide="ignore"):  # log(1 - sample_rate) where every record enters every step
-        return float(accountant.get_epsilon(delta, eps_error=max(_PRV_ERROR, _PRV_RELATIVE_ERROR * rough)))
+    try:
+        with warnings.catch_warnings(), np.errstate(divide="ignore"):  # log(1 - sample_rate) at a sample rate of 1
+            warnings.simplefilter("ignore")  # of the Renyi bound that sizes the grid
+            epsilon = float(accountant.get_epsilon(delta, eps_error=max(_PRV_ERROR, _PRV_RELATIVE_ERROR * rough)))
+    except (RuntimeError, ValueError) as error:
+        raise FaceVeilError(f"the PRV accountant found no bound ({error}): use epsilon_rdp.") from error
+    if not math.isfinite(epsilon):
+        raise FaceVeilError("the PRV accountant overflowed: use epsilon_rdp.")
+    return epsilon
 
 
 def upper_bound(sample_rate: float, noise_multiplier: float, steps: int, delta: float) -> UpperBound:
-    """The smaller of both bounds; the Renyi bound alone where epsilon is vacuous.
+    """The smaller of both bounds; the Renyi bound alone where the numerical one does not exist.
 
     Raises:
         FaceVeilError: a value out of range.
     """
     rdp = epsilon_rdp(sample_rate, noise_multiplier, steps, delta)
-    if rdp > VACUOUS_EPSILON:
-        return UpperBound(rdp, delta, _name("RDP"))
-    prv = epsilon_prv(sample_rate, noise_multiplier, steps, delta)
+    try:
+        prv = epsilon_prv(sample_rate, noise_multiplier, steps, delta)
+    except FaceVeilError:
+        prv = math.inf
     return UpperBound(prv, delta, _name("PRV")) if prv < rdp else UpperBound(rdp, delta, _name("RDP"))
 
 

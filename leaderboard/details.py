@@ -56,49 +56,38 @@ def attack_metric(record: Record, label: str, contrast: Contrast, name: str) -> 
 
 
 def attack_frame(record: Record) -> pd.DataFrame:
-    """One row an attack and contrast, metrics as numbers; one row an attack that did not run, with the reason."""
+    """One row an attack and contrast, metrics as numbers."""
     rows = []
     for attack in record.membership:
-        if not attack.contrasts:
-            rows.append({**_attack(attack), "contrast": ""})
         for contrast, result in attack.contrasts.items():
             row = {**_attack(attack), "contrast": str(contrast), "people": result.people}
             row |= {"positives": result.n_positive, "negatives": result.n_negative}
             for name, metric in result.metrics.items():
                 row |= {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high, f"{name}_note": metric.note}
             rows.append(row)
-    counts = {"people": "Int64", "positives": "Int64", "negatives": "Int64"}
-    names = [
-        "attack",
-        "contrast",
-        *_METRICS,
-        *counts,
-        "access",
-        "knowledge",
-        "adaptive",
-        "status",
-        "reason",
-        "queries",
-        "seconds",
-    ]
-    frame = pd.DataFrame(rows)
-    return frame.reindex(columns=[*names, *(c for c in frame if c not in names)]).astype(counts)
+    ends = [f"{name}{end}" for name in _METRICS for end in ("", "_low", "_high", "_note")]
+    names = ["attack", "contrast", *ends, "people", "positives", "negatives", "access", "knowledge", "adaptive"]
+    return pd.DataFrame(rows, columns=[*names, "queries", "seconds"])
 
 
 def attack_table(record: Record) -> pd.DataFrame:
     """:func:`attack_frame` to be read: metrics with their intervals as text, or why there is none."""
     frame = attack_frame(record)
     for name, title in _METRICS.items():
-        ends = [frame[c] if c in frame else [None] * len(frame) for c in (name, f"{name}_low", f"{name}_high", f"{name}_note")]
+        ends = [frame[f"{name}{end}"] for end in ("", "_low", "_high", "_note")]
         frame[title] = [_text(*values) for values in zip(*ends, strict=True)]
-    absent = frame["status"] != "ok"
-    frame.loc[absent, "AUC"] = frame["status"] + ": " + frame["reason"]
     columns = ["attack", "contrast", *_METRICS.values(), "people", "positives", "negatives", "access", "knowledge", "adaptive"]
     return frame[[*columns, "queries", "seconds"]]
 
 
-def _text(value: float | None, low: float | None, high: float | None, note: str | None) -> str:
-    return note if note and pd.isna(value) else interval(value, low, high)
+def not_run(record: Record) -> list[str]:
+    """Attacks without a result, each with the reason."""
+    absent = [a for a in record.membership if a.status != "ok"]
+    return [f"{a.label}: {a.status.replace('_', ' ')}: {a.reason}" for a in absent]
+
+
+def _text(value: float | None, low: float | None, high: float | None, note: Any) -> str:
+    return note if isinstance(note, str) and note and pd.isna(value) else interval(value, low, high)
 
 
 def interval(value: float | None, low: float | None = None, high: float | None = None) -> str:
@@ -124,8 +113,6 @@ def _attack(attack: AttackResult) -> dict[str, Any]:
         "access": attack.access,
         "knowledge": attack.knowledge,
         "adaptive": attack.adaptive,
-        "status": attack.status.replace("_", " "),
-        "reason": attack.reason,
         "queries": attack.queries,
         "seconds": attack.seconds,
     }

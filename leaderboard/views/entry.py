@@ -93,17 +93,18 @@ def _run(entry: RankedEntry) -> Record:
 
 
 def _attacks(record: Record) -> None:
-    if not record.membership:
-        st.info("No attack was run on this entry.")
-        return
     frame = details.attack_frame(record)
+    if frame.empty:
+        st.info("No attack was run on this entry.")
     if frame["auc"].notna().any():
-        st.altair_chart(
-            charts.attack_bars(frame, theme()),
-            width="stretch",
-            alt="Bars of AUC by attack and contrast; the table below has the numbers.",
-        )
-    _numbers(details.attack_table(record))
+        alt = "Bars of AUC by attack and contrast; the table below has the numbers."
+        st.altair_chart(charts.attack_bars(frame, theme()), width="stretch", alt=alt)
+    if len(frame):
+        _numbers(details.attack_table(record))
+    without = details.not_run(record)
+    if without:
+        st.caption("Attacks without a result:")
+        st.code("\n".join(without), language=None, wrap_lines=True)
 
 
 def theme() -> str:

@@ -215,7 +215,7 @@ def test_the_bounds_of_a_construction_end_with_it_and_hold_for_its_thread_alone(
 
 
 def test_a_backbone_that_would_take_the_machine_to_run_is_refused_unrun(tmp_path: Path) -> None:
-    kwargs = {"patch_size": 2, "img_size": 512, "embed_dim": 8, "depth": 1, "num_heads": 1}
+    kwargs = {"patch_size": 2, "img_size": 512, "embed_dim": 64, "depth": 1, "num_heads": 1}
     card = make_card(backbone=BackboneSpec(name="vit_tiny_patch16_224", kwargs=kwargs), input=InputSpec(size=(512, 512)))
     pack(tmp_path / "entry", card, backbones.create("vit_tiny_patch16_224", kwargs))
     start = time.perf_counter()

@@ -19,6 +19,7 @@ from record_factory import make_record
 from benchmark.store import Store
 
 sync_api = pytest.importorskip("playwright.sync_api")
+sync_api.expect.set_options(timeout=20_000)
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
@@ -136,7 +137,7 @@ def test_opens_filters_restores_and_downloads(page, server):
     again = page.context.new_page()
     again.goto(link)
     count(again, "2 of 5 entries")
-    assert again.get_by_role("searchbox", name="Search").input_value() == "nordlicht"
+    sync_api.expect(again.get_by_role("searchbox", name="Search")).to_have_value("nordlicht")
 
     page.get_by_role("button", name="Reset").click()
     count(page, "5 of 5 entries")

@@ -100,7 +100,7 @@ def test_replicates_that_contradict_the_point_estimate_make_no_cycle():
     assert ranks(rank([a, b.model_copy(update={"headline": biased})])) == {"a": 1, "b": 1}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(points)
 def test_dominance_has_no_cycle_and_explains_the_rank(drawn):
     entries = rank(records_of(drawn))
@@ -113,7 +113,7 @@ def test_dominance_has_no_cycle_and_explains_the_rank(drawn):
         assert entry.tied == (sum(e.rank == entry.rank for e in entries) > 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(points, st.randoms(use_true_random=False))
 def test_order_of_the_records_does_not_matter(drawn, random):
     records = records_of(drawn)
@@ -122,7 +122,7 @@ def test_order_of_the_records_does_not_matter(drawn, random):
     assert rank(records) == rank(shuffled)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(points)
 def test_a_clearly_dominated_entry_changes_no_other_rank(drawn):
     records = records_of(drawn)
@@ -132,7 +132,7 @@ def test_a_clearly_dominated_entry_changes_no_other_rank(drawn):
     assert after == before
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(points)
 def test_identical_entries_tie(drawn):
     records = records_of(drawn)
