@@ -170,12 +170,13 @@ class Evaluation:
 
     def _specs(self, attacks: Sequence[AttackSpec] | None) -> list[tuple[AttackSpec, bool]]:
         """(spec, adaptive): the track's attacks and those that know the defence, each once."""
-        if attacks is not None:
-            return [(spec, False) for spec in attacks]
-        specs = {spec.label: (spec, False) for spec in self.populations.track.attacks}
-        for defense in self._defenses():
-            for spec in defense.adaptive_attacks():
-                specs.setdefault(spec.label, (spec, True))
+        wanted = [(spec, False) for spec in (self.populations.track.attacks if attacks is None else attacks)]
+        if attacks is None:
+            wanted += [(spec, True) for defense in self._defenses() for spec in defense.adaptive_attacks()]
+        specs: dict[str, tuple[AttackSpec, bool]] = {}
+        for spec, adaptive in wanted:
+            named = registry.canonical(spec, registry.build_attack(spec))
+            specs.setdefault(named.label, (named, adaptive))
         return list(specs.values())
 
     def _membership(

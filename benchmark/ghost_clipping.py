@@ -24,9 +24,9 @@ _CHUNK_CPU, _CHUNK_GPU = 1 << 18, 1 << 26
 
 
 def _product_norms(a: Tensor, b: Tensor) -> Tensor:
-    """Norms (N,) of every sample's sum over t and all groups of the outer products of ``a`` (N, G, T, P) and ``b`` (N, G, T, D).
+    """Norms (N,) of the products sum_t a_t b_t^T of every sample, of all its groups G together.
 
-    By Gram matrices over t where they are smaller than the products.
+    ``a`` (N, G, T, P), ``b`` (N, G, T, D).  By Gram matrices over t where they are smaller than the products.
     """
     positions, rows, columns = a.shape[2], a.shape[3], b.shape[3]
     if positions * (rows + columns) < rows * columns:

@@ -19,7 +19,7 @@ from benchmark.checks import norm_kinds
 from benchmark.data.populations import Populations
 from benchmark.interfaces import Defense, DefenseSpec, FaceVeilError, Photos, content_hash
 from benchmark.protocol import BackboneSpec, InputSpec, Track
-from benchmark.registry import build_defense
+from benchmark.registry import build_defense, canonical
 from benchmark.submission import Submission, load_submission, pack
 from benchmark.training import TrainedModel, TrainingProgress, seeded, train_backbone
 
@@ -141,14 +141,15 @@ def _card(
     training: Mapping[str, Any],
     fields: Mapping[str, Any] | None,
 ) -> Card:
+    full = DefenseSpec(name=plugin.name, settings=plugin.settings())
     claim = training.get("claim")
     public = (AdditionalData(name="auxiliary", use="the track's public people, by the defence"),) if plugin.needs_public else ()
     values: dict[str, Any] = {
-        "name": DefenseSpec(name=plugin.name, settings=plugin.settings()).label[:80],
+        "name": canonical(full, plugin).label[:80],
         "track": run.track.name,
         "protocol_version": run.track.version,
         "seed": run.seed,
-        "defenses": (DefenseSpec(name=plugin.name, settings=plugin.settings()),),
+        "defenses": (full,),
         "backbone": spec,
         "norm": next(iter(sorted(norm_kinds(backbone))), "none"),
         "embedding_size": embedding_size(backbone, size),

@@ -45,7 +45,7 @@ class HeadSpec(_Frozen):
 
     name: Literal["softmax", "cosface", "arcface", "adaface"] = "arcface"
     scale: PositiveFloat = 32.0
-    margin: float = Field(0.3, ge=0)
+    margin: float = Field(0.5, ge=0)
 
 
 class TrainingConfig(_Frozen):

@@ -172,6 +172,17 @@ def build_defense(spec: PluginSpec) -> Defense:
     return _build("defence", defenses(), spec)
 
 
+S = TypeVar("S", bound=PluginSpec)
+
+
+def canonical(spec: S, plugin: Plugin) -> S:
+    """The spec with those settings alone that differ from the plug-in's defaults, so that equal settings have one name."""
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in type(plugin).model_fields.items()}
+    values = {name: getattr(plugin, name) for name in defaults}
+    settings = plugin.settings()
+    return spec.model_copy(update={"settings": {n: settings[n] for n, v in values.items() if v != defaults[n]}})
+
+
 def service(name: str) -> Any:
     """A function that another part of the house offers by name (entry points ``faceveil.services``): ``rank``, ``board``."""
     found = {entry.name: entry for entry in entry_points(group="faceveil.services")}

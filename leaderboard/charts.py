@@ -118,7 +118,7 @@ def _place_names(data: pd.DataFrame, x_range: list[float], y_range: list[float],
     Each name stands above its point or, where that is taken, below or further off.  ``height``: of the plot without legend
     and axis, pixels.
     """
-    width, line = 330, 16  # pixels, of a phone: wider charts only have more room
+    width, line = 480, 16  # pixels, between a phone and a desktop
     data["spot"], data["side"] = np.nan, ""
     taken: list[tuple[float, float, float]] = []
     for row in data[data["front"]].sort_values(["leakage", "utility"]).itertuples():

@@ -95,16 +95,18 @@ class Steps:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task = progress.add_task("starting", total=None)
+        self._what = ""
 
     def step(self, text: str) -> None:
         """What is being done now."""
+        self._what = text
         self._progress.update(self._task, description=escape(text), total=None, completed=0)
         if not self._progress.console.is_terminal:
             err.print(f"  {escape(text)}")
 
     def training(self, report: TrainingProgress) -> None:
         """One finished epoch."""
-        text = f"{report.label} epoch {report.epoch}/{report.epochs} loss {report.loss:.2f}"
+        text = f"{self._what}: epoch {report.epoch}/{report.epochs} loss {report.loss:.2f}"
         self._progress.update(self._task, description=escape(text), total=report.epochs, completed=report.epoch)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from benchmark.data.counter_hash import Stream, keys, normals
 
 IDENTITY_SPREAD = 1.0  # scales how much people differ
-NUISANCE_SPREAD = 0.8  # scales how much photos of one person differ: pose, light, expression, scene, camera
+NUISANCE_SPREAD = 0.9  # scales how much photos of one person differ: pose, light, expression, scene, camera
 
 _COARSE, _FINE = 7, 28  # cells a side of the two octaves of the skin's texture
 

@@ -1,0 +1,85 @@
+"""A track so small that a defended training takes a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmark.backbones import create
+from benchmark.heads import build_head
+from benchmark.interfaces import Defense, content_hash
+from benchmark.protocol import BackboneSpec, Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
+from benchmark.seeding import seeded
+from benchmark.training import Trainer
+
+SIZE, PEOPLE, PHOTOS = 32, 5, 6
+
+
+class NoisyPeople:
+    """Photos of people as coloured noise, held in memory; one fixed pattern a person plus noise a photo."""
+
+    def __init__(self, people: int = PEOPLE, photos: int = PHOTOS) -> None:
+        generator = torch.Generator().manual_seed(0)
+        patterns = torch.rand(people, 3, SIZE, SIZE, generator=generator).repeat_interleave(photos, 0)
+        noise = 0.2 * torch.randn(patterns.shape, generator=generator)
+        self.pixels = ((patterns + noise).clamp(0, 1) * 255).to(torch.uint8)
+        self.identity = np.repeat(np.arange(people), photos)
+        self.keys = [f"{person}/{number}" for person in range(people) for number in range(photos)]
+        self.digest = content_hash("noisy people", people, photos)
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+    def load(self, index: np.ndarray) -> torch.Tensor:
+        return self.pixels[torch.as_tensor(np.asarray(index))]
+
+
+@pytest.fixture(scope="session")
+def photos() -> NoisyPeople:
+    return NoisyPeople()
+
+
+@pytest.fixture(scope="session")
+def track() -> Track:
+    roles = Roles(members=PEOPLE, held_out=5, verification=5, auxiliary=5, judges=5, seen=PHOTOS, unseen=2)
+    return Track(
+        name="tiny",
+        summary="for tests",
+        source="synthetic",
+        image_size=SIZE,
+        roles=roles,
+        backbone=BackboneSpec(name="iresnet_slim", kwargs={"width": 0.125, "embedding_size": 16, "layers": [1, 1, 1, 1]}),
+        head=HeadSpec(),
+        training=TrainingConfig(epochs=4, batch_size=10),
+        attacks=(),
+        budget=Budget(cpu_minutes=1),
+    )
+
+
+@pytest.fixture
+def make_trainer(track: Track, photos: NoisyPeople) -> Callable[..., Trainer]:
+    """A trainer of the tiny track, as ``train_backbone`` would build it."""
+
+    def make(defense: Defense, *, seed: int = 0, head: str = "arcface", checkpoint: Path | None = None, **kwargs) -> Trainer:
+        spec = defense.prepare(track.backbone)
+        with seeded(seed):
+            backbone = create(spec.name, {**spec.kwargs, "input_size": [SIZE, SIZE]})
+        built = build_head(HeadSpec(name=head), 16, PEOPLE, torch.Generator().manual_seed(seed))
+        config = kwargs.pop("config", track.training)
+        return Trainer(
+            kwargs.pop("backbone", backbone),
+            built,
+            kwargs.pop("photos", photos),
+            config,
+            InputSpec(size=(SIZE, SIZE)),
+            seed=seed,
+            defense=defense,
+            checkpoint=checkpoint,
+            **kwargs,
+        )
+
+    return make
