@@ -62,6 +62,7 @@ def make_submission(
         card: further fields of the card (name, team, licence ...).
     """
     plugin = build_defense(defense)
+    defense = DefenseSpec(name=plugin.name, settings=plugin.settings())
     track = training_track(populations.track, backbone, init)
     public = populations.auxiliary if plugin.needs_public else None
     run = _Run(track, photos, seed, work, init, device, progress)

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmark.backbones import complete_kwargs
 from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
 from benchmark.interfaces import DefenseSpec, FaceVeilError, Knowledge, Photos, content_hash
 from benchmark.making import ProgressCallback, make_submission
 from benchmark.protocol import BackboneSpec
+from benchmark.registry import build_defense
 from benchmark.submission import Submission, load_submission
 
 PUBLIC_SHARE = 0.2  # of the auxiliary people: never in a shadow's training, kept to estimate statistics on
@@ -108,6 +110,10 @@ class ShadowPool:
         Args:
             init: weights the target's training started from, where it is a fine-tuned one.
         """
+        # The same shadow under one name, whether it is asked for by a track's short spec or by a card's complete one.
+        size = self.populations.track.image_size
+        backbone = BackboneSpec(name=backbone.name, kwargs=complete_kwargs(backbone.name, backbone.kwargs, (size, size)))
+        defense = DefenseSpec(name=defense.name, settings=build_defense(defense).settings())
         for number in range(self.count(Knowledge.AUXILIARY)):
             people = auxiliary_people(self.populations, number)
             photos = self.populations.source(people.pairs, f"shadow-{number}")

@@ -8,6 +8,7 @@ shows nothing.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from benchmark.interfaces import AttackSpec, BackboneSpec, Knowledge
 from benchmark.protocol import Budget, HeadSpec, Roles, Track, TrainingConfig
@@ -51,13 +52,17 @@ FLOW = Track(
 )
 
 
+def command() -> list[str]:
+    """``faceveil`` with the two tracks beside its own, as the start of a command line for another process."""
+    here = str(Path(__file__).parent)
+    # appended, because tests/benchmark would hide the package
+    code = f"import sys; sys.path.append({here!r}); import tiny_world; tiny_world.main()"
+    return [sys.executable, "-c", code]
+
+
 def main() -> None:
-    """The command ``faceveil`` with the two tracks beside its own: for tests that need another process."""
-    TRACKS.update({track.name: track for track in (TINY, FLOW)})
+    """What :func:`command` runs."""
     from benchmark.cli import main as faceveil
 
-    sys.exit(faceveil())
-
-
-if __name__ == "__main__":
-    main()
+    TRACKS.update({track.name: track for track in (TINY, FLOW)})
+    faceveil()

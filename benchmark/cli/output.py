@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -47,6 +47,17 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     for row in rows:
         grid.add_row(*(escape(str(cell)) for cell in row))
     out.print(grid)
+
+
+def facts(values: Mapping[str, Any]) -> None:
+    """Names and values, one a line; nested ones indented, empty ones left out."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            out.print(f"{key}:", markup=False)
+            for inner, detail in value.items():
+                out.print(f"  {inner}: {detail}", markup=False, soft_wrap=True)
+        elif value not in (None, "", {}, []):
+            out.print(f"{key}: {value}", markup=False, soft_wrap=True)
 
 
 def number(metric: Metric | None, digits: int = 3) -> str:

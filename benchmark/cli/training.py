@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.output import Device, Json, emit, err, number, out, pick_device, settings, steps, table
+from benchmark.cli.output import Device, Json, emit, err, facts, number, out, pick_device, settings, steps, table
 from benchmark.interfaces import DefenseSpec, FaceVeilError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def train(
         card = {"team": team} | ({"name": name} if name else {})
         submission = session.train(spec, seed, out, card)
     report = describe(submission, out)
-    emit(report, json, lambda: table("", ["", ""], [[k, str(v)] for k, v in report.items()]))
+    emit(report, json, lambda: facts(report))
 
 
 def import_(
@@ -103,7 +103,7 @@ def import_(
     refuse_overwriting(out)
     submission, notes = import_submission(weights, out, name=name or weights.stem, track=track)
     report = {**describe(submission, out), "notes": list(notes)}
-    emit(report, json, lambda: table("", ["", ""], [[k, str(v)] for k, v in report.items()]))
+    emit(report, json, lambda: facts(report))
 
 
 def validate(path: Annotated[Path, typer.Argument(help="Submission folder or zip.")], json: Json = False) -> None:
