@@ -62,7 +62,16 @@ class Evaluation:
     def work(self) -> Path:
         """The folder of this evaluation's finished pieces."""
         p = self.populations
-        name = content_hash(EVALUATION_VERSION, self.submission.submission_id, p.track.digest, p.data_digest, p.split_digest)
+        settings = p.track.settings("image_size", "roles", "split_seed", "partial_share", "shadows", "head", "training")
+        card = self.submission.card
+        name = content_hash(
+            EVALUATION_VERSION,
+            self.submission.submission_id,
+            settings,
+            p.data_digest,
+            p.split_digest,
+            card.model_dump(mode="json"),
+        )
         return self.cache / "evaluations" / name
 
     def run(self, attacks: Sequence[AttackSpec] | None = None) -> Record:
@@ -184,13 +193,13 @@ class Evaluation:
     ) -> tuple[list[AttackResult], dict[tuple[str, Contrast], Scores]]:
         evidence: Evidence | None = None
         results, scores = [], {}
+        blind = {contrast: gate.best_auc(contrast) for contrast in Contrast}
         for spec, adaptive in specs:
-            path = self.work / f"attack-{content_hash(spec.model_dump(mode='json'), adaptive)}.json"
+            path = self.work / f"attack-{content_hash(spec.model_dump(mode='json'), adaptive, blind)}.json"
             if not path.exists():
                 if evidence is None:
                     evidence = self._evidence([s for s, _ in specs])
                 self.step(f"attack {spec.label}")
-                blind = {c: gate.best_auc(c) for c in Contrast}
                 result, found = run_attack(
                     spec, evidence, adaptive=adaptive, blind=blind, seed=self.populations.track.split_seed
                 )

@@ -114,7 +114,7 @@ class _Run:
 
     def _name(self, defense: DefenseSpec) -> str:
         return content_hash(
-            self.track.model_dump(mode="json", include={"head", "backbone", "training"}),
+            self.track.settings("head", "backbone", "training", "image_size"),
             defense.model_dump(mode="json"),
             self.photos.digest,
             self.seed,

@@ -6,7 +6,7 @@ A record carries the track's name and ``PROTOCOL_VERSION``; records of different
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -96,5 +96,9 @@ class Track(_Frozen):
 
     @property
     def digest(self) -> str:
-        """Content hash of every setting."""
-        return content_hash(self.model_dump(mode="json"))
+        """Content hash of every setting that a result depends on."""
+        return content_hash(self.model_dump(mode="json", exclude={"summary", "budget", "conclusive", "shows_faces", "seeds"}))
+
+    def settings(self, *names: str) -> dict[str, Any]:
+        """Some of the settings as JSON data, for the names of what depends on those alone."""
+        return self.model_dump(mode="json", include=set(names))

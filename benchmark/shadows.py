@@ -135,7 +135,7 @@ class ShadowPool:
 
     def _path(self, defense: DefenseSpec, backbone: BackboneSpec, number: int, init: Submission | None) -> Path:
         name = content_hash(
-            self.populations.track.digest,
+            self.populations.track.settings("image_size", "roles", "split_seed", "head", "training", "fine_tuning"),
             self.populations.data_digest,
             self.populations.split_digest,
             backbone.model_dump(mode="json"),

@@ -67,20 +67,19 @@ def test_csv_of_nothing_is_its_header() -> None:
     assert next(csv.reader(io.StringIO(to_csv([])))) == list(COLUMNS)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1dcmd", "  =1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1dcmd", "  =1", "\t=1"])
 def test_csv_disarms_formulas(text: str) -> None:
-    record = make_record(name=f"{text}", unranked=("\t=1",), settings={"rho": -1}, defense="=x")
-    row = frame(record).iloc[0]
-    assert str(row["name"]).startswith("'")
-    assert row.unranked == "'\t=1"
+    row = frame(make_record(name=text, unranked=(text,), settings={"rho": -1}, defense="=x")).iloc[0]
+    assert row["name"] == f"'{text.strip()}", "nothing but the quote is added"
+    assert row.unranked == f"'{text}"
     assert row.defense == "'=x(rho=-1)"
-    assert str(row["name"]).lstrip("'").strip() == text.strip(), "nothing but the quote is added"
 
 
 def test_csv_leaves_numbers_and_separators_whole() -> None:
-    record = make_record(name='a,"b";=1|', leakage=0.0)
+    record = make_record(name="a;=1", leakage=0.0, unranked=('b,"c"',))
     text = to_csv([record])
-    assert '"a,""b"";=1|"' in text, "quoted, so that a spreadsheet that splits at ; does not make a cell of =1"
+    assert '"a;=1",' in text, "quoted, so that a spreadsheet that splits at ; does not make a cell of =1"
+    assert frame(record).unranked[0] == 'b,"c"'
     excess = record.membership[0].contrasts[Contrast.SAMPLE].metrics["advantage"]
     assert frame(record)["regrown_head/sample/advantage"].iloc[0] == excess.value == 0
     assert pd.api.types.is_numeric_dtype(frame(record)["leakage_low"])

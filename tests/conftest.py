@@ -1,0 +1,57 @@
+"""What all tests share: a home of their own, two threads, and one backbone that has overfitted."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+found = importlib.util.find_spec("benchmark")
+if found is None or found.origin is None:  # an editable install: the folder tests/benchmark hides the package
+    sys.path.insert(0, str(ROOT))
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """FACEVEIL_HOME of this session: nothing is read from, or left in, the user's own."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEVEIL_HOME", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home for one test."""
+    folder = tmp_path / "fresh-home"
+    monkeypatch.setenv("FACEVEIL_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def testdata() -> Path:
+    """The folder of real faces."""
+    folder = os.environ.get("FACEVEIL_TEST_DATA", "")
+    if not folder:
+        pytest.skip("FACEVEIL_TEST_DATA is not set: no real faces to test on")
+    if not Path(folder).is_dir():
+        pytest.skip(f"FACEVEIL_TEST_DATA names {folder}, which is no folder")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory):
+    """The overfitted world; see ``tiny_world``.  Trained once a session, when first asked for."""
+    from tiny_world import make_world
+
+    return make_world(tmp_path_factory.mktemp("tiny"))
