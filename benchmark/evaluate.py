@@ -6,30 +6,30 @@ resumes where it stopped and yields the same record.
 
 from __future__ import annotations
 
-import json
 import platform
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmark import registry
 from benchmark.atomic import write_text
-from benchmark.checks import red_flags
 from benchmark.data.populations import Populations
+from benchmark.eligibility import flags, reasons_unranked
 from benchmark.evidence import Evidence, gather
 from benchmark.gate import blind_gate
 from benchmark.headline import headline
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, content_hash
 from benchmark.making import UNDEFENDED, ProgressCallback, make_untrained
 from benchmark.membership import Scores, load_scores, run_attack, save_scores
+from benchmark.pieces import Pieces
 from benchmark.recognition import utility_metrics, verify_photos
 from benchmark.record import AttackResult, Flag, Gate, Metric, Provenance, Record
 from benchmark.shadows import ShadowPool
@@ -74,18 +74,23 @@ class Evaluation:
         )
         return self.cache / "evaluations" / name
 
+    @property
+    def _pieces(self) -> Pieces:
+        return Pieces(self.work)
+
     def run(self, attacks: Sequence[AttackSpec] | None = None) -> Record:
         """Evaluates, resuming what an earlier run finished.
 
         Args:
             attacks: a selection, for a quick look; the record is then incomplete and not ranked.
         """
-        started = time.perf_counter()
         track = self.populations.track
         self._check_initial_weights()
-        flags = self._piece("flags", self._flags)
+        self.step("checks")
+        found = self._pieces.get("flags", lambda: [f.model_dump(mode="json") for f in flags(self.submission, self.populations)])
+        red = tuple(Flag(**f) for f in found)
         self.step("utility")
-        utility = self._piece("utility", self._utility)
+        utility = self._pieces.get("utility", self._utility)
         self.step("blind gate")
         gate = self._gate()
         specs = self._specs(attacks)
@@ -97,7 +102,7 @@ class Evaluation:
             track.split_seed,
         )
         defenses = self._defenses()
-        unranked = self._unranked(attacks is None, gate, results, defenses, flags)
+        stated = len(self.submission.card.defenses)
         return Record(
             protocol_version=track.version,
             track=track.name,
@@ -108,11 +113,11 @@ class Evaluation:
             gate=gate,
             headline=top,
             complete=attacks is None and all(r.status != "failed" for r in results),
-            unranked=unranked,
-            flags=tuple(Flag(**f) for f in flags),
+            unranked=reasons_unranked(attacks is None, gate, results, defenses, stated, red),
+            flags=red,
             attacks={n: registry.info(a) for n, a in registry.membership_attacks().items() if n in {s.name for s, _ in specs}},
             defenses={d.name: registry.info(d) for d in defenses},
-            provenance=self._provenance(time.perf_counter() - started),
+            provenance=self._provenance(self._pieces.seconds()),
             extra={} if track.conclusive else {"smoke": True},
         )
 
@@ -128,24 +133,6 @@ class Evaluation:
     def board(self) -> str:
         """``verified`` where this installation trained these very weights from the card's defence, else ``weights``."""
         return "verified" if was_trained_here(self.cache, self.submission, self.populations) else "weights"
-
-    def _piece(self, name: str, compute: Callable[[], Any]) -> Any:
-        """JSON data, computed once and then read from the work folder."""
-        path = self.work / f"{name}.json"
-        if not path.exists():
-            write_text(path, json.dumps(compute()))
-        return json.loads(path.read_text(encoding="utf-8"))
-
-    def _flags(self) -> list[dict[str, Any]]:
-        self.step("checks")
-        photos = self.populations.verification
-        probes = photos.load(np.arange(min(16, len(photos))))
-        flags = list(red_flags(self.submission, probes))
-        card, track = self.submission.card, self.populations.track
-        if card.track != track.name:
-            reason = f"The card names track {card.track!r}: on {track.name!r} nobody says what these weights were trained on."
-            flags.append(Flag(name="other_track", severity="warning", reason=reason))
-        return [flag.model_dump(mode="json") for flag in flags]
 
     def _utility(self) -> dict[str, Any]:
         target = Target(self.submission, Access.EMBEDDING, self.device)
@@ -191,27 +178,36 @@ class Evaluation:
     def _membership(
         self, specs: Sequence[tuple[AttackSpec, bool]], gate: Gate
     ) -> tuple[list[AttackResult], dict[tuple[str, Contrast], Scores]]:
-        evidence: Evidence | None = None
-        results, scores = [], {}
+        gathered = cache(lambda: self._evidence([spec for spec, _ in specs]))
         blind = {contrast: gate.best_auc(contrast) for contrast in Contrast}
+        results, scores = [], {}
         for spec, adaptive in specs:
-            path = self.work / f"attack-{content_hash(spec.model_dump(mode='json'), adaptive, blind)}.json"
-            if not path.exists():
-                if evidence is None:
-                    evidence = self._evidence([s for s, _ in specs])
-                self.step(f"attack {spec.label}")
-                result, found = run_attack(
-                    spec, evidence, adaptive=adaptive, blind=blind, seed=self.populations.track.split_seed
-                )
-                save_scores(path.with_suffix(".npz"), found)
-                write_text(path, result.model_dump_json())
-            result = AttackResult.model_validate_json(path.read_text(encoding="utf-8"))
+            name = f"attack-{content_hash(spec.model_dump(mode='json'), adaptive, blind)}"
+            arrays = self.work / f"{name}.npz"
+            if not self._pieces.has(name):
+                gathered()  # first, so that its seconds are not the attack's
+            attack = partial(self._attack, spec, adaptive, gathered, blind, arrays)
+            result = AttackResult.model_validate(self._pieces.get(name, attack))
             results.append(result)
             if result.status == "ok" and result.access != Access.HEAD:
-                scores.update({(spec.label, c): s for c, s in load_scores(path.with_suffix(".npz")).items()})
+                scores.update({(spec.label, c): s for c, s in load_scores(arrays).items()})
         return results, scores
 
+    def _attack(
+        self,
+        spec: AttackSpec,
+        adaptive: bool,
+        gathered: Callable[[], Evidence],
+        blind: Mapping[Contrast, float],
+        arrays: Path,
+    ) -> dict[str, Any]:
+        self.step(f"attack {spec.label}")
+        result, scores = run_attack(spec, gathered(), adaptive=adaptive, blind=blind, seed=self.populations.track.split_seed)
+        save_scores(arrays, scores)
+        return result.model_dump(mode="json")
+
     def _evidence(self, specs: Sequence[AttackSpec]) -> Evidence:
+        started = time.perf_counter()
         self.step("signals")
         pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
         card = self.submission.card
@@ -222,28 +218,9 @@ class Evaluation:
                 card.defenses[0], card.backbone, init=self.init, progress=self.training
             )
         target = Target(self.submission, Access.WEIGHTS, self.device)
-        return gather(target, self.populations, specs, shadows=shadows, cache=self.cache / "signals")
-
-    def _unranked(
-        self,
-        complete: bool,
-        gate: Gate,
-        results: Sequence[AttackResult],
-        defenses: Sequence[Any],
-        flags: Sequence[Mapping[str, Any]],
-    ) -> tuple[str, ...]:
-        """Why this entry has no rank; empty where it has one."""
-        reasons = []
-        if not complete:
-            reasons.append("only some of the track's attacks were run")
-        if not gate.valid:
-            reasons.append("the blind gate failed: the contrast can be told without the model")
-        reasons += [f"attack {r.label} failed: {r.reason}" for r in results if r.status == "failed"]
-        tested = [d for d in defenses if d.adaptive_attacks()]
-        if len(tested) < len(self.submission.card.defenses):
-            reasons.append("not adaptively tested: no attack here knows this defence")
-        reasons += [f["reason"] for f in flags if f["severity"] == "error"]
-        return tuple(reasons)
+        evidence = gather(target, self.populations, specs, shadows=shadows, cache=self.cache / "signals")
+        self._pieces.note("signals", time.perf_counter() - started)
+        return evidence
 
     def _provenance(self, seconds: float) -> Provenance:
         p = self.populations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,29 @@ def testdata() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory):
-    """The overfitted world; see ``tiny_world``.  Trained once a session, when first asked for."""
-    from tiny_world import make_world
+    """The overfitted world of ``tiny_world``; trained once a session, when first asked for."""
+    from tiny_world import TINY, World
 
-    return make_world(tmp_path_factory.mktemp("tiny"))
+    return World(TINY, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def flow(tmp_path_factory: pytest.TempPathFactory):
+    """The world in which every step takes a moment and nothing can be concluded."""
+    from tiny_world import FLOW, World
+
+    return World(FLOW, tmp_path_factory.mktemp("flow"))
+
+
+@pytest.fixture
+def plugin_table() -> Iterator[Callable[[type], None]]:
+    """Adds attacks and defences defined in a test to the registry, for the length of the test."""
+    from benchmark import registry
+
+    def add(plugin: type) -> None:
+        group = next(group for group, kinds in registry.GROUPS.items() if issubclass(plugin, kinds))
+        registry._add(registry._table(group), plugin)
+
+    yield add
+    registry._table.cache_clear()
+    registry._from_files.clear()

@@ -8,11 +8,22 @@ shows nothing.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from benchmark.interfaces import AttackSpec, BackboneSpec, Knowledge
+from benchmark.data.populations import Populations, open_populations
+from benchmark.evidence import Evidence, gather
+from benchmark.interfaces import Access, AttackSpec, BackboneSpec, DefenseSpec, Knowledge
+from benchmark.making import make_submission
 from benchmark.protocol import Budget, HeadSpec, Roles, Track, TrainingConfig
+from benchmark.shadows import Shadow, ShadowPool
+from benchmark.submission import Submission
+from benchmark.target import Target
 from benchmark.tracks import TRACKS
+
+UNDEFENDED = DefenseSpec(name="undefended")
 
 TINY = Track(
     name="tiny",
@@ -50,6 +61,38 @@ FLOW = Track(
     budget=Budget(cpu_minutes=0.1),
     conclusive=False,
 )
+
+
+@dataclass(frozen=True)
+class World:
+    """A track's photos, an undefended backbone trained on its members, and an auxiliary shadow; files in ``folder``."""
+
+    track: Track
+    folder: Path
+
+    @cached_property
+    def populations(self) -> Populations:
+        return open_populations(self.track, cache=self.folder / "photos")
+
+    def train(self, defense: DefenseSpec = UNDEFENDED, *, seed: int = 0, name: str = "entry") -> Submission:
+        """A submission trained on the members' seen photos."""
+        return make_submission(
+            self.populations, defense, self.populations.seen, seed=seed, out=self.folder / name, work=self.folder / "work"
+        )
+
+    @cached_property
+    def submission(self) -> Submission:
+        return self.train()
+
+    def shadows(self) -> Iterable[Shadow]:
+        """The undefended auxiliary shadows, trained when first asked for."""
+        return ShadowPool(self.populations, self.folder / "shadows").auxiliary(UNDEFENDED, self.track.backbone)
+
+    def evidence(self, specs: Sequence[AttackSpec], submission: Submission | None = None) -> Evidence:
+        """What attacks may read of ``submission`` (default: the one trained here)."""
+        target = Target(submission or self.submission, Access.WEIGHTS)
+        shadows = {Knowledge.AUXILIARY: self.shadows()}
+        return gather(target, self.populations, specs, shadows=shadows, cache=self.folder / "signals")
 
 
 def command() -> list[str]:

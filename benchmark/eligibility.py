@@ -1,0 +1,47 @@
+"""What a reader should know of an entry before its numbers: red flags, and why it has no rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmark.checks import red_flags
+from benchmark.data.populations import Populations
+from benchmark.interfaces import Defense
+from benchmark.record import AttackResult, Flag, Gate
+from benchmark.submission import Submission
+
+PROBES = 16
+
+
+def flags(submission: Submission, populations: Populations) -> list[Flag]:
+    """Red flags of the backbone on a few verification photos, and of the card on this track."""
+    photos = populations.verification
+    found = list(red_flags(submission, photos.load(range(min(PROBES, len(photos))))))
+    named, track = submission.card.track, populations.track.name
+    if named != track:
+        reason = f"The card names track {named!r}: on {track!r} nobody says what these weights were trained on."
+        found.append(Flag(name="other_track", severity="warning", reason=reason))
+    return found
+
+
+def reasons_unranked(
+    all_attacks: bool,
+    gate: Gate,
+    results: Sequence[AttackResult],
+    defenses: Sequence[Defense],
+    stated: int,
+    flags: Sequence[Flag],
+) -> tuple[str, ...]:
+    """Why an entry has no rank; empty where it has one.
+
+    Args:
+        all_attacks: every attack of the track and of the defence was run.
+        defenses: those of the card that are known here, ``stated`` being how many it names.
+    """
+    reasons = [] if all_attacks else ["only some of the track's attacks were run"]
+    if not gate.valid:
+        reasons.append("the blind gate failed: the contrast can be told without the model")
+    reasons += [f"attack {r.label} failed: {r.reason}" for r in results if r.status == "failed"]
+    if sum(bool(d.adaptive_attacks()) for d in defenses) < stated:
+        reasons.append("not adaptively tested: no attack here knows this defence")
+    return tuple(reasons + [f.reason for f in flags if f.severity == "error"])

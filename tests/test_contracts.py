@@ -1,0 +1,329 @@
+"""Every plug-in that the registry finds keeps its contract; none is named here.
+
+An attack must find the leak of the overfitted world of ``tiny_world``, with an AUC above ``PLANTED_AUC`` of its own test file
+where that says one, else above 0.8, and must be at chance on a backbone that overfitted other people.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from benchmark import registry
+from benchmark.data.populations import SEEN, UNSEEN
+from benchmark.interfaces import Access, AttackSpec, Contrast, Defense, DefenseSpec, Knowledge, MembershipAttack, Plugin
+from benchmark.making import make_untrained
+from benchmark.membership import check_access, narrowed, run_contrast
+from benchmark.metrics import roc
+from benchmark.registry import SettingsError, build_attack, build_defense
+from benchmark.scoring import contrast_metrics
+
+TESTS = Path(__file__).parent
+FAMILIES = {"none", "bn_statistics", "dp", "training", "architecture", "embedding"}
+PLANTED_AUC = 0.8
+RELABELLINGS = 24
+
+
+def choices(annotation: Any) -> tuple[Any, ...]:
+    """The values of a closed set: of a Literal, an enum or bool."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if inspect.isclass(annotation) and issubclass(annotation, Enum):
+        return tuple(annotation)
+    return (False, True) if annotation is bool else ()
+
+
+def variants(plugin: type[Plugin]) -> list[dict[str, Any]]:
+    """The defaults, and every choice of every setting that has a closed set of them, one changed at a time."""
+    found: list[dict[str, Any]] = [{}]
+    for name, field in plugin.model_fields.items():
+        found += [{name: getattr(v, "value", v)} for v in choices(field.annotation) if v != field.default]
+    return found
+
+
+def test_file(plugin: type[Plugin]) -> Path:
+    """Where the tests of a plug-in belong: beside its module, in the tree that mirrors the house."""
+    folder = plugin.__module__.split(".")[:-1]
+    return TESTS.joinpath(*folder, f"test_{plugin.name}.py")
+
+
+test_file.__test__ = False  # type: ignore[attr-defined]
+
+
+def planted_auc(plugin: type[Plugin]) -> float:
+    """``PLANTED_AUC`` of the plug-in's own test file."""
+    for node in ast.parse(test_file(plugin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "PLANTED_AUC":  # type: ignore[attr-defined]
+            return float(ast.literal_eval(node.value))
+    return PLANTED_AUC
+
+
+ATTACKS = list(registry.membership_attacks().values())
+DEFENSES = list(registry.defenses().values())
+PLUGINS: list[type[Plugin]] = [*ATTACKS, *registry.inversion_attacks().values(), *DEFENSES]
+ATTACK_SPECS = [AttackSpec(name=a.name, settings=s) for a in ATTACKS for s in variants(a)]
+
+each_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda p: p.name)
+each_attack = pytest.mark.parametrize("spec", ATTACK_SPECS, ids=lambda s: s.label)
+each_defense = pytest.mark.parametrize("plugin", DEFENSES, ids=lambda p: p.name)
+
+
+def build(plugin: type[Plugin], settings: dict[str, Any]) -> Plugin:
+    kind = build_defense if issubclass(plugin, Defense) else build_attack
+    return kind(AttackSpec(name=plugin.name, settings=settings))
+
+
+def leak_contrast(attack: MembershipAttack) -> Contrast:
+    """The contrast on which the tiny world leaks most clearly, of those the attack is made for."""
+    order = (Contrast.SAMPLE, Contrast.PAPER, Contrast.IDENTITY)
+    return next(c for c in order if c in attack.contrasts)
+
+
+# Every plug-in
+
+
+def test_there_are_plugins():
+    assert {"bn_distance", "regrown_head"} <= {a.name for a in ATTACKS}
+    assert {"undefended", "bn_perturbation"} <= {d.name for d in DEFENSES}
+
+
+@each_plugin
+def test_names_and_sources_are_stated(plugin):
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", plugin.name)
+    assert plugin.__module__.rpartition(".")[2] == plugin.name, "one file, named like its plug-in"
+    assert plugin.summary.endswith(".")
+    assert "\n" not in plugin.summary
+    assert 10 < len(plugin.summary) <= 120
+    assert plugin.__doc__
+    assert plugin.__doc__ != plugin.__base__.__doc__
+    assert plugin.reference.title
+    info = registry.info(plugin)
+    assert info.name == plugin.name
+    assert plugin.reference.title in info.reference
+
+
+@each_plugin
+def test_has_its_own_test_file(plugin):
+    assert test_file(plugin).is_file(), f"write {test_file(plugin).relative_to(TESTS.parent)}"
+    assert "def test_" in test_file(plugin).read_text(encoding="utf-8")
+
+
+@each_plugin
+def test_settings_survive_json(plugin):
+    for settings in variants(plugin):
+        first = build(plugin, settings)
+        again = build(plugin, json.loads(json.dumps(first.settings())))
+        assert again.settings() == first.settings()
+        assert settings.items() <= first.settings().items()
+        assert set(first.settings()) == set(plugin.model_fields)
+
+
+@each_plugin
+def test_settings_cannot_be_changed(plugin):
+    for name in plugin.model_fields:
+        with pytest.raises(ValidationError):
+            setattr(build(plugin, {}), name, None)
+
+
+@each_plugin
+def test_a_setting_that_does_not_exist_is_refused_by_name(plugin):
+    names = list(plugin.model_fields)
+    wrong = f"{names[0]}x" if names else "nonsense"
+    with pytest.raises(SettingsError) as refusal:
+        build(plugin, {wrong: 1})
+    assert f"no setting {wrong!r}" in str(refusal.value)
+    if names:
+        assert f"did you mean {names[0]!r}?" in str(refusal.value)
+    for name in names:
+        assert f"{name} (default " in str(refusal.value)
+
+
+# Membership attacks
+
+
+@pytest.fixture(scope="module")
+def evidence(tiny):
+    return tiny.evidence(ATTACK_SPECS)
+
+
+@pytest.fixture(scope="module")
+def other_people(tiny):
+    """Evidence of a backbone that overfitted other people, asked about the tiny world's."""
+    return tiny.evidence(ATTACK_SPECS, next(iter(tiny.shadows())).submission)
+
+
+@each_attack
+def test_access_and_contrasts_are_stated(spec):
+    attack = build_attack(spec)
+    assert isinstance(attack.access, Access)
+    assert attack.contrasts
+    assert len(set(attack.contrasts)) == len(attack.contrasts)
+    assert attack.requests() == attack.requests()
+    assert len({r.key for r in attack.requests()}) == len(attack.requests()) > 0
+    check_access(attack)
+    needed = max((r.access for r in attack.requests()), key=list(Access).index)
+    assert attack.access == needed, "declare the least access that the requests need"
+
+
+@each_attack
+def test_knowledge_is_used(spec):
+    """An attack that is given labels learns from them, and one that learns takes labels."""
+    attack = build_attack(spec)
+    learns = type(attack).fit is not MembershipAttack.fit
+    assert learns == (attack.knowledge != Knowledge.NONE)
+
+
+@each_attack
+def test_scores_are_finite_numbers_and_repeat(spec, evidence):
+    for contrast in build_attack(spec).contrasts:
+        first, second = (run_contrast(spec, evidence, contrast) for _ in range(2))
+        index = evidence.sides(contrast, labelled=False)
+        assert first.score.shape == (len(index),)
+        assert np.isfinite(first.score).all()
+        assert first.sha256 == second.sha256
+
+
+@each_attack
+def test_sees_people_only_where_it_says_so(spec, evidence, monkeypatch):
+    kind = type(build_attack(spec))
+    contrast = leak_contrast(build_attack(spec))
+    seen = []
+    score = kind.score
+    monkeypatch.setattr(kind, "score", lambda self, signals: seen.append(signals) or score(self, signals))
+    run_contrast(spec, evidence, contrast)
+    (signals,) = seen
+    true = evidence.identity[evidence.sides(contrast, labelled=False)]
+    assert set(signals.values) == {r.key for r in build_attack(spec).requests()}
+    if kind.needs_gallery:
+        assert (signals.identity == true).all()
+    else:
+        assert len(np.unique(signals.identity)) == len(signals) > len(np.unique(true))
+
+
+@each_attack
+def test_scores_do_not_depend_on_the_order_of_photos(spec, evidence):
+    attack = build_attack(spec)
+    contrast = leak_contrast(attack)
+    if attack.knowledge != Knowledge.NONE:
+        known = evidence.sides(contrast, labelled=True)
+        attack.fit(narrowed(evidence.signals.take(known), attack), evidence.labels(known, contrast))
+    signals = narrowed(evidence.signals.take(evidence.sides(contrast, labelled=False)), attack)
+    order = np.random.default_rng(0).permutation(len(signals))
+    np.testing.assert_allclose(attack.score(signals.take(order)), attack.score(signals)[order], rtol=1e-6, atol=1e-9)
+
+
+@each_attack
+def test_finds_the_planted_leak(spec, evidence):
+    attack = build_attack(spec)
+    scores = run_contrast(spec, evidence, leak_contrast(attack))
+    metrics, _ = contrast_metrics(scores.score, scores.label, scores.identity, blind=0.5, seed=0)
+    auc = metrics["auc"]
+    print(f"planted leak, {spec.label}: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
+    assert auc.low > 0.5
+    assert auc.value > planted_auc(type(attack))
+
+
+@each_attack
+def test_is_at_chance_where_seen_photos_were_not_seen(spec, other_people):
+    """Seen and unseen swapped at random, person by person, on a backbone that knows neither: AUC 0.5 on average."""
+    attack = build_attack(spec)
+    rng = np.random.default_rng(7)
+    side, identity = other_people.populations.side, other_people.identity
+    known, asked = (other_people.sides(Contrast.PAPER, labelled) for labelled in (True, False))
+    values = []
+    for _ in range(RELABELLINGS):
+        labels = np.zeros(len(side), np.int64)
+        for person in np.unique(identity[side == SEEN]):
+            own = np.flatnonzero((identity == person) & np.isin(side, (SEEN, UNSEEN)))
+            labels[rng.permutation(own)[: len(own) // 2]] = 1
+        members = np.isin(side, (SEEN, UNSEEN))
+        known, asked = (np.flatnonzero(members & (other_people.populations.labelled == k)) for k in (True, False))
+        attack = build_attack(spec)
+        if attack.knowledge == Knowledge.PARTIAL:
+            attack.fit(narrowed(other_people.signals.take(known), attack), labels[known])
+        elif attack.knowledge != Knowledge.NONE:
+            shadow = other_people.shadows[attack.knowledge][0]
+            own = np.flatnonzero(np.isin(shadow.side, (SEEN, UNSEEN)))
+            attack.fit(narrowed(shadow.signals.take(own), attack), (shadow.side[own] == SEEN).astype(np.int64))
+        score = attack.score(narrowed(other_people.signals.take(asked), attack))
+        values.append(float(roc(score, labels[asked] == 1).auc()[0]))
+    positives = len(asked) // 2
+    # Mann-Whitney, variance under the null; swapping within people makes it no larger
+    deviation = np.sqrt((2 * positives + 1) / (12 * positives**2))
+    assert abs(np.mean(values) - 0.5) < 4 * deviation / np.sqrt(RELABELLINGS)
+    assert np.std(values) < 2 * deviation
+
+
+@pytest.mark.parametrize("name", sorted({a.name for a in ATTACKS}))
+def test_is_at_chance_on_an_untrained_backbone(name, tiny):
+    """The order of rows, or anything else about seen photos but the training, must not tell them."""
+    spec = AttackSpec(name=name)
+    attack = build_attack(spec)
+    evidence = tiny.evidence([spec], make_untrained(tiny.track, tiny.folder))
+    scores = run_contrast(spec, evidence, leak_contrast(attack))
+    metrics, _ = contrast_metrics(scores.score, scores.label, scores.identity, blind=0.5, seed=0)
+    positives = metrics["auc"].n * 2
+    assert abs(metrics["auc"].value - 0.5) < 4 * np.sqrt((2 * positives + 1) / (12 * positives**2))
+
+
+# Defences
+
+
+@each_defense
+def test_a_defence_states_what_it_is(plugin):
+    assert plugin.family in FAMILIES
+    for flag in ("couples_samples", "needs_public", "post_hoc"):
+        assert isinstance(getattr(plugin, flag), bool)
+    owns_training = any(getattr(plugin, stage) is not getattr(Defense, stage) for stage in ("prepare", "loss", "fit"))
+    assert not (plugin.post_hoc and owns_training), "a post-hoc defence takes undefended weights as they are"
+
+
+@each_defense
+def test_adaptive_attacks_exist(plugin):
+    for settings in variants(plugin):
+        specs = build_defense(DefenseSpec(name=plugin.name, settings=settings)).adaptive_attacks()
+        assert specs, "a defence that nobody adapted to is not ranked"
+        assert len({s.label for s in specs}) == len(specs)
+        for spec in specs:
+            build_attack(spec)
+
+
+@each_defense
+def test_a_defence_trains_and_changes_what_it_claims(plugin, flow):
+    spec = DefenseSpec(name=plugin.name)
+    defended = flow.train(spec, name=f"contract-{plugin.name}")
+    card, undefended = defended.card, flow.submission
+    assert card.defenses == (DefenseSpec(name=plugin.name, settings=build_defense(spec).settings()),)
+    if plugin.family == "none":
+        assert defended.submission_id == undefended.submission_id
+        return
+    assert defended.submission_id != undefended.submission_id
+    if not card.inference:
+        assert defended.weights_sha256 != undefended.weights_sha256
+    if plugin.post_hoc:
+        assert card.training["base_submission"] == undefended.submission_id
+    assert bool(card.additional_data) == plugin.needs_public
+    if plugin.family == "dp":
+        assert card.claim is not None
+        assert card.claim.covers == "model"
+        assert card.norm != "batch", "BatchNorm mixes photos: no per-photo guarantee"
+
+
+@each_defense
+def test_the_same_seed_gives_the_same_weights(plugin, flow, tmp_path):
+    spec = DefenseSpec(name=plugin.name)
+    first = flow.train(spec, name=f"contract-{plugin.name}")
+    from tiny_world import World
+
+    again = World(flow.track, tmp_path)  # another folder: nothing to reuse
+    assert again.train(spec).submission_id == first.submission_id
+    assert again.train(spec, seed=1, name="other").submission_id != first.submission_id
