@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -90,8 +90,7 @@ def gather(
     requests = tuple(dict.fromkeys((*requested(specs), *extra)))
     possible, unavailable = _possible(target, requests)
     known_members = populations.labelled & (populations.side == SEEN)
-    references = _references(target, populations, possible, populations.queried, known_members)
-    signals = extract(target, populations.queried, possible, references=references, cache=cache, progress=progress)
+    signals = _extract(target, populations, populations.queried, known_members, possible, cache, progress)
     of_shadows: dict[Knowledge, list[ShadowSignals]] = {}
     for knowledge, pool in (shadows or {}).items():
         wanted = [r for r in requested(specs, knowledge) if r.key not in unavailable]
@@ -101,10 +100,34 @@ def gather(
             model = Target(shadow.submission, Access.WEIGHTS, target.device)
             able, missing = _possible(model, wanted)
             unavailable.update(missing)
-            references = _references(model, populations, able, shadow.photos, shadow.side == SEEN)
-            values = extract(model, shadow.photos, able, references=references, cache=cache)
+            values = _extract(model, populations, shadow.photos, shadow.side == SEEN, able, cache, None)
             of_shadows.setdefault(knowledge, []).append(ShadowSignals(values, shadow.side))
     return Evidence(populations, signals, unavailable, of_shadows)
+
+
+def _extract(
+    target: Target,
+    populations: Populations,
+    photos: Photos,
+    members: np.ndarray,
+    requests: Sequence[SignalRequest],
+    cache: Path | None,
+    progress: Callable[[int], None] | None,
+) -> Signals:
+    """Signals of one model: a pass over it as it is, and one with its statistics estimated again where that is asked for."""
+    again = [r for r in requests if _recalibrates(r)]
+    plain = [r for r in requests if not _recalibrates(r)]
+    references = _references(target, populations, plain, photos, members)
+    signals = extract(target, photos, plain, references=references, cache=cache, progress=progress)
+    if again:
+        other = target.recalibrated(populations.source(public_pairs(populations), "public"))
+        more = extract(other, photos, again, cache=cache, progress=progress)
+        signals = replace(signals, values={**signals.values, **more.values})
+    return signals
+
+
+def _recalibrates(request: SignalRequest) -> bool:
+    return request.layers == "embedding" and request.reference != "stored"
 
 
 def _possible(target: Target, requests: Sequence[SignalRequest]) -> tuple[tuple[SignalRequest, ...], dict[str, str]]:
@@ -112,7 +135,7 @@ def _possible(target: Target, requests: Sequence[SignalRequest]) -> tuple[tuple[
     possible, unavailable = [], {}
     for request in requests:
         try:
-            if request.layers == "norm":
+            if request.layers == "norm" or _recalibrates(request):
                 normalisation_layers(target.backbone, request.reference)
             possible.append(request)
         except NotApplicableError as error:

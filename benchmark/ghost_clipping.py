@@ -188,9 +188,10 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
         self.to_standard_module()
         for parameter in self.trainable_parameters:
             parameter.grad = None
-            for name in ("summed_grad", "_processed"):
-                if hasattr(parameter, name):
-                    delattr(parameter, name)
+            parameter.__dict__.pop("summed_grad", None)
+        for module in self._module.modules():
+            module.__dict__.pop("activations", None)
+            module.__dict__.pop("max_batch_len", None)
 
 
 def _refuse_coupling(classifier: Classifier) -> None:

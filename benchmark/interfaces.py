@@ -142,7 +142,8 @@ class SignalRequest(BaseModel):
     """One quantity per photo that an attack wants from the target.
 
     ``layers="embedding"``: the embedding of ``view``, (N, D); with ``raw`` the one before the card's inference transform
-    (needs weights), otherwise what the deployed system returns.
+    (needs weights), otherwise what the deployed system returns.  With ``reference="auxiliary"`` (needs weights) it is that
+    of the backbone whose BatchNorm statistics the attacker has estimated again on public photos.
     ``layers="norm"``: per normalisation layer a distance between the photo's feature statistics and the layer's
     ``reference`` statistics, (N, L); ``statistic`` is ``mean`` (arXiv 2401.13719, d_i) or ``mean_var`` (diagonal
     Mahalanobis of mean and variance: two columns a layer, (N, 2L)).
@@ -159,14 +160,16 @@ class SignalRequest(BaseModel):
     @property
     def access(self) -> Access:
         """The least access that can compute it."""
-        return Access.WEIGHTS if self.layers == "norm" or self.raw else Access.EMBEDDING
+        deployed = self.layers == "embedding" and not self.raw and self.reference == "stored"
+        return Access.EMBEDDING if deployed else Access.WEIGHTS
 
     @property
     def key(self) -> str:
         """Its name in a :class:`Signals` and in the cache."""
         if self.layers == "norm":
             return f"norm.{self.statistic}.{self.reference}.{self.view}"
-        return f"{'raw_' if self.raw else ''}embedding.{self.view}"
+        recalibrated = "" if self.reference == "stored" else f"{self.reference}."
+        return f"{'raw_' if self.raw else ''}embedding.{recalibrated}{self.view}"
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,10 @@ class MembershipAttack(Plugin):
     contrasts: ClassVar[tuple[Contrast, ...]]
     needs_gallery: ClassVar[bool] = False
     knowledge: Knowledge = Knowledge.NONE
+
+    def required_access(self) -> Access:
+        """What this configuration must touch; more than the class's ``access`` where a setting asks for more."""
+        return self.access
 
     def requests(self) -> tuple[SignalRequest, ...]:
         """The signals that ``fit`` and ``score`` read."""

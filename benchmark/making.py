@@ -19,7 +19,7 @@ from benchmark.checks import norm_kinds
 from benchmark.data.populations import Populations
 from benchmark.interfaces import Defense, DefenseSpec, FaceVeilError, Photos, content_hash
 from benchmark.protocol import BackboneSpec, InputSpec, Track
-from benchmark.registry import build_defense, canonical
+from benchmark.registry import build_defense
 from benchmark.submission import Submission, load_submission, pack
 from benchmark.training import TrainedModel, TrainingProgress, seeded, train_backbone
 
@@ -62,6 +62,7 @@ def make_submission(
         card: further fields of the card (name, team, licence ...).
     """
     plugin = build_defense(defense)
+    card = {"name": defense.label[:80], **(card or {})}  # as its maker named it, not with every default
     defense = DefenseSpec(name=plugin.name, settings=plugin.settings())
     track = training_track(populations.track, backbone, init)
     public = populations.auxiliary if plugin.needs_public else None
@@ -146,7 +147,7 @@ def _card(
     claim = training.get("claim")
     public = (AdditionalData(name="auxiliary", use="the track's public people, by the defence"),) if plugin.needs_public else ()
     values: dict[str, Any] = {
-        "name": canonical(full, plugin).label[:80],
+        "name": full.label[:80],
         "track": run.track.name,
         "protocol_version": run.track.version,
         "seed": run.seed,

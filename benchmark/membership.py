@@ -54,9 +54,9 @@ def narrowed(signals: Signals, attack: MembershipAttack) -> Signals:
 def check_access(attack: MembershipAttack) -> None:
     """Raises where an attack asks for signals beyond its declared access."""
     for request in attack.requests():
-        if not attack.access.allows(request.access):
+        if not attack.required_access().allows(request.access):
             raise FaceVeilError(
-                f"attack {attack.name!r} declares {attack.access.value!r} access but requests {request.key!r}, "
+                f"attack {attack.name!r} declares {attack.required_access().value!r} access but requests {request.key!r}, "
                 f"which needs {request.access.value!r}."
             )
 
@@ -109,7 +109,7 @@ def run_attack(
     """
     attack = build_attack(spec)
     check_access(attack)
-    result = AttackResult(spec=spec, adaptive=adaptive, access=attack.access, knowledge=attack.knowledge)
+    result = AttackResult(spec=spec, adaptive=adaptive, access=attack.required_access(), knowledge=attack.knowledge)
     reasons = [evidence.unavailable[r.key] for r in attack.requests() if r.key in evidence.unavailable]
     if reasons:
         return result.model_copy(update={"status": "not_applicable", "reason": reasons[0]}), {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmark import inference
-from benchmark.interfaces import Access, AccessError
+from benchmark.interfaces import Access, AccessError, NotApplicableError, Photos
 from benchmark.preprocessing import to_input
 from benchmark.protocol import InputSpec
 
@@ -32,6 +34,30 @@ class Target:
         self._head = submission.head
         self._inference = inference.parse(dict(submission.card.inference) if submission.card.inference else None)
         self._generator = torch.Generator(device=self.device).manual_seed(seed)
+
+    def recalibrated(self, photos: Photos, batch: int = 128) -> Target:
+        """The target with BatchNorm statistics estimated again on ``photos``: what a white-box attacker can always do.
+
+        Averages the statistics of batches (needs ``weights``); the rest of the backbone is the same.
+
+        Raises:
+            NotApplicableError: the backbone has no BatchNorm.
+        """
+        backbone = copy.deepcopy(self.backbone)
+        layers = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        if not layers:
+            raise NotApplicableError("the backbone has no BatchNorm statistics to estimate again.")
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # a plain average over the batches
+            layer.train()
+        with torch.inference_mode():
+            for index in np.array_split(np.arange(len(photos)), max(1, len(photos) // batch)):
+                backbone(to_input(photos.load(index).to(self.device), self.input))
+        other = copy.copy(self)
+        other._backbone = backbone.eval()
+        other.submission_id = f"{self.submission_id}+recalibrated:{photos.digest}"
+        return other
 
     def require(self, needed: Access, what: str) -> None:
         """Raises :class:`AccessError` unless this target's access allows ``needed``."""

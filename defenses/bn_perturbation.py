@@ -43,7 +43,9 @@ class BNPerturbation(Defense):
         return backbone
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
-        return tuple(
+        """Whoever holds the weights estimates the statistics again, for the distances and for the backbone itself."""
+        distances = tuple(
             AttackSpec(name="bn_distance", settings={"statistics": "auxiliary", "statistic": statistic})
             for statistic in ("mean", "mean_var")
         )
+        return (*distances, AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}))

@@ -18,7 +18,7 @@ if found is None or found.origin is None:  # an editable install: the folder tes
 
 
 def pytest_configure() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,7 +19,6 @@ from benchmark.interfaces import (
     Signals,
 )
 
-EMBEDDING = SignalRequest(layers="embedding")
 BLOCK = 1024
 
 
@@ -29,6 +28,7 @@ class RegrownHead(MembershipAttack):
     The centre c_p of a person is the normalised mean of the embeddings of that person's *other* photos; the score is
     s cos(f(x), c_p) - logsumexp_q s cos(f(x), c_q), the logarithm of the softmax that training maximised.  The attacker
     knows which photos show the same person, not which were trained on, and needs neither labels nor shadow models.
+    With ``statistics="auxiliary"`` it first repairs BatchNorm statistics that a defence has perturbed, on public faces.
     """
 
     name: ClassVar[str] = "regrown_head"
@@ -38,11 +38,16 @@ class RegrownHead(MembershipAttack):
     contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE, Contrast.IDENTITY, Contrast.PAPER)
     needs_gallery: ClassVar[bool] = True
 
-    knowledge: Knowledge = Knowledge.NONE
+    knowledge: Literal[Knowledge.NONE] = Knowledge.NONE
     scale: float = Field(32.0, gt=0)
+    statistics: Literal["stored", "auxiliary"] = "stored"
+
+    def required_access(self) -> Access:
+        """Estimating the statistics again takes the weights."""
+        return Access.EMBEDDING if self.statistics == "stored" else Access.WEIGHTS
 
     def requests(self) -> tuple[SignalRequest, ...]:
-        return (EMBEDDING,)
+        return (SignalRequest(layers="embedding", reference=self.statistics),)
 
     def score(self, signals: Signals) -> np.ndarray:
         """(N,) log-posteriors.
@@ -56,7 +61,7 @@ class RegrownHead(MembershipAttack):
                 f"{int((count < 2).sum())} of {len(people)} people have one photo only; "
                 "a regrown head needs two or more a person."
             )
-        embeddings = unit(np.asarray(signals[EMBEDDING], np.float64))
+        embeddings = unit(np.asarray(signals[self.requests()[0]], np.float64))
         sums = np.zeros((len(people), embeddings.shape[1]))
         np.add.at(sums, person, embeddings)
         centres = unit(sums)

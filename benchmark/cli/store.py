@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.output import Json, emit, out
+from benchmark.cli.output import Json, emit, facts
 
 app = typer.Typer(help="Records in and out of the store.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def export(
     records = Store().records(track)
     text = to_json(records) if format_ is Format.JSON else to_csv(records)
     if out_ is None:
-        print(text)
+        print(text, end="")
     else:
         write_text(out_, text)
 
@@ -49,5 +49,5 @@ def import_(
     """Adds records from files; one that is already there is replaced."""
     from benchmark.store import Store
 
-    count = Store().import_records(paths)
-    emit({"imported": count}, json, lambda: out.print(f"{count} records"))
+    outcomes = {outcome.value: count for outcome, count in Store().import_records(paths).items()}
+    emit(outcomes, json, lambda: facts(outcomes))
