@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import opacus
@@ -23,6 +24,7 @@ PRV_LIMIT = 200.0  # beyond it exponentials of privacy losses overflow, and the 
 # A numerical bound is this much above the true epsilon: 0.01, or a thousandth of epsilon where that is more.
 _PRV_ERROR, _PRV_RELATIVE_ERROR = 0.01, 0.001
 _SEARCH_TOLERANCE = 0.01  # of the target epsilon
+_LEAST_EPSILON = 1e-6  # where a large delta alone covers everything, the conversion to epsilon goes below 0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def default_delta(records: int) -> float:
     return float(records**-1.1)
 
 
+@lru_cache(maxsize=64)
 def epsilon_rdp(sample_rate: float, noise_multiplier: float, steps: int, delta: float) -> float:
     """Epsilon by Renyi divergences (arXiv 1908.10530): valid always, fast, not tight; infinite without noise.
 
@@ -59,9 +62,10 @@ def epsilon_rdp(sample_rate: float, noise_multiplier: float, steps: int, delta: 
     accountant.history = [(noise_multiplier, sample_rate, steps)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # at an end of the range of orders the bound is looser, and still a bound
-        return float(accountant.get_epsilon(delta))
+        return max(_LEAST_EPSILON, float(accountant.get_epsilon(delta)))
 
 
+@lru_cache(maxsize=64)
 def epsilon_prv(sample_rate: float, noise_multiplier: float, steps: int, delta: float) -> float:
     """Epsilon by numerical composition of privacy loss variables (arXiv 2106.02848): an upper bound, tight to 0.1 % or 0.01.
 
@@ -84,7 +88,7 @@ def epsilon_prv(sample_rate: float, noise_multiplier: float, steps: int, delta: 
         raise FaceVeilError(f"the PRV accountant found no bound ({error}): use epsilon_rdp.") from error
     if not math.isfinite(epsilon):
         raise FaceVeilError("the PRV accountant overflowed: use epsilon_rdp.")
-    return epsilon
+    return max(_LEAST_EPSILON, epsilon)
 
 
 def upper_bound(sample_rate: float, noise_multiplier: float, steps: int, delta: float) -> UpperBound:
@@ -101,6 +105,7 @@ def upper_bound(sample_rate: float, noise_multiplier: float, steps: int, delta: 
     return UpperBound(prv, delta, _name("PRV")) if prv < rdp else UpperBound(rdp, delta, _name("RDP"))
 
 
+@lru_cache(maxsize=64)
 def noise_for_epsilon(target: float, delta: float, sample_rate: float, steps: int) -> float:
     """The least noise multiplier, to a hundredth of ``target``, whose Renyi epsilon is at most ``target``.
 

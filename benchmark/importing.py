@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from benchmark.card import AdditionalData, Card
 from benchmark.checkpoints import import_checkpoint
-from benchmark.interfaces import DefenseSpec
-from benchmark.submission import Submission, pack
+from benchmark.home import cache_dir
+from benchmark.interfaces import DefenseSpec, FaceVeilError
+from benchmark.submission import Submission, load_submission, pack
+
+
+def open_weights(path: Path) -> Submission:
+    """A submission folder or zip, or a public checkpoint, imported into the cache at its first use."""
+    if path.is_dir() or path.suffix == ".zip":
+        return load_submission(path)
+    if not path.is_file():
+        raise FaceVeilError(f"no weights at {path}: give a submission folder, its zip, or a public checkpoint file.")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = cache_dir() / "imported" / digest[:16]
+    if not (folder / "card.json").exists():
+        import_submission(path, folder, name=path.stem, track="faces-112")
+    return load_submission(folder)
 
 
 def import_submission(weights: Path, out: Path, *, name: str, track: str) -> tuple[Submission, tuple[str, ...]]:

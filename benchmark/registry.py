@@ -90,12 +90,7 @@ def load_plugin_file(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise FaceVeilError(f"plug-in file {path} does not exist.")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    spec = importlib.util.spec_from_file_location(f"faceveil_plugin_{digest[:12]}", path)
-    if spec is None or spec.loader is None:
-        raise FaceVeilError(f"plug-in file {path} is not a Python file (expected a name ending in .py).")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = sys.modules.get(f"faceveil_plugin_{digest[:12]}") or _executed(path, f"faceveil_plugin_{digest[:12]}")
     names = []
     for group, kinds in GROUPS.items():
         for plugin in _plugins_in(module, kinds):
@@ -107,6 +102,20 @@ def load_plugin_file(path: Path) -> tuple[str, ...]:
             f"{path} defines no attack and no defence: subclass MembershipAttack or Defense and give it a `name`."
         )
     return tuple(names)
+
+
+def _executed(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise FaceVeilError(f"plug-in file {path} is not a Python file (expected a name ending in .py).")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: pydantic looks up a class's module by its name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def plugin_file_digest(name: str) -> str | None:

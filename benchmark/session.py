@@ -11,7 +11,7 @@ import torch
 from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluate import Evaluation
 from benchmark.home import cache_dir
-from benchmark.interfaces import AttackSpec, DefenseSpec
+from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec
 from benchmark.making import make_submission
 from benchmark.protocol import Track
 from benchmark.submission import Submission
@@ -60,8 +60,20 @@ class Session:
         self.init = init
         self.progress = progress
 
-    def train(self, defense: DefenseSpec, seed: int, out: Path, card: Mapping[str, Any] | None = None) -> Submission:
-        """Trains on the members' seen photos and writes a submission; notes that these weights were trained here."""
+    def train(
+        self,
+        defense: DefenseSpec,
+        seed: int,
+        out: Path,
+        card: Mapping[str, Any] | None = None,
+        backbone: BackboneSpec | None = None,
+    ) -> Submission:
+        """Trains on the members' seen photos and writes a submission; notes that these weights were trained here.
+
+        Args:
+            card: further fields of the card.
+            backbone: instead of the track's.
+        """
         self.progress.step(f"training {defense.label}")
         submission = make_submission(
             self.populations,
@@ -70,6 +82,7 @@ class Session:
             seed=seed,
             out=out,
             work=self.cache / "training",
+            backbone=backbone,
             init=self.init,
             device=self.device,
             card=card,

@@ -113,7 +113,8 @@ def distance(first: Tensor, second: Tensor, moments: Moments, statistic: str) ->
         return (first - mean).square().mean(1, keepdim=True)
     scale = var.clamp_min(EPS)
     weighted = ((first - mean).square() / scale).mean(1)
-    around_mean = (second - 2 * mean * first + mean.square()).clamp_min(0)  # E[(v - u)^2] over space
+    # E[(v - u)^2] over space; as variance and bias, because u^2 may be far larger than either
+    around_mean = (second - first.square()).clamp_min(0) + (first - mean).square()
     spread = ((around_mean / scale).sqrt() - 1).square().mean(1)
     return torch.stack([weighted, spread], dim=1)
 
@@ -175,9 +176,14 @@ def measure(
 
     Returns:
         Tensors (B, ...) by request key.
+
+    Raises:
+        AccessError: a request needs more access than the target gives.
     """
     if images.dtype == torch.uint8:
         images = images.float().div(255)
+    for request in requests:
+        target.require(request.access, f"signal {request.key}")
     results: dict[str, Tensor] = {}
     for view in dict.fromkeys(r.view for r in requests):
         of_view = [r for r in requests if r.view == view]
@@ -251,4 +257,6 @@ def extract(
 
 def _content_name(target: Target, photos: Photos, request: SignalRequest, references: Mapping[str, ReferenceStatistics]) -> str:
     source = references[request.reference].digest if request.layers == "norm" else ""
-    return content_hash(SIGNALS_VERSION, target.submission_id, photos.digest, request.key, source)
+    # The same weights may stand under another architecture or normalisation: a card can be corrected.
+    model = (target.submission_id, target.spec.model_dump(mode="json"), target.input.model_dump(mode="json"))
+    return content_hash(SIGNALS_VERSION, *model, photos.digest, request.key, source)

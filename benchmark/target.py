@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmark import inference
 from benchmark.interfaces import Access, AccessError, NotApplicableError, Photos
 from benchmark.preprocessing import to_input
-from benchmark.protocol import InputSpec
+from benchmark.protocol import BackboneSpec, InputSpec
 
 if TYPE_CHECKING:
     from benchmark.submission import Submission
@@ -29,6 +29,7 @@ class Target:
         self.access = access
         self.device = torch.device(device)
         self.submission_id = submission.submission_id
+        self.spec: BackboneSpec = submission.card.backbone
         self.input: InputSpec = submission.card.input
         self._backbone = submission.backbone().to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         self._head = submission.head

@@ -97,8 +97,8 @@ class DPSGD(Defense):
     def fit(self, trainer: Trainer) -> None:
         plan = self.plan(len(trainer.photos))
         trainer.provenance.update(_provenance(plan))
-        with _private(trainer, self.max_grad_norm) as model:
-            _Run(self, plan, trainer, model).train()
+        with private(trainer, self.max_grad_norm) as model:
+            Run(self, plan, trainer, model).train()
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """GroupNorm stores no statistics: the distances are taken to means of the features themselves."""
@@ -125,7 +125,7 @@ def _provenance(plan: Plan) -> dict[str, Any]:
 
 
 @contextmanager
-def _private(trainer: Trainer, max_grad_norm: float) -> Iterator[GhostClipping]:
+def private(trainer: Trainer, max_grad_norm: float) -> Iterator[GhostClipping]:
     """Backbone and head as one module with clipped gradients; they are plain modules again afterwards."""
     model = GhostClipping(Classifier(trainer.backbone, trainer.head).train(), max_grad_norm)
     try:
@@ -135,7 +135,7 @@ def _private(trainer: Trainer, max_grad_norm: float) -> Iterator[GhostClipping]:
         model.unwrap()
 
 
-class _Run:
+class Run:
     """One private training run."""
 
     def __init__(self, settings: DPSGD, plan: Plan, trainer: Trainer, model: GhostClipping) -> None:

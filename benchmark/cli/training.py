@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.output import Device, Json, emit, err, facts, number, out, pick_device, settings, steps, table
-from benchmark.interfaces import DefenseSpec, FaceVeilError
+from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError
 
 if TYPE_CHECKING:
     from benchmark.submission import Submission
@@ -17,16 +17,12 @@ Data = Annotated[Path | None, typer.Option("--data", help="Folder, zip, tar or .
 
 
 def open_init(path: Path | None) -> Submission | None:
-    """The weights to start from: a submission folder (see `faceveil import`)."""
+    """The weights to start from: a submission, or a public checkpoint, which is imported first."""
     if path is None:
         return None
-    from benchmark.submission import load_submission
+    from benchmark.importing import open_weights
 
-    if path.is_file() and path.suffix != ".zip":
-        raise FaceVeilError(
-            f"--init takes a submission folder; turn {path.name} into one first: faceveil import {path} --out DIR"
-        )
-    return load_submission(path)
+    return open_weights(path)
 
 
 def refuse_overwriting(path: Path) -> None:
@@ -67,7 +63,9 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
     data: Data = None,
-    init: Annotated[Path | None, typer.Option(help="A submission folder to fine-tune (see `faceveil import`).")] = None,
+    init: Annotated[Path | None, typer.Option(help="Weights to fine-tune: a submission, or a public checkpoint.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Another backbone than the track's; any timm model works.")] = None,
+    backbone_set: Annotated[list[str] | None, typer.Option(help="An argument of that backbone, key=value.")] = None,
     name: Annotated[str | None, typer.Option(help="Name on the card.")] = None,
     team: Annotated[str, typer.Option(help="Team on the card.")] = "anonymous",
     device: Device = "auto",
@@ -81,11 +79,14 @@ def train(
     from benchmark.tracks import get_track
 
     refuse_overwriting(out)
+    if backbone_set and backbone is None:
+        raise FaceVeilError("--backbone-set gives arguments to --backbone NAME; name one (see `faceveil list backbones`).")
     spec = DefenseSpec(name=defense, settings=settings(set_ or []))
+    network = BackboneSpec(name=backbone, kwargs=settings(backbone_set or [])) if backbone else None
     with steps() as progress:
         session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
         card = {"team": team} | ({"name": name} if name else {})
-        submission = session.train(spec, seed, out, card)
+        submission = session.train(spec, seed, out, card, network)
     report = describe(submission, out)
     emit(report, json, lambda: facts(report))
 

@@ -143,3 +143,7 @@ def test_targets_that_cannot_be_reached_are_refused(target):
 @pytest.mark.parametrize("records", [2, 1200, 10**6])
 def test_default_delta_is_below_one_over_the_records(records):
     assert 0 < audit.default_delta(records) < 1 / records
+
+
+def test_a_delta_that_covers_everything_leaves_a_positive_epsilon():
+    assert 0 < audit.upper_bound(0.3, 1000.0, 2, 0.1).epsilon < 0.02

@@ -74,6 +74,7 @@ def test_other_backbones(name):
     assert_clipped_as_naively(classifier(small(name)), photos(), LABELS)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
 def test_a_transformer_by_the_functional_fallback():
     with seeded(0):
         backbone = timm.create_model(
