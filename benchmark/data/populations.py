@@ -53,6 +53,15 @@ class Populations:
         return self.source(self.split.auxiliary, "auxiliary")
 
     @cached_property
+    def judges(self) -> Photos:
+        return self.source(self.split.judges, "judges")
+
+    def role(self, name: str) -> Photos:
+        """The photos of one role: ``members`` (those trained on), ``verification``, ``auxiliary`` or ``judges``."""
+        photos: Photos = getattr(self, "seen" if name == "members" else name)
+        return photos
+
+    @cached_property
     def queried(self) -> Photos:
         """Seen, unseen and held-out photos, in this order; :attr:`side` tells them apart."""
         pairs = [self.split.members_seen, self.split.members_unseen, self.split.held_out]

@@ -88,7 +88,7 @@ def test_a_threshold_fitted_to_noise_gives_nothing_on_average():
         chosen = choose(scores, SEED)
         chosen_on.append(chosen.advantage)
         reported_on.append(leakage(scores[chosen.label, chosen.contrast], chosen, SEED)[0].value)
-    assert np.mean(chosen_on) > 0.25
+    assert np.mean(chosen_on) > 0.15
     assert abs(np.mean(reported_on)) < 4 * np.std(reported_on) / np.sqrt(30)
 
 
