@@ -98,7 +98,8 @@ class _Meter(TorchFunctionMode):
 
 
 def _build(spec: BackboneSpec) -> nn.Module:
-    with torch.device("meta"), _Meter(MAX_ELEMENTS):
+    # A meter that stops inside a third party's `no_grad` keeps it from closing: the mode is put back here.
+    with torch.set_grad_enabled(torch.is_grad_enabled()), torch.device("meta"), _Meter(MAX_ELEMENTS):
         model = backbones.create(spec.name, spec.kwargs)
     elements = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
     if elements > MAX_ELEMENTS:

@@ -86,6 +86,7 @@ class Evaluation:
         """
         track = self.populations.track
         self._check_initial_weights()
+        specs = self._specs(attacks)  # first, so that a wrong name costs nothing
         self.step("checks")
         found = self._pieces.get("flags", lambda: [f.model_dump(mode="json") for f in flags(self.submission, self.populations)])
         red = tuple(Flag(**f) for f in found)
@@ -93,7 +94,6 @@ class Evaluation:
         utility = self._pieces.get("utility", self._utility)
         self.step("blind gate")
         gate = self._gate()
-        specs = self._specs(attacks)
         results, scores = self._membership(specs, gate)
         top = headline(
             scores,

@@ -8,6 +8,7 @@ people in question try each contrast, and so do the track's own attacks run agai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmark.data.populations import Populations
 from benchmark.evidence import Evidence, gather
-from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, Photos, SignalRequest
+from benchmark.interfaces import (
+    Access,
+    AttackSpec,
+    Contrast,
+    FaceVeilError,
+    Knowledge,
+    NotApplicableError,
+    Photos,
+    SignalRequest,
+)
 from benchmark.membership import Scores, run_contrast
 from benchmark.record import Gate, GateProbe, Metric
 from benchmark.registry import build_attack
@@ -82,7 +92,8 @@ def blind_gate(
             if any(r.key in evidence.unavailable for r in build_attack(spec).requests()):
                 continue
             for contrast in build_attack(spec).contrasts:
-                scores[f"{spec.label} on {name}", contrast] = run_contrast(spec, evidence, contrast)
+                with suppress(NotApplicableError):  # no attack, no blind success: the other probes decide
+                    scores[f"{spec.label} on {name}", contrast] = run_contrast(spec, evidence, contrast)
     return judge(scores, seed)
 
 

@@ -1,22 +1,19 @@
-"""One evaluation on the flow track: resumed after any interruption, and honest about what it could not do."""
-
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
-import torch
-from tiny_world import UNDEFENDED, command
+from tiny_world import FLOW, command
 
-from benchmark import evaluate, membership
+from benchmark import evaluate, scoring
 from benchmark.evaluate import Evaluation
 from benchmark.interfaces import (
     Access,
@@ -25,270 +22,413 @@ from benchmark.interfaces import (
     Contrast,
     DefenseSpec,
     FaceVeilError,
+    Knowledge,
     MembershipAttack,
     Reference,
     SignalRequest,
 )
 from benchmark.making import make_submission
-from benchmark.membership import load_scores
-from benchmark.protocol import TrainingConfig
 from benchmark.record import Record
-from benchmark.submission import pack
+from benchmark.registry import UnknownPluginError
+from benchmark.session import Session
+from benchmark.store import Outcome, Store
+from benchmark.submission import load_submission, pack
 from benchmark.verified import note_trained_here
 
-ATTACKS = 5  # four of the track, one of the undefended reference
+UNDEFENDED = DefenseSpec(name="undefended")
+PERTURBED = DefenseSpec(name="bn_perturbation", settings={"rho": 0.5})
+EMBEDDING = SignalRequest(layers="embedding")
+
+
+class Silent:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.epochs: list = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def training(self, report) -> None:
+        self.epochs.append(report)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_replicates():
+    """Intervals are tested elsewhere; here they are only to be the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "REPLICATES", 100)
+        yield
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    """Shared by the tests that do not interrupt: gates and shadows are trained once."""
-    return tmp_path_factory.mktemp("evaluations")
+def reference(flow, tmp_path_factory) -> Record:
+    """The record of the undefended flow entry, never interrupted."""
+    return Evaluation(flow.submission, flow.populations, tmp_path_factory.mktemp("cache")).run()
 
 
-@pytest.fixture(scope="module")
-def evaluation(flow, cache) -> Evaluation:
-    return Evaluation(flow.submission, flow.populations, cache)
+@pytest.fixture
+def evaluation(flow, tmp_path) -> Evaluation:
+    return Evaluation(flow.submission, flow.populations, tmp_path / "cache")
 
 
-@pytest.fixture(scope="module")
-def record(evaluation) -> Record:
-    """The uninterrupted evaluation."""
-    return evaluation.run()
+def relabelled(flow, folder, **card):
+    """The flow entry with another card."""
+    submission = flow.submission
+    return pack(folder, submission.card.model_copy(update=card), submission.backbone(), submission.head)
 
 
-def finished(work: Path) -> list[str]:
-    return sorted(path.name for path in work.glob("attack-*.json"))
+# A whole record
 
 
-def with_card(submission, **fields):
-    return replace(submission, card=submission.card.model_copy(update=fields))
+def test_a_record_holds_the_track_s_attacks_and_those_that_know_the_defence(reference, flow):
+    by_label = {r.label: r for r in reference.membership}
+    assert [r.label for r in reference.membership if not r.adaptive] == [s.label for s in flow.track.attacks]
+    assert by_label["bn_distance(statistics=auxiliary)"].adaptive
+    assert len(by_label) == len(reference.membership)
+    assert all(r.status == "ok" for r in reference.membership)
+    assert reference.complete
+    assert reference.extra == {"smoke": True}
+    assert set(reference.attacks) == {"bn_distance", "embedding_norm", "regrown_head"}
+    assert set(reference.defenses) == {"undefended"}
+    assert reference.flags == ()
 
 
-# What a record holds
+def test_every_number_has_an_interval_or_a_reason(reference):
+    metrics = dict(reference.utility)
+    for attack in reference.membership:
+        for result in attack.contrasts.values():
+            metrics |= {f"{attack.label} {result.contrast} {k}": m for k, m in result.metrics.items()}
+    assert len(metrics) > 50
+    for name, m in metrics.items():
+        if m.value is None:
+            assert "not measurable" in m.note, name
+        else:
+            assert m.low <= m.value <= m.high, name
+            assert m.n > 0
 
 
-def test_every_attack_has_a_result_and_its_scores(evaluation, record):
-    assert record.complete
-    assert record.unranked == ()
-    assert [a.status for a in record.membership] == ["ok"] * ATTACKS
-    assert [a.adaptive for a in record.membership] == [False] * 4 + [True]
-    assert record.headline is not None
-    assert record.headline.leakage_attack in {a.label for a in record.membership}
-    kept = {s.sha256 for path in evaluation.work.glob("attack-*.npz") for s in load_scores(path).values()}
-    assert kept == {c.scores_sha256 for a in record.membership for c in a.contrasts.values()}
-    assert set(record.attacks) == {a.spec.name for a in record.membership}
-    assert set(record.defenses) == {"undefended"}
-    assert record.extra == {"smoke": True}
+def test_the_headline_is_about_the_people_asked(reference, flow):
+    head = reference.headline
+    assert head.utility == reference.utility["tar@far=1e-3"]
+    assert len(head.utility_replicates) == len(head.leakage_replicates) == 200
+    chosen = next(r for r in reference.membership if r.label == head.leakage_attack)
+    assert head.leakage.n < chosen.contrasts[head.leakage_contrast].people
 
 
-def test_a_record_survives_json(record):
-    again = Record.model_validate_json(record.model_dump_json())
-    assert again == record
-    assert again.fingerprint == record.fingerprint
+def test_provenance_names_what_it_rests_on(reference, flow):
+    found = reference.provenance
+    assert found.track_digest == flow.track.digest
+    assert found.submission_id == flow.submission.submission_id
+    assert found.weights_sha256 == flow.submission.weights_sha256
+    assert (found.data_digest, found.split_digest) == (flow.populations.data_digest, flow.populations.split_digest)
+    assert {"python", "faceveil", "torch", "timm"} <= set(found.versions)
+    assert found.seconds > 0
+    assert found.peak_memory_mb > 10
 
 
-def test_the_fingerprint_ignores_costs_alone(record):
-    provenance = record.provenance.model_copy(update={"seconds": 1e6, "created": "2000-01-01T00:00:00+00:00"})
-    assert record.model_copy(update={"provenance": provenance}).fingerprint == record.fingerprint
-    other = record.provenance.model_copy(update={"split_digest": "another"})
-    assert record.model_copy(update={"provenance": other}).fingerprint != record.fingerprint
+def test_a_record_survives_json_and_the_store(reference, tmp_path):
+    again = Record.model_validate_json(reference.model_dump_json())
+    assert again == reference
+    assert "NaN" not in reference.model_dump_json()
+    store = Store(tmp_path / "store.sqlite")
+    assert store.add_record(reference) == Outcome.ADDED
+    assert store.records("tiny-flow") == [reference]
 
 
 # Resuming
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_stopped(flow, record, tmp_path, monkeypatch):
-    evaluation = Evaluation(flow.submission, flow.populations, tmp_path)
-    calls = []
+STAGES = {
+    "checks": ("flags", 1),
+    "utility": ("verify_photos", 1),
+    "gate": ("blind_gate", 1),
+    "signals": ("gather", 1),
+    "first attack": ("run_attack", 1),
+    "third attack": ("run_attack", 3),
+    "scores of the second attack": ("save_scores", 2),
+    "headline": ("headline", 1),
+}
 
-    def interrupted(spec, *args, **kwargs):
-        calls.append(spec.label)
-        if len(calls) == 2:
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_interrupted_anywhere_it_ends_in_the_same_record(stage, reference, evaluation, monkeypatch):
+    function, at = STAGES[stage]
+    whole = getattr(evaluate, function)
+    calls = 0
+
+    def interrupted(*args, **kwargs):
+        nonlocal calls
+        calls += 1
+        if calls == at:
             raise KeyboardInterrupt
-        return membership.run_attack(spec, *args, **kwargs)
+        return whole(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "run_attack", interrupted)
+        patch.setattr(evaluate, function, interrupted)
         with pytest.raises(KeyboardInterrupt):
             evaluation.run()
-    assert len(finished(evaluation.work)) == 1
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    shadows = sorted(path.name for path in (tmp_path / "shadows").iterdir())
+    assert evaluation.run().fingerprint == reference.fingerprint
 
-    again = []
+
+def test_what_was_finished_is_not_computed_again(reference, evaluation, monkeypatch):
+    """Interrupted in the third attack: checks, utility, gate, signals and two attacks stay done."""
+    ran: list[str] = []
+    whole = evaluate.run_attack
+
+    def counting(spec, *args, **kwargs):
+        ran.append(spec.label)
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        return whole(spec, *args, **kwargs)
+
+    monkeypatch.setattr(evaluate, "run_attack", counting)
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.run()
+    for function in ("flags", "verify_photos", "blind_gate"):
+        monkeypatch.setattr(evaluate, function, lambda *_a, **_k: pytest.fail("computed a second time"))
+    loaded = []
+    load = type(evaluation.populations.queried).load
     monkeypatch.setattr(
-        evaluate, "run_attack", lambda spec, *a, **k: again.append(spec.label) or membership.run_attack(spec, *a, **k)
+        type(evaluation.populations.queried), "load", lambda self, index: loaded.append(len(index)) or load(self, index)
     )
-    for name in ("verify_photos", "blind_gate", "flags"):
-        monkeypatch.setattr(evaluate, name, lambda *a, name=name, **k: pytest.fail(f"{name} was computed again"))
-    resumed = evaluation.run()
-
-    assert len(calls) == 2
-    assert len(again) == ATTACKS - 1
-    assert calls[0] not in again
-    assert resumed.fingerprint == record.fingerprint
-    assert sorted(path.name for path in (tmp_path / "shadows").iterdir()) == shadows
-    costs = {evaluation.work / "signals.json"}  # what gathering took the last time
-    assert all(path.stat().st_mtime_ns == when for path, when in before.items() if path not in costs)
+    epochs: list = []
+    record = replace(evaluation, training=epochs.append).run()
+    assert record.fingerprint == reference.fingerprint
+    assert ran[:3] == [r.label for r in record.membership[:3]]
+    assert ran[3:] == [r.label for r in record.membership[2:]]
+    assert not epochs, "no shadow was trained a second time"
+    assert sum(loaded) <= 20, "signals come from the cache; public photos alone are read to estimate statistics"
 
 
-def test_a_finished_evaluation_computes_nothing(evaluation, record, monkeypatch):
-    for name in ("run_attack", "verify_photos", "blind_gate", "flags", "gather"):
-        monkeypatch.setattr(evaluate, name, lambda *a, name=name, **k: pytest.fail(f"{name} was computed again"))
+def test_a_finished_evaluation_only_reads(reference, evaluation, monkeypatch):
+    first = evaluation.run()
+    for function in ("flags", "verify_photos", "blind_gate", "gather", "run_attack"):
+        monkeypatch.setattr(evaluate, function, lambda *_a, **_k: pytest.fail("computed a second time"))
     again = evaluation.run()
-    assert again.fingerprint == record.fingerprint
-    assert again.provenance.seconds == record.provenance.seconds > 0
+    assert again.fingerprint == first.fingerprint == reference.fingerprint
+    assert again.provenance.seconds == first.provenance.seconds
 
 
-def test_a_killed_evaluation_goes_on_where_it_stopped(flow, record, tmp_path):
-    environment = os.environ | {"FACEVEIL_HOME": str(tmp_path), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    out = tmp_path / "record.json"
-    arguments = ["evaluate", str(flow.submission.path), "--track", flow.track.name, "--device", "cpu", "--out", str(out)]
-
-    def start() -> subprocess.Popen:
-        return subprocess.Popen(
-            [*command(), *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    process = start()
-    while not list(tmp_path.glob("cache/evaluations/*/attack-*.json")) and process.poll() is None:
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    output, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL, output
-    (work,) = (tmp_path / "cache" / "evaluations").iterdir()
-    before = {path.name: path.stat().st_mtime_ns for path in work.glob("attack-*.json")}
-    assert 1 <= len(before) < ATTACKS
-    assert not out.exists()
-
-    process = start()
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
-    assert len(finished(work)) == ATTACKS
-    assert all((work / name).stat().st_mtime_ns == when for name, when in before.items())
-    assert Record.model_validate_json(out.read_text(encoding="utf-8")).fingerprint == record.fingerprint
+def test_nothing_half_is_left_behind(evaluation, monkeypatch):
+    monkeypatch.setattr(evaluate, "run_attack", lambda *_a, **_k: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.run()
+    left = [p for p in evaluation.cache.rglob("*") if p.suffix in (".part", ".partial") or p.name.startswith(".")]
+    assert left == []
 
 
-# What keeps an entry from a rank
+def test_a_corrected_card_is_evaluated_anew(flow, evaluation, tmp_path):
+    """The same weights under another card: what depends on the card is not taken from the first."""
+    evaluation.run()
+    other = replace(evaluation, submission=relabelled(flow, tmp_path / "other", track="synthetic-quick"))
+    assert [f.name for f in other.run().flags] == ["other_track"]
+    assert evaluation.run().flags == ()
 
 
-def test_a_selection_of_attacks_is_incomplete(evaluation, record):
-    chosen = evaluation.run([AttackSpec(name="embedding_norm")])
-    assert [a.label for a in chosen.membership] == ["embedding_norm"]
-    assert not chosen.complete
-    assert chosen.unranked == ("only some of the track's attacks were run",)
-    full = next(a for a in record.membership if a.label == "embedding_norm")
-    assert chosen.membership[0].contrasts == full.contrasts
+@pytest.mark.slow
+def test_a_killed_process_is_resumed_by_the_next(tmp_path):
+    """kill -9 of ``faceveil evaluate`` while it runs, at several moments, and once to the end."""
+    environment = os.environ | {"FACEVEIL_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    entry = str(tmp_path / "entry")
+    faceveil = command()
+    subprocess.run([*faceveil, "train", "--track", FLOW.name, "--out", entry], env=environment, check=True)
+    arguments = [*faceveil, "evaluate", entry, "--track", FLOW.name, "--json"]
+    pieces = tmp_path / "home" / "cache" / "evaluations"
+    for wanted in (1, 3, 5):
+        process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while len(list(pieces.rglob("*.json"))) < wanted:
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    resumed = subprocess.run(arguments, env=environment, check=True, capture_output=True, text=True)
+    shutil.rmtree(tmp_path / "home" / "cache")
+    fresh = subprocess.run(arguments, env=environment, check=True, capture_output=True, text=True)
+    first, second = (Record.model_validate(json.loads(done.stdout)) for done in (resumed, fresh))
+    assert first.board == "verified"
+    assert second.board == "weights", "with the cache went the note of who trained them"
+    assert first.model_copy(update={"board": "weights"}).fingerprint == second.fingerprint
 
 
-def test_settings_written_out_name_the_same_attack_once(evaluation):
-    plain = AttackSpec(name="bn_distance")
-    written_out = AttackSpec(name="bn_distance", settings={"statistics": "stored", "statistic": "mean", "knowledge": "partial"})
-    assert [a.label for a in evaluation.run([plain, written_out]).membership] == ["bn_distance"]
+# A selection
 
 
-def test_without_batchnorm_the_bn_distance_has_no_number(flow, cache, tmp_path):
-    backbone = BackboneSpec(name=flow.track.backbone.name, kwargs={**flow.track.backbone.kwargs, "norm": "group"})
-    p = flow.populations
-    submission = make_submission(p, UNDEFENDED, p.seen, seed=0, out=tmp_path / "group", work=tmp_path, backbone=backbone)
-    assert submission.card.norm == "group"
-    record = Evaluation(submission, p, cache).run()
-    distances = [a for a in record.membership if a.spec.name == "bn_distance"]
-    assert len(distances) == 3
-    for attack in distances:
-        assert attack.status == "not_applicable"
-        assert "statistics=feature_means" in attack.reason
-        assert attack.contrasts == {}
-    others = [a for a in record.membership if a.spec.name != "bn_distance"]
-    assert [a.status for a in others] == ["ok", "ok"]
-    assert record.complete, "what does not apply was not left out"
-    assert record.headline is not None
-    assert not record.headline.leakage_attack.startswith("bn_distance")
+def test_a_selection_is_incomplete_and_unranked(evaluation):
+    record = evaluation.run([AttackSpec(name="regrown_head")])
+    assert [r.label for r in record.membership] == ["regrown_head"]
+    assert not record.complete
+    assert "only some of the track's attacks were run" in record.unranked
+    assert record.headline.leakage_attack == "regrown_head"
 
 
-class Broken(MembershipAttack):
+def test_what_a_selection_finished_serves_the_whole(evaluation, reference, monkeypatch):
+    evaluation.run([AttackSpec(name="regrown_head", settings={"scale": 32.0})])  # spelled out: the same attack
+    ran = []
+    whole = evaluate.run_attack
+    monkeypatch.setattr(evaluate, "run_attack", lambda spec, *a, **k: ran.append(spec.label) or whole(spec, *a, **k))
+    assert evaluation.run().fingerprint == reference.fingerprint
+    assert "regrown_head" not in ran
+
+
+def test_a_typo_is_told_before_anything_is_computed(evaluation, monkeypatch):
+    for function in ("flags", "verify_photos", "blind_gate"):
+        monkeypatch.setattr(evaluate, function, lambda *_a, **_k: pytest.fail("computed before the names were read"))
+    with pytest.raises(UnknownPluginError, match="Did you mean 'regrown_head'"):
+        evaluation.run([AttackSpec(name="regrown_haed")])
+    with pytest.raises(FaceVeilError, match="did you mean 'scale'"):
+        evaluation.run([AttackSpec(name="regrown_head", settings={"scales": 3})])
+
+
+# What does not apply, fails, or does not count
+
+
+def test_without_batchnorm_the_attack_is_not_applicable_never_a_half(flow, evaluation, tmp_path):
+    backbone = BackboneSpec(name="iresnet_slim", kwargs={"width": 0.125, "embedding_size": 16, "norm": "group"})
+    grouped = make_submission(
+        flow.populations,
+        UNDEFENDED,
+        flow.populations.seen,
+        seed=0,
+        out=tmp_path / "grouped",
+        work=tmp_path,
+        backbone=backbone,
+    )
+    record = replace(evaluation, submission=grouped).run()
+    by_label = {r.label: r for r in record.membership}
+    for label in ("bn_distance", "bn_distance(knowledge=auxiliary)", "bn_distance(statistics=auxiliary)"):
+        assert by_label[label].status == "not_applicable"
+        assert "no BatchNorm statistics" in by_label[label].reason
+        assert "feature_means" in by_label[label].reason
+        assert by_label[label].contrasts == {}
+    assert by_label["regrown_head"].status == "ok"
+    assert record.complete
+    assert record.headline.leakage_attack in ("regrown_head", "embedding_norm")
+
+
+def test_an_unknown_defence_is_not_adaptively_tested(flow, evaluation, tmp_path):
+    foreign = relabelled(flow, tmp_path / "foreign", defenses=(DefenseSpec(name="secret_sauce", settings={"x": 1}),))
+    record = replace(evaluation, submission=foreign).run()
+    assert any("not adaptively tested" in reason for reason in record.unranked)
+    assert record.defenses == {}
+    assert not any(r.adaptive for r in record.membership)
+    by_label = {r.label: r for r in record.membership}
+    assert by_label["bn_distance(knowledge=auxiliary)"].status == "not_applicable", "nobody can train its shadows"
+    assert by_label["bn_distance"].status == "ok"
+
+
+def test_a_known_defence_with_settings_that_it_does_not_have_is_refused(flow, evaluation, tmp_path):
+    wrong = relabelled(flow, tmp_path / "wrong", defenses=(DefenseSpec(name="bn_perturbation", settings={"rhoo": 1}),))
+    with pytest.raises(FaceVeilError, match="did you mean 'rho'"):
+        replace(evaluation, submission=wrong).run()
+
+
+def test_a_defence_brings_its_own_attacks_and_shadows(flow, evaluation):
+    perturbed = flow.train(PERTURBED, name="perturbed")
+    epochs: list = []
+    record = replace(evaluation, submission=perturbed, training=epochs.append).run()
+    adaptive = {r.label for r in record.membership if r.adaptive}
+    assert {"bn_distance(statistics=auxiliary)", "bn_distance(statistic=mean_var, statistics=auxiliary)"} <= adaptive
+    assert record.unranked == ()
+    assert len(epochs) == flow.track.training.epochs, "the undefended shadow of the gate serves the defence, too"
+
+
+class Headful(MembershipAttack):
+    """Reads the planted answer: holds the training head."""
+
+    name: ClassVar[str] = "headful"
+    summary: ClassVar[str] = "Cheats."
+    reference: ClassVar[Reference] = Reference(title="none")
+    access: ClassVar[Access] = Access.HEAD
+    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE,)
+
+    def requests(self) -> tuple[SignalRequest, ...]:
+        return (EMBEDDING,)
+
+    def score(self, signals) -> np.ndarray:
+        return -np.arange(len(signals), dtype=float)  # seen photos stand first
+
+
+class Broken(Headful):
     """Returns no numbers."""
 
     name: ClassVar[str] = "broken"
-    summary: ClassVar[str] = "Fails."
-    reference: ClassVar[Reference] = Reference(title="this test", where="here")
     access: ClassVar[Access] = Access.EMBEDDING
-    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE,)
+    knowledge: Knowledge = Knowledge.AUXILIARY
 
-    def requests(self):
-        return (SignalRequest(layers="embedding"),)
-
-    def score(self, signals):
+    def score(self, signals) -> np.ndarray:
         return np.full(len(signals), np.nan)
 
 
-def test_a_failed_attack_is_named_and_leaves_the_record_incomplete(flow, cache, plugin_table):
+def test_an_attack_with_the_head_is_shown_but_never_the_headline(evaluation, plugin_table):
+    plugin_table(Headful)
+    record = evaluation.run([AttackSpec(name="headful"), AttackSpec(name="regrown_head")])
+    cheat = record.membership[0].contrasts[Contrast.SAMPLE].metrics["auc"]
+    assert cheat.value == 1.0
+    assert record.headline.leakage_attack == "regrown_head"
+    assert evaluation.run([AttackSpec(name="headful")]).headline is None
+
+
+def test_a_failing_attack_leaves_the_entry_unranked_with_the_reason(flow, evaluation, plugin_table):
     plugin_table(Broken)
-    attacks = (AttackSpec(name="broken"), AttackSpec(name="embedding_norm"))
-    populations = replace(flow.populations, track=flow.track.model_copy(update={"attacks": attacks}))
-    record = Evaluation(flow.submission, populations, cache).run()
+    track = flow.track.model_copy(update={"attacks": (AttackSpec(name="broken"), AttackSpec(name="regrown_head"))})
+    record = replace(evaluation, populations=replace(flow.populations, track=track)).run()
     assert record.membership[0].status == "failed"
-    assert record.membership[0].contrasts == {}
     assert not record.complete
-    (reason,) = record.unranked
-    assert reason.startswith("attack broken failed:")
-    assert "not finite" in reason
+    assert any("attack broken failed" in reason and "not finite" in reason for reason in record.unranked)
+    assert record.headline.leakage_attack != "broken"
 
 
-def test_a_defence_that_is_unknown_here_is_not_adaptively_tested(flow, cache, tmp_path):
-    card = flow.submission.card.model_copy(update={"defenses": (DefenseSpec(name="secret_sauce"),)})
-    submission = pack(tmp_path / "entry", card, flow.submission.backbone())
-    record = Evaluation(submission, flow.populations, cache).run()
-    assert record.unranked == ("not adaptively tested: no attack here knows this defence",)
-    assert [a.adaptive for a in record.membership] == [False] * 4
-    by_label = {a.label: a for a in record.membership}
-    assert by_label["bn_distance"].status == "ok"
-    assert by_label["bn_distance(knowledge=auxiliary)"].status == "not_applicable"
-    assert record.defenses == {}
+def test_a_failed_gate_is_shown_and_unranked(evaluation, monkeypatch):
+    whole = evaluate.blind_gate
+    monkeypatch.setattr(evaluate, "blind_gate", lambda *a, **k: whole(*a, **k).model_copy(update={"valid": False}))
+    record = evaluation.run([AttackSpec(name="regrown_head")])
+    assert not record.gate.valid
+    assert any("blind gate failed" in reason for reason in record.unranked)
 
 
-def test_a_card_of_another_track_is_flagged(flow, cache):
-    record = Evaluation(with_card(flow.submission, track="synthetic-64"), flow.populations, cache).run()
-    (flag,) = [f for f in record.flags if f.name == "other_track"]
-    assert flag.severity == "warning"
-    assert "'synthetic-64'" in flag.reason
-    assert "'tiny-flow'" in flag.reason
+def test_a_red_flag_leaves_the_entry_unranked(flow, evaluation, tmp_path):
+    backbone = flow.submission.backbone()
+    for module in backbone.modules():
+        if hasattr(module, "reset_running_stats"):
+            module.reset_running_stats()
+    spoilt = pack(tmp_path / "spoilt", flow.submission.card, backbone)
+    record = replace(evaluation, submission=spoilt).run([AttackSpec(name="regrown_head")])
+    assert "bn_never_updated" in {f.name for f in record.flags}
+    assert any("statistics of initialisation" in reason for reason in record.unranked)
 
 
-# Where the weights come from
+def test_fine_tuned_weights_want_their_start(flow, evaluation, tmp_path):
+    tuned = relabelled(flow, tmp_path / "tuned", initialised_from="a public backbone")
+    with pytest.raises(FaceVeilError, match="fine-tuned from 'a public backbone'.*--init"):
+        replace(evaluation, submission=tuned).run()
 
 
-def test_verified_are_weights_that_were_trained_here_as_the_card_says(flow, evaluation, record, tmp_path):
-    assert record.board == "weights"
-    own = replace(evaluation, cache=Path(shutil.copytree(evaluation.cache, tmp_path / "cache")))
-    note_trained_here(own.cache, flow.submission, flow.populations)
-    verified = own.run()
-    assert verified.board == "verified"
-    assert verified.model_copy(update={"board": "weights"}).fingerprint == record.fingerprint
-    for lie in ({"seed": 7}, {"defenses": (DefenseSpec(name="dp_sgd"),)}, {"initialised_from": "public weights"}):
-        assert replace(own, submission=with_card(flow.submission, **lie)).board == "weights"
-    renamed = with_card(flow.submission, name="another name", team="another team")
-    assert replace(own, submission=renamed).board == "verified"
-    other = replace(flow.populations, track=flow.track.model_copy(update={"split_seed": 1}))
-    assert replace(own, populations=other).board == "weights"
+# Which board
 
 
-def test_a_fine_tuned_entry_needs_its_initial_weights(flow, tmp_path):
-    evaluation = Evaluation(with_card(flow.submission, initialised_from="public weights"), flow.populations, tmp_path)
-    with pytest.raises(FaceVeilError, match=r"fine-tuned from 'public weights': pass those weights with --init"):
-        evaluation.run()
-    assert list(tmp_path.iterdir()) == [], "said before anything is computed"
+def test_only_weights_that_were_trained_here_are_verified(fresh_home, tmp_path):
+    session = Session(FLOW, None, "cpu", progress=Silent())
+    trained = session.train(UNDEFENDED, 0, tmp_path / "entry", {"team": "us"})
+    specs = [AttackSpec(name="regrown_head")]
+    assert session.evaluate(trained, specs).board == "verified"
+    copied = load_submission(shutil.copytree(tmp_path / "entry", tmp_path / "copy"))
+    assert session.evaluate(copied, specs).board == "verified"
+    renamed = pack(tmp_path / "renamed", trained.card.model_copy(update={"name": "ours"}), trained.backbone())
+    assert session.evaluate(renamed, specs).board == "verified"
+    claimed = trained.card.model_copy(update={"defenses": (DefenseSpec(name="early_stopping"),)})
+    assert session.evaluate(pack(tmp_path / "claimed", claimed, trained.backbone()), specs).board == "weights"
+    other = trained.backbone()
+    other.fc.weight.data *= 1.5
+    assert session.evaluate(pack(tmp_path / "other", trained.card, other), specs).board == "weights"
 
 
-def test_shadows_and_gate_of_a_fine_tuned_entry_start_from_its_initial_weights(flow, cache, tmp_path):
-    track = flow.track.model_copy(update={"fine_tuning": TrainingConfig(epochs=1, batch_size=12, lr=0.01)})
-    populations = replace(flow.populations, track=track)
-    init = next(iter(flow.shadows())).submission
-    tuned = make_submission(populations, UNDEFENDED, populations.seen, seed=0, out=tmp_path / "tuned", work=tmp_path, init=init)
-    assert tuned.card.initialised_from == init.card.name
-    assert tuned.card.training["epochs"] == 1
-    epochs = []
-    record = Evaluation(tuned, populations, cache, init=init, training=lambda report: epochs.append(report.epochs)).run()
-    assert record.complete
-    assert {p.classifier for p in record.gate.probes} >= {"untrained backbone", "public backbone", "initial weights"}
-    assert 1 in epochs, "the shadow follows the schedule of fine-tuning"
+def test_weights_trained_on_another_split_are_not_verified_here(flow, tmp_path):
+    elsewhere = replace(flow.populations, track=flow.track.model_copy(update={"split_seed": 9}))
+    note_trained_here(tmp_path / "cache", flow.submission, elsewhere)
+    assert Evaluation(flow.submission, flow.populations, tmp_path / "cache").board == "weights"
+    note_trained_here(tmp_path / "cache", flow.submission, flow.populations)
+    assert Evaluation(flow.submission, flow.populations, tmp_path / "cache").board == "verified"

@@ -201,6 +201,7 @@ def test_backbones_are_refused_before_they_take_memory(folder: Path, case: str) 
     with pytest.raises(MismatchError, match=said) as caught:
         load_submission(folder)
     assert caught.value.codes == (code,)
+    assert torch.is_grad_enabled()  # whatever the builder was doing when it was stopped
 
 
 def test_the_bounds_of_a_construction_end_with_it_and_hold_for_its_thread_alone() -> None:
