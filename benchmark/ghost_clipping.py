@@ -76,8 +76,11 @@ def conv_norms(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> PerPar
 
 def conv_sums(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> PerParameter:
     """Gradients of a convolution's weight and bias."""
-    x, shape = _padded(layer, inputs[0]), layer.weight.shape
-    sums = {layer.weight: conv2d_weight(x, shape, errors, layer.stride, 0, layer.dilation, layer.groups)}
+    x, padding = inputs[0], layer.padding
+    if layer.padding_mode != "zeros" or isinstance(padding, str):
+        x, padding = _padded(layer, x), 0
+    weight = conv2d_weight(x, layer.weight.shape, errors, layer.stride, padding, layer.dilation, layer.groups)
+    sums = {layer.weight: weight}
     if layer.bias is not None:
         sums[layer.bias] = errors.sum((0, 2, 3))
     return sums

@@ -16,6 +16,8 @@ from benchmark.cli import board, data, evaluation, listing, quickstart, store, t
 from benchmark.cli.output import fail
 from benchmark.interfaces import FaceVeilError
 
+INTERRUPTED = 130  # what typer turns Ctrl-C into
+
 app = typer.Typer(
     name="faceveil",
     help="Measures what a face-recognition backbone leaks about the faces it was trained on, and what a defence costs.",
@@ -59,6 +61,8 @@ def main() -> None:
         app()
     except FaceVeilError as error:
         fail(str(error))
-    except KeyboardInterrupt:
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
         print("interrupted; run the same command again to go on where it stopped.", file=sys.stderr)
         sys.exit(1)

@@ -27,7 +27,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto (a GP
 
 def fail(message: str) -> NoReturn:
     """Tells what went wrong and exits with 1."""
-    err.print(f"[bold red]error:[/] {escape(message)}")
+    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     sys.exit(1)
 
 
@@ -72,11 +72,19 @@ def number(metric: Metric | None, digits: int = 3) -> str:
 
 
 def pick_device(name: str) -> str:
-    """The torch device of ``--device``."""
-    if name != "auto":
-        return name
+    """The torch device of ``--device``.
+
+    Raises:
+        typer.BadParameter: no such device here.
+    """
     import torch
 
+    if name != "auto":
+        try:
+            torch.empty(0, device=name)
+        except (RuntimeError, AssertionError) as error:
+            raise typer.BadParameter(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from None
+        return name
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -104,4 +104,7 @@ def test_strengths_out_of_range_are_refused(rho):
 def test_settings_round_trip_and_attacks_exist():
     defense = BNPerturbation(rho=0.3)
     assert BNPerturbation(**defense.settings()) == defense
-    assert {build_attack(spec).statistic for spec in defense.adaptive_attacks()} == {"mean", "mean_var"}
+    attacks = [build_attack(spec) for spec in defense.adaptive_attacks()]
+    assert {a.statistic for a in attacks if a.name == "bn_distance"} == {"mean", "mean_var"}
+    assert {a.name for a in attacks} == {"bn_distance", "regrown_head"}
+    assert {a.statistics for a in attacks} == {"auxiliary"}  # none believes the perturbed statistics

@@ -7,7 +7,7 @@ import pytest
 
 from attacks.membership import regrown_head
 from attacks.membership.regrown_head import RegrownHead, unit
-from benchmark.interfaces import AttackSpec, Contrast, NotApplicableError, Signals
+from benchmark.interfaces import Access, AttackSpec, Contrast, DefenseSpec, NotApplicableError, Signals
 from benchmark.membership import run_contrast
 from benchmark.metrics import auc
 from benchmark.registry import SettingsError, build_attack
@@ -95,7 +95,7 @@ def test_one_photo_of_a_person_is_not_applicable():
 
 
 def test_needs_neither_labels_nor_shadows():
-    assert RegrownHead().settings() == {"knowledge": "none", "scale": 32.0}
+    assert RegrownHead().settings() == {"knowledge": "none", "scale": 32.0, "statistics": "stored"}
     with pytest.raises(SettingsError, match="knowledge"):
         build_attack(AttackSpec(name="regrown_head", settings={"knowledge": "partial"}))
 
@@ -103,3 +103,16 @@ def test_needs_neither_labels_nor_shadows():
 def test_unit_keeps_zero_rows():
     rows = unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
     np.testing.assert_allclose(rows, [[0.6, 0.8], [0.0, 0.0]])
+
+
+def test_repairing_the_statistics_undoes_their_perturbation(flow):
+    """The same weights under noised statistics: the repaired attack scores as it does on the clean model, the plain one does not."""
+    plain, repaired = RegrownHead(), RegrownHead(statistics="auxiliary")
+    assert plain.required_access() == Access.EMBEDDING
+    assert repaired.required_access() == Access.WEIGHTS
+    specs = [AttackSpec(name="regrown_head"), AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"})]
+    noised = flow.train(DefenseSpec(name="bn_perturbation", settings={"rho": 1.0}), name="regrown-noised")
+    clean, perturbed = flow.evidence(specs), flow.evidence(specs, noised)
+    difference = [np.abs(a.score(clean.signals) - a.score(perturbed.signals)).max() for a in (plain, repaired)]
+    assert difference[0] > 0.1
+    assert difference[1] < 1e-4

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import typer
+
+from benchmark.cli import output
+from benchmark.cli.evaluation import parse_attack
+from benchmark.cli.output import emit, facts, number, pick_device, settings, steps, table
+from benchmark.interfaces import AttackSpec
+from benchmark.record import Metric
+from benchmark.training import TrainingProgress
+
+
+def test_settings_are_read_as_json_where_they_can_be():
+    pairs = ["rho=0.5", "epochs=3", "flip=true", "name=plain text", "sizes=[1, 2]", "nothing=null", "equals=a=b", "empty="]
+    assert settings(pairs) == {
+        "rho": 0.5,
+        "epochs": 3,
+        "flip": True,
+        "name": "plain text",
+        "sizes": [1, 2],
+        "nothing": None,
+        "equals": "a=b",
+        "empty": "",
+    }
+
+
+@pytest.mark.parametrize("pair", ["rho", "=1", ""])
+def test_a_setting_without_a_name_or_value_is_wrong_usage(pair):
+    with pytest.raises(typer.BadParameter, match="key=value"):
+        settings([pair])
+
+
+def test_attacks_with_settings_in_one_word():
+    assert parse_attack("regrown_head") == AttackSpec(name="regrown_head")
+    found = parse_attack("bn_distance:statistic=mean_var:knowledge=auxiliary")
+    assert found == AttackSpec(name="bn_distance", settings={"statistic": "mean_var", "knowledge": "auxiliary"})
+
+
+def test_a_number_or_why_there_is_none():
+    assert number(Metric(value=0.81249, low=0.79, high=0.8333, n=3)) == "0.812 [0.790, 0.833]"
+    assert number(Metric(value=0.5, n=3), digits=1) == "0.5"
+    assert number(Metric(value=None, n=3, note="not measurable: 3 negatives")) == "not measurable: 3 negatives"
+    assert number(None) == "–"
+
+
+def test_devices():
+    assert pick_device("cpu") == "cpu"
+    assert torch.device(pick_device("auto")).type in ("cpu", "cuda", "mps")
+    with pytest.raises(typer.BadParameter, match="--device toaster cannot be used"):
+        pick_device("toaster")
+    if not torch.cuda.is_available():
+        with pytest.raises(typer.BadParameter, match="--device cuda cannot be used"):
+            pick_device("cuda")
+
+
+def test_json_is_one_document_and_text_is_none(capsys):
+    emit({"a": [1, None]}, True, lambda: pytest.fail("both were printed"))
+    assert json.loads(capsys.readouterr().out) == {"a": [1, None]}
+    emit({"a": 1}, False, lambda: print("text"))
+    assert capsys.readouterr().out == "text\n"
+
+
+def test_cells_are_text_and_never_markup(capsys, monkeypatch):
+    monkeypatch.setattr(output, "out", output.Console(width=80, highlight=False))
+    table("", ["name"], [["[bold red]x[/]"]])
+    facts({"name": "[link=http://a]x[/link]", "empty": "", "inner": {"k": "[b]v"}})
+    printed = capsys.readouterr().out
+    assert "[bold red]x[/]" in printed
+    assert "[link=http://a]x[/link]" in printed
+    assert "  k: [b]v" in printed
+    assert "empty" not in printed
+
+
+def test_progress_goes_to_stderr(capsys):
+    with steps() as progress:
+        progress.step("counting [sheep]")
+        progress.training(TrainingProgress(epoch=1, epochs=2, loss=1.5, accuracy=0.5, seconds=0.1, images_per_second=10.0))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "counting [sheep]" in captured.err
