@@ -15,6 +15,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     os.close(handle)
+    os.chmod(name, 0o644)  # mkstemp's files are its owner's alone; results are for others, too
     temporary = Path(name)
     try:
         yield temporary

@@ -79,6 +79,9 @@ def contrast_metrics(
 
 def auc_estimate(score: Floats, label: NDArray[np.int64], identity: NDArray[np.int64], *, seed: int) -> tuple[float, float]:
     """AUC and its standard deviation over resampled people."""
-    found = _bootstrap(score, label, identity, seed)["auc"]
+    positive = label == 1
+    found = bootstrap_many(
+        lambda weights: {"auc": roc(score, positive, weights).auc()}, identity, labels=positive, replicates=400, seed=seed
+    )["auc"]
     value = found.estimate.value
     return (0.5 if value is None else value), float(np.nanstd(found.replicates))

@@ -25,7 +25,7 @@ _TRACKS = (
         image_size=48,
         roles=Roles(members=360, held_out=360, verification=150, auxiliary=675, judges=100, seen=4, unseen=4),
         backbone=_SLIM,
-        training=TrainingConfig(epochs=30),
+        training=TrainingConfig(epochs=20),
         shadows={Knowledge.AUXILIARY: 1},
         attacks=ATTACKS,
         budget=Budget(cpu_minutes=0.7, note="one entry; quickstart trains four and two shadows"),

@@ -58,7 +58,7 @@ class DPSGD(Defense):
     epochs: PositiveInt = Field(30, description="passes over the photos, in expectation")
     lr: PositiveFloat = 1.0
     momentum: float = Field(0.0, ge=0, lt=1)
-    physical_batch: PositiveInt = Field(128, description="photos held in memory at once; changes no result but rounding")
+    physical_batch: PositiveInt = Field(256, description="photos held in memory at once; changes no result but rounding")
 
     @model_validator(mode="before")
     @classmethod
@@ -178,11 +178,15 @@ class Run:
     def step(self, drawn: np.ndarray, epoch: int) -> Tensor:
         """One noisy step on the photos drawn, be they none; returns sums (3,) of loss and correct answers, and the count."""
         totals = torch.zeros(3, device=self.trainer.device)
-        self.optimizer.zero_grad()
-        for parameter in self.model.trainable_parameters:
-            parameter.grad = torch.zeros_like(parameter)
-        for start in range(0, len(drawn), self.settings.physical_batch):
-            images, labels = self.trainer.batch(drawn[start : start + self.settings.physical_batch], epoch)
+        self.optimizer.zero_grad(set_to_none=True)
+        if len(drawn) == 0:
+            for parameter in self.model.trainable_parameters:
+                parameter.grad = torch.zeros_like(parameter)
+            drawn_parts = []
+        else:
+            drawn_parts = np.array_split(drawn, math.ceil(len(drawn) / self.settings.physical_batch))
+        for part in drawn_parts:
+            images, labels = self.trainer.batch(part, epoch)
             losses = self.model.accumulate(images, labels)
             with torch.no_grad():
                 answers = self.trainer.head.cosine_logits(self.model.classifier.embeddings).argmax(1)

@@ -15,7 +15,7 @@ ENTRIES = (
     DefenseSpec(name="undefended"),
     DefenseSpec(name="bn_perturbation", settings={"rho": 0.1}),
     DefenseSpec(name="bn_perturbation", settings={"rho": 0.5}),
-    DefenseSpec(name="dp_sgd", settings={"epsilon": 8, "epochs": 15}),
+    DefenseSpec(name="dp_sgd", settings={"epsilon": 8, "epochs": 10}),
 )
 
 

@@ -403,7 +403,7 @@ def test_a_red_flag_leaves_the_entry_unranked(flow, evaluation, tmp_path):
 
 def test_fine_tuned_weights_want_their_start(flow, evaluation, tmp_path):
     tuned = relabelled(flow, tmp_path / "tuned", initialised_from="a public backbone")
-    with pytest.raises(FaceVeilError, match="fine-tuned from 'a public backbone'.*--init"):
+    with pytest.raises(FaceVeilError, match=r"fine-tuned from 'a public backbone'.*--init"):
         replace(evaluation, submission=tuned).run()
 
 

@@ -119,12 +119,49 @@ def test_prelu_after_a_linear_layer_and_after_a_convolution(slopes):
     assert_clipped_as_naively(classifier(backbone, embedding=8), photos(), LABELS)
 
 
+def test_a_slope_used_twice():
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.prelu = nn.Linear(3 * SIZE * SIZE, 16), nn.Linear(16, 16), nn.PReLU(16)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.prelu(self.second(self.prelu(self.first(x.flatten(1)))))
+
+    with seeded(0):
+        assert_clipped_as_naively(classifier(Twice()), photos(), LABELS)
+
+
+def test_a_layer_that_sits_one_batch_out_leaves_nothing_of_the_batch_before():
+    class Skipping(nn.Module):
+        skip = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3 * SIZE * SIZE, 16), nn.Linear(16, 16)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.first(x.flatten(1))
+            return x if self.skip else self.second(x)
+
+    with seeded(0):
+        backbone = Skipping()
+    private = GhostClipping(classifier(backbone), 1.0)
+    private.accumulate(photos(), LABELS)
+    backbone.skip = True
+    private.accumulate(photos(), LABELS)
+    private.unwrap()
+    fresh = GhostClipping(classifier(backbone), 1.0)
+    fresh.accumulate(photos(), LABELS)
+    torch.testing.assert_close(private.per_sample_gradient_norms, fresh.per_sample_gradient_norms)
+
+
 def test_chunks_change_nothing(monkeypatch):
     model = classifier(small())
     private = GhostClipping(model, 1.0)
     private.accumulate(photos(), LABELS)
     whole = private.per_sample_gradient_norms
-    monkeypatch.setattr("benchmark.ghost_clipping._CHUNK_CPU", 1)
+    monkeypatch.setattr("benchmark.gradient_rules._CHUNK_CPU", 1)
     private.accumulate(photos(), LABELS)
     torch.testing.assert_close(private.per_sample_gradient_norms, whole, rtol=1e-5, atol=0)
 
@@ -201,9 +238,34 @@ class Idle(Shared):
         return self.first(x.flatten(1))
 
 
+class ByKeyword(nn.Module):
+    """Hands an input to a layer in a way that its hooks do not see."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.slope = nn.Parameter(torch.ones(16))
+
+        def forward(self, x: torch.Tensor, power: int = 1) -> torch.Tensor:
+            return (self.slope * x) ** power
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.scaled = nn.Linear(3 * SIZE * SIZE, 16), self.Scaled()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scaled(self.layer(x.flatten(1)), power=3)
+
+
 @pytest.mark.parametrize(
     ("backbone", "message"),
-    [(Coupled, "depends on the other"), (InPlace, "inplace"), (Shared, "tying"), (Idle, r"without gradient: backbone.layer")],
+    [
+        (ByKeyword, r"go wrong at backbone.scaled.slope"),
+        (Coupled, "depends on the other"),
+        (InPlace, "inplace"),
+        (Shared, "tying"),
+        (Idle, r"without gradient: backbone.layer"),
+    ],
 )
 def test_what_breaks_per_sample_gradients_is_found_on_two_photos(backbone, message):
     private = GhostClipping(classifier(backbone()), 1.0)

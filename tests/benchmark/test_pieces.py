@@ -1,21 +1,27 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmark.atomic import replacing, write_text
 from benchmark.pieces import Pieces
 
 
+def interrupted(path: Path, error: BaseException) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 def test_a_file_is_complete_or_absent(tmp_path):
     path = tmp_path / "deep" / "down" / "file.txt"
-    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(path, KeyboardInterrupt())
     assert list(path.parent.iterdir()) == []
     write_text(path, "first")
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(ZeroDivisionError):
+        interrupted(path, ZeroDivisionError())
     assert path.read_text() == "first"
     write_text(path, "second")
     assert path.read_text() == "second"

@@ -106,7 +106,7 @@ def test_unit_keeps_zero_rows():
 
 
 def test_repairing_the_statistics_undoes_their_perturbation(flow):
-    """The same weights under noised statistics: the repaired attack scores as it does on the clean model, the plain one does not."""
+    """Under noised statistics the repaired attack scores as on the clean model, and the plain one does not."""
     plain, repaired = RegrownHead(), RegrownHead(statistics="auxiliary")
     assert plain.required_access() == Access.EMBEDDING
     assert repaired.required_access() == Access.WEIGHTS
