@@ -71,6 +71,7 @@ class Evaluation:
             p.data_digest,
             p.split_digest,
             card.model_dump(mode="json"),
+            self.init.submission_id if self.init else None,
         )
         return self.cache / "evaluations" / name
 

@@ -27,7 +27,6 @@ from benchmark.interfaces import (
     Contrast,
     FaceVeilError,
     Knowledge,
-    NotApplicableError,
     Photos,
     SignalRequest,
 )
@@ -92,7 +91,7 @@ def blind_gate(
             if any(r.key in evidence.unavailable for r in build_attack(spec).requests()):
                 continue
             for contrast in build_attack(spec).contrasts:
-                with suppress(NotApplicableError):  # no attack, no blind success: the other probes decide
+                with suppress(FaceVeilError):  # no score, no blind success; on the target the failure is recorded
                     scores[f"{spec.label} on {name}", contrast] = run_contrast(spec, evidence, contrast)
     return judge(scores, seed)
 
