@@ -68,7 +68,8 @@ def _training_signals(attack: MembershipAttack, evidence: Evidence, contrast: Co
         return narrowed(evidence.signals.take(index), attack), evidence.labels(index, contrast)
     shadows = evidence.shadows.get(attack.knowledge, ())
     if not shadows:
-        raise NotApplicableError(f"the track's budget, or a defence unknown here, gives a {attack.knowledge.value!r} attacker no shadow backbones.")
+        who = f"{attack.knowledge.value!r} attacker"
+        raise NotApplicableError(f"the track's budget, or a defence unknown here, gives a {who} no shadow backbones.")
     parts, labels = [], []
     for shadow in shadows:
         index = np.flatnonzero(np.isin(shadow.side, SIDES[contrast]))
