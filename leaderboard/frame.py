@@ -93,15 +93,17 @@ class Board:
     problems: tuple[str, ...] = ()  # record files that could not be read
 
 
-def load(url: str | None = None, folder: Path = RECORDS) -> Board:
+def load(url: str | None = None, folder: Path | None = None) -> Board:
     """The board of a store and of a folder of ``*.json`` files (one record, or a list of them, each).
 
-    ``url``: path or URL of the store; default the environment's FACEVEIL_STORE, else the home's.  Where nothing has
-    changed it costs one query, of the store's version.
+    ``url``: path or URL of the store; default the environment's FACEVEIL_STORE, else the home's.  ``folder``: default the
+    environment's FACEVEIL_RECORDS, else the records that ship with the project.  Where nothing has changed it costs
+    one query, of the store's version.
 
     Raises:
         StoreError: the store cannot be opened or read.
     """
+    folder = folder or Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
     store = _store(url or os.environ.get("FACEVEIL_STORE") or str(home() / "store.sqlite"))
     files = tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob("*.json")))
     with _LOCK:

@@ -18,6 +18,7 @@ if found is None or found.origin is None:  # an editable install: the folder tes
 
 
 def pytest_configure() -> None:
+    os.environ["COLUMNS"] = "200"  # tables in one piece, whatever terminal the tests run in
     torch.set_num_threads(min(2, torch.get_num_threads()))
 
 

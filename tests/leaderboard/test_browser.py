@@ -52,7 +52,7 @@ def server(tmp_path_factory):
         port = free.getsockname()[1]
     root = str(Path(__file__).parents[2])
     command = [sys.executable, "-m", "leaderboard.launch", "--port", str(port), "--store", str(folder / "store.sqlite")]
-    environment = {**os.environ, "PYTHONPATH": root, "HOME": str(folder)}
+    environment = {**os.environ, "PYTHONPATH": root, "HOME": str(folder), "FACEVEIL_RECORDS": str(folder / "none")}
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
