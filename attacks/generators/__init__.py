@@ -1,0 +1,1 @@
+"""Face generators: the prior of inversion attacks, trained on public (auxiliary) faces."""
