@@ -154,7 +154,8 @@ def test_images_are_in_the_unit_interval():
     ws = generator.mapping(generator.latents(64, seed=0))
     images = generator.images(ws)
     assert images.shape == (64, 3, 8, 8)
-    assert images.min() == 0 and images.max() == 1
+    assert images.min() == 0
+    assert images.max() == 1
     assert torch.equal(generator.latents(5, seed=1), generator.latents(5, seed=1))
 
 
