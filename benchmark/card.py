@@ -27,6 +27,9 @@ Line = Annotated[str, AfterValidator(_clean), Field(max_length=200)]
 Name = Annotated[str, AfterValidator(_clean), Field(min_length=1, max_length=80)]
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 def _web(link: str) -> str:
     if not link.startswith(("https://", "http://")):
         raise ValueError("a link must start with https:// or http://")
@@ -58,7 +61,7 @@ class AdditionalData(_Model):
 
 
 class Card(_Model):
-    """``card.json``.  ``defenses`` in the order in which they were composed; the first version has one."""
+    """``card.json``.  ``defenses`` in the order in which they were composed."""
 
     card_version: Literal[1] = CARD_VERSION
     name: Name
@@ -75,6 +78,7 @@ class Card(_Model):
     initialised_from: Line = ""  # "" = from scratch
     additional_data: Annotated[tuple[AdditionalData, ...], Field(max_length=16)] = ()
     claim: Claim | None = None
+    plugin_files: Annotated[Mapping[Name, Sha256], Field(max_length=8)] = {}  # of defences from outside the project
     licence: Line = "unstated"
     links: Annotated[tuple[Link, ...], Field(max_length=8)] = ()
     notes: Annotated[str, Field(max_length=2000)] = ""

@@ -161,9 +161,13 @@ class Evaluation:
         return Gate.model_validate_json(path.read_text(encoding="utf-8"))
 
     def _defenses(self) -> list[Any]:
-        """The card's defences that are known here; one trained elsewhere may be unknown."""
-        known = registry.defenses()
-        return [registry.build_defense(d) for d in self.submission.card.defenses if d.name in known]
+        """The card's defences that are known here; one trained elsewhere, or from another plug-in file, may be unknown."""
+        known, files = registry.defenses(), self.submission.card.plugin_files
+        return [
+            registry.build_defense(d)
+            for d in self.submission.card.defenses
+            if d.name in known and registry.plugin_file_digest(d.name) == files.get(d.name)
+        ]
 
     def _specs(self, attacks: Sequence[AttackSpec] | None) -> list[tuple[AttackSpec, bool]]:
         """(spec, adaptive): the track's attacks and those that know the defence, each once."""
@@ -183,7 +187,8 @@ class Evaluation:
         blind = {contrast: gate.best_auc(contrast) for contrast in Contrast}
         results, scores = [], {}
         for spec, adaptive in specs:
-            name = f"attack-{content_hash(spec.model_dump(mode='json'), adaptive, blind)}"
+            file = registry.plugin_file_digest(spec.name)
+            name = f"attack-{content_hash(spec.model_dump(mode='json'), adaptive, blind, *([file] if file else []))}"
             arrays = self.work / f"{name}.npz"
             if not self._pieces.has(name):
                 gathered()  # first, so that its seconds are not the attack's
@@ -213,11 +218,8 @@ class Evaluation:
         pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
         card = self.submission.card
         shadows = {}
-        known = registry.defenses()
-        if len(card.defenses) == 1 and card.defenses[0].name in known and pool.count(Knowledge.AUXILIARY):
-            shadows[Knowledge.AUXILIARY] = pool.auxiliary(
-                card.defenses[0], card.backbone, init=self.init, progress=self.training
-            )
+        if len(self._defenses()) == len(card.defenses) and pool.count(Knowledge.AUXILIARY):
+            shadows[Knowledge.AUXILIARY] = pool.auxiliary(card.defenses, card.backbone, init=self.init, progress=self.training)
         target = Target(self.submission, Access.WEIGHTS, self.device)
         evidence = gather(target, self.populations, specs, shadows=shadows, cache=self.cache / "signals")
         self._pieces.note("signals", time.perf_counter() - started)

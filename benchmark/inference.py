@@ -65,8 +65,23 @@ class TopK(_Transform):
         return torch.zeros_like(embeddings).scatter(1, kept, embeddings.gather(1, kept))
 
 
-Transform = Annotated[Noise | Int8 | Sign | TopK, Field(discriminator="kind")]
-KINDS = ("noise", "int8", "sign", "top_k")
+_Single = Annotated[Noise | Int8 | Sign | TopK, Field(discriminator="kind")]
+
+
+class Chain(_Transform):
+    """Several transforms, one after the other."""
+
+    kind: Literal["chain"] = "chain"
+    steps: Annotated[tuple[_Single, ...], Field(min_length=2, max_length=4)]
+
+    def apply(self, embeddings: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        for step in self.steps:
+            embeddings = step.apply(embeddings, generator)
+        return embeddings
+
+
+Transform = Annotated[Noise | Int8 | Sign | TopK | Chain, Field(discriminator="kind")]
+KINDS = ("noise", "int8", "sign", "top_k", "chain")
 _ADAPTER: TypeAdapter[Transform] = TypeAdapter(Transform)
 
 

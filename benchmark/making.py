@@ -5,6 +5,7 @@ Used for entries, for shadow backbones and for re-training by the evaluator, so 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,11 @@ from torch import nn
 from benchmark.backbones import complete_kwargs, create, embedding_size
 from benchmark.card import AdditionalData, Card, Claim
 from benchmark.checks import norm_kinds
+from benchmark.composition import Composition, Defenses, compose
+from benchmark.contradictions import check_setting
 from benchmark.data.populations import Populations
-from benchmark.interfaces import Defense, DefenseSpec, FaceVeilError, Photos, content_hash
+from benchmark.interfaces import DefenseSpec, FaceVeilError, Photos, ReleaseContext, content_hash
 from benchmark.protocol import BackboneSpec, InputSpec, Track
-from benchmark.registry import build_defense
 from benchmark.submission import Submission, load_submission, pack
 from benchmark.training import TrainedModel, TrainingProgress, seeded, train_backbone
 
@@ -42,7 +44,7 @@ def training_track(track: Track, backbone: BackboneSpec | None, init: Submission
 
 def make_submission(
     populations: Populations,
-    defense: DefenseSpec,
+    defense: Defenses,
     photos: Photos,
     *,
     seed: int,
@@ -50,31 +52,42 @@ def make_submission(
     work: Path,
     backbone: BackboneSpec | None = None,
     init: Submission | None = None,
+    public: Photos | None = None,
     device: torch.device | str = "cpu",
     card: Mapping[str, Any] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Submission:
-    """Trains (or, for a post-hoc defence, transforms undefended weights) and writes a submission to ``out``.
+    """Trains (or, for post-hoc defences, transforms weights trained without them) and writes a submission to ``out``.
 
     Args:
+        defense: one spec, or several that are composed in their order.
         photos: what is trained on: the members' seen photos, or a shadow's.
-        work: where checkpoints and undefended bases are kept between runs.
+        work: where checkpoints and bases of post-hoc defences are kept between runs.
+        public: public faces for defences that need some; default the track's auxiliary people.
         card: further fields of the card (name, team, licence ...).
+
+    Raises:
+        FaceVeilError: defences that contradict each other or cannot be trained here, before any training.
     """
-    plugin = build_defense(defense)
-    card = {"name": defense.label[:80], **(card or {})}  # as its maker named it, not with every default
-    defense = DefenseSpec(name=plugin.name, settings=plugin.settings())
+    composition = compose(defense)
     track = training_track(populations.track, backbone, init)
-    public = populations.auxiliary if plugin.needs_public else None
-    run = _Run(track, photos, seed, work, init, device, progress)
-    if plugin.post_hoc:
-        base = run.undefended()
-        released = plugin.release(base.backbone(), public, seed)
-        made = {**base.card.training, "base_submission": base.submission_id}
-        return pack(out, _card(run, plugin, base.card.backbone, base.card.input, released, made, card), released, base.head)
-    model = run.train(plugin, defense, public)
-    whole_card = _card(run, plugin, model.spec, model.input, model.backbone, _summary(model), card)
-    return pack(out, whole_card, model.backbone, model.head.state_dict())
+    check_on(composition, track, len(photos), populations.roles.auxiliary)
+    if composition.needs_public and public is None:
+        public = populations.auxiliary
+    run = _Run(track, photos, public, seed, work, init, device, progress)
+    named = (defense,) if isinstance(defense, DefenseSpec) else defense  # as its maker named it, not with every default
+    fields = {"name": " + ".join(spec.label for spec in named)[:80], **(card or {})}
+    first, last = composition.split_post_hoc()
+    if last is not None:
+        return run.release(first or compose(UNDEFENDED), last, out, fields)
+    return run.make(composition, out, fields)
+
+
+def check_on(composition: Composition, track: Track, photos: int, public: int) -> None:
+    """Refuses defences that cannot be trained on a track, with ``photos`` photos and ``public`` public people."""
+    size = (track.image_size, track.image_size)
+    spec = BackboneSpec(name=track.backbone.name, kwargs=complete_kwargs(track.backbone.name, track.backbone.kwargs, size))
+    check_setting(composition.members, spec, photos=photos, head=track.head.name, public=public)
 
 
 @dataclass(frozen=True)
@@ -83,43 +96,63 @@ class _Run:
 
     track: Track
     photos: Photos
+    public: Photos | None
     seed: int
     work: Path
     init: Submission | None
     device: torch.device | str
     progress: ProgressCallback | None
 
-    def train(self, plugin: Defense, defense: DefenseSpec, public: Photos | None) -> TrainedModel:
-        return train_backbone(
+    def make(self, defense: Composition, out: Path, fields: Mapping[str, Any]) -> Submission:
+        """Trains under a defence and packs."""
+        model = train_backbone(
             self.track,
-            plugin,
+            defense,
             self.photos,
             seed=self.seed,
             device=self.device,
-            public=public,
+            public=self.public,
             init=self.init.weights if self.init else None,
             input=self.init.card.input if self.init else None,
             work=self.work / f"training-{self._name(defense)}",
             progress=self.progress,
         )
+        card = _card(self, defense, model.spec, model.input, model.backbone, _summary(model), fields)
+        return pack(out, card, model.backbone, model.head.state_dict())
 
-    def undefended(self) -> Submission:
-        """The undefended weights that post-hoc defences start from; trained once, then read from disk."""
-        path = self.work / f"undefended-{self._name(UNDEFENDED)}"
+    def base(self, defense: Composition) -> Submission:
+        """The weights that post-hoc defences start from; trained once, then read from disk."""
+        path = self.work / f"{defense.name}-{self._name(defense)}"
         if (path / "card.json").exists():
             return load_submission(path)
-        plugin = build_defense(UNDEFENDED)
-        model = self.train(plugin, UNDEFENDED, None)
-        card = _card(self, plugin, model.spec, model.input, model.backbone, _summary(model), None)
-        return pack(path, card, model.backbone, model.head.state_dict())
+        return self.make(defense, path, {})
 
-    def _name(self, defense: DefenseSpec) -> str:
+    def release(self, trained: Composition, last: Composition, out: Path, fields: Mapping[str, Any]) -> Submission:
+        """Releases a base under post-hoc defences and packs."""
+        base = self.base(trained)
+        start = time.perf_counter()
+        made = {**base.card.training, "base_submission": base.submission_id}
+        if base.card.claim is not None:
+            made["claim"] = base.card.claim.model_dump()
+        size = base.card.input
+        context = ReleaseContext(self.photos, self.public, size, self.seed, torch.device(self.device), made)
+        backbone = base.backbone().to(self.device)
+        released = last.release(backbone, context).to("cpu", memory_format=torch.contiguous_format).eval()
+        made["release_seconds"] = round(time.perf_counter() - start, 2)
+        whole = Composition(members=tuple(m for m in (*trained.members, *last.members) if m.name != UNDEFENDED.name))
+        if not whole.members:
+            whole = last
+        spec = last.released_spec(base.card.backbone)
+        return pack(out, _card(self, whole, spec, size, released, made, fields), released, base.head)
+
+    def _name(self, defense: Composition) -> str:
         return content_hash(
             self.track.settings("head", "backbone", "training", "image_size"),
-            defense.model_dump(mode="json"),
+            defense.key(),
             self.photos.digest,
             self.seed,
             self.init.submission_id if self.init else None,
+            *([self.public.digest] if self.public is not None and defense.needs_public else []),
         )
 
 
@@ -136,33 +169,34 @@ def _summary(model: TrainedModel) -> dict[str, Any]:
 
 def _card(
     run: _Run,
-    plugin: Defense,
+    defense: Composition,
     spec: BackboneSpec,
     size: InputSpec,
     backbone: nn.Module,
     training: Mapping[str, Any],
-    fields: Mapping[str, Any] | None,
+    fields: Mapping[str, Any],
 ) -> Card:
-    full = DefenseSpec(name=plugin.name, settings=plugin.settings())
     claim = training.get("claim")
-    public = (AdditionalData(name="auxiliary", use="the track's public people, by the defence"),) if plugin.needs_public else ()
+    using = ", ".join(m.name for m in defense.members if m.needs_public)
+    public = (AdditionalData(name="auxiliary", use=f"the track's public people, by {using}"),) if using else ()
     values: dict[str, Any] = {
-        "name": full.label[:80],
+        "name": defense.label[:80],
         "track": run.track.name,
         "protocol_version": run.track.version,
         "seed": run.seed,
-        "defenses": (full,),
+        "defenses": defense.specs,
         "backbone": spec,
         "norm": next(iter(sorted(norm_kinds(backbone))), "none"),
         "embedding_size": embedding_size(backbone, size),
         "input": size,
-        "inference": plugin.inference(),
+        "inference": defense.inference(),
         "initialised_from": run.init.card.name if run.init else "",
         "additional_data": public,
         "claim": Claim(**claim) if claim else None,
+        "plugin_files": defense.plugin_files(),
         "training": {k: v for k, v in training.items() if k != "claim"},
     }
-    return Card(**{**values, **dict(fields or {})})
+    return Card(**{**values, **fields})
 
 
 def make_untrained(track: Track, work: Path) -> Submission:

@@ -121,6 +121,7 @@ class PluginInfo(_Model):
     family: str = ""
     access: str = ""
     contrasts: tuple[Contrast, ...] = ()
+    file_sha256: str = ""  # of the file it came from, where that is not part of the project
 
 
 class Provenance(_Model):

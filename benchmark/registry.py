@@ -209,5 +209,9 @@ def info(plugin: Plugin | type[Plugin]) -> PluginInfo:
         if hasattr(plugin, name):
             details[name] = getattr(plugin, name)
     return PluginInfo(
-        name=plugin.name, summary=plugin.summary, reference=f"{ref.title}{f' ({where})' if where else ''}", **details
+        name=plugin.name,
+        summary=plugin.summary,
+        reference=f"{ref.title}{f' ({where})' if where else ''}",
+        file_sha256=plugin_file_digest(plugin.name) or "",
+        **details,
     )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from benchmark.composition import Defenses, compose
 from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluate import Evaluation
 from benchmark.home import cache_dir
-from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec
+from benchmark.interfaces import AttackSpec, BackboneSpec
 from benchmark.making import make_submission
 from benchmark.protocol import Track
 from benchmark.submission import Submission
@@ -62,7 +63,7 @@ class Session:
 
     def train(
         self,
-        defense: DefenseSpec,
+        defense: Defenses,
         seed: int,
         out: Path,
         card: Mapping[str, Any] | None = None,
@@ -71,10 +72,11 @@ class Session:
         """Trains on the members' seen photos and writes a submission; notes that these weights were trained here.
 
         Args:
+            defense: one spec, or several that are composed in their order.
             card: further fields of the card.
             backbone: instead of the track's.
         """
-        self.progress.step(f"training {defense.label}")
+        self.progress.step(f"training {compose(defense).label}")
         submission = make_submission(
             self.populations,
             defense,

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from benchmark.backbones import complete_kwargs
+from benchmark.composition import Composition, Defenses, compose
 from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
-from benchmark.interfaces import DefenseSpec, FaceVeilError, Knowledge, Photos, content_hash
+from benchmark.interfaces import FaceVeilError, Knowledge, Photos, content_hash
 from benchmark.making import ProgressCallback, make_submission
 from benchmark.protocol import BackboneSpec
-from benchmark.registry import build_defense
 from benchmark.submission import Submission, load_submission
 
 PUBLIC_SHARE = 0.2  # of the auxiliary people: never in a shadow's training, kept to estimate statistics on
@@ -99,13 +99,13 @@ class ShadowPool:
 
     def auxiliary(
         self,
-        defense: DefenseSpec,
+        defense: Defenses,
         backbone: BackboneSpec,
         *,
         init: Submission | None = None,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Shadow]:
-        """The auxiliary shadows of one defence, trained where missing, one at a time.
+        """The auxiliary shadows of one defence, or of several composed, trained where missing, one at a time.
 
         Args:
             init: weights the target's training started from, where it is a fine-tuned one.
@@ -113,33 +113,35 @@ class ShadowPool:
         # The same shadow under one name, whether it is asked for by a track's short spec or by a card's complete one.
         size = self.populations.track.image_size
         backbone = BackboneSpec(name=backbone.name, kwargs=complete_kwargs(backbone.name, backbone.kwargs, (size, size)))
-        defense = DefenseSpec(name=defense.name, settings=build_defense(defense).settings())
+        composition = compose(defense)
         for number in range(self.count(Knowledge.AUXILIARY)):
             people = auxiliary_people(self.populations, number)
             photos = self.populations.source(people.pairs, f"shadow-{number}")
-            path = self._path(defense, backbone, number, init)
+            path = self._path(composition, backbone, number, init)
             if not (path / "card.json").exists():
                 make_submission(
                     self.populations,
-                    defense,
+                    composition.specs,
                     photos.take(np.flatnonzero(people.side == SEEN)),
                     seed=SHADOW_SEED + number,
                     out=path,
                     work=self.folder,
                     backbone=backbone,
                     init=init,
+                    # a defence's public faces are never its own members: not those of the other shadows' trainings, then
+                    public=self.populations.source(public_pairs(self.populations), "public"),
                     device=self.device,
                     progress=progress,
                 )
             yield Shadow(load_submission(path), photos, people.side)
 
-    def _path(self, defense: DefenseSpec, backbone: BackboneSpec, number: int, init: Submission | None) -> Path:
+    def _path(self, defense: Composition, backbone: BackboneSpec, number: int, init: Submission | None) -> Path:
         name = content_hash(
             self.populations.track.settings("image_size", "roles", "split_seed", "head", "training", "fine_tuning"),
             self.populations.data_digest,
             self.populations.split_digest,
             backbone.model_dump(mode="json"),
-            defense.model_dump(mode="json"),
+            defense.key(),
             number,
             init.submission_id if init else None,
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from benchmark.backbones import complete_kwargs, create, embedding_size
 from benchmark.heads import Head, build_head
-from benchmark.interfaces import Defense, FaceVeilError, Photos
+from benchmark.interfaces import Defense, FaceVeilError, Photos, ReleaseContext
 from benchmark.protocol import BackboneSpec, InputSpec, Track, TrainingConfig
 from benchmark.seeding import derived_seed, seeded
 from benchmark.training_loop import Trainer, TrainingProgress
@@ -39,7 +39,7 @@ class TrainedModel:
 
     backbone: nn.Module
     head: Head
-    spec: BackboneSpec  # with the arguments filled in that rebuild the architecture
+    spec: BackboneSpec  # of the released backbone, with the arguments filled in that rebuild it
     input: InputSpec
     embedding_size: int
     provenance: dict[str, Any]
@@ -129,11 +129,12 @@ def train_backbone(
     )
     defense.fit(trainer)
     before = sum(line.seconds for line in trainer.history)
-    released = defense.release(trainer.backbone.eval(), public, seed)
+    context = ReleaseContext(photos, public, input, seed, trainer.device, trainer.provenance)
+    released = defense.release(trainer.backbone.eval(), context)
     return TrainedModel(
         backbone=released.to("cpu", memory_format=torch.contiguous_format).eval(),
         head=trainer.head.cpu().eval(),
-        spec=BackboneSpec(name=spec.name, kwargs=kwargs),
+        spec=defense.released_spec(BackboneSpec(name=spec.name, kwargs=kwargs)),
         input=input,
         embedding_size=size,
         provenance=trainer.provenance,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.heads import Head
-from benchmark.interfaces import Defense, FaceVeilError, Photos, content_hash
+from benchmark.interfaces import Batch, Defense, FaceVeilError, ForwardPass, Photos, content_hash
 from benchmark.preprocessing import to_input
 from benchmark.protocol import InputSpec, TrainingConfig
 from benchmark.seeding import derived_seed, seeded, weights_digest
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 def build_optimizer(config: TrainingConfig, *modules: nn.Module) -> torch.optim.Optimizer:
@@ -49,8 +50,9 @@ class TrainingProgress:
 
 
 class Trainer:
-    """Trains ``backbone`` and ``head`` on ``photos`` in place; what a defence's ``fit`` is given.
+    """Trains ``backbone`` and ``head`` on ``photos`` in place; what a defence's training stages are given.
 
+    ``extra`` holds the networks that the defence's ``modules`` stage adds: optimised and checkpointed with the rest.
     Everything random derives from (seed, epoch), so a run resumed from its checkpoint ends in the same weights as one
     that was never interrupted, on the same machine.
 
@@ -82,16 +84,28 @@ class Trainer:
         self.device = torch.device(device)
         self.backbone = backbone.to(self.device, memory_format=torch.channels_last)
         self.head = head.to(self.device)
-        self.photos, self.config, self.input, self.seed = photos, config, input, seed
         self.defense = defense or Defense()
+        self.photos, self.config, self.input, self.seed = photos, self.defense.configure(config), input, seed
         self.public, self.checkpoint, self.progress = public, checkpoint, progress
         self.labels = torch.from_numpy(np.unique(np.asarray(photos.identity), return_inverse=True)[1].reshape(-1))
         self.epoch = 0  # epochs done
         self.optimizer: torch.optim.Optimizer | None = None
         self.history: list[TrainingProgress] = []
         self.provenance: dict[str, Any] = {}
+        with seeded(derived_seed(seed, 6)):
+            self.extra = nn.ModuleDict(dict(self.defense.modules(self))).to(self.device)
         self._mark = time.perf_counter()
         self._run_digest = self._digest() if checkpoint is not None else ""
+
+    @property
+    def classes(self) -> int:
+        """People trained on."""
+        return self.head.weight.shape[0]
+
+    @property
+    def embedding_size(self) -> int:
+        """D of the embeddings (B, D)."""
+        return self.head.weight.shape[1]
 
     def run(self, epochs: int | None = None) -> None:
         """Train up to ``epochs`` epochs in all (default: the configured number, on whose schedule the rate falls anyway).
@@ -101,7 +115,7 @@ class Trainer:
         """
         epochs = self.config.epochs if epochs is None else epochs
         if self.optimizer is None:
-            self.optimizer = build_optimizer(self.config, self.backbone, self.head)
+            self.optimizer = build_optimizer(self.config, self.backbone, self.head, self.extra)
             self.load_checkpoint(self.optimizer)
         if not self.epoch <= epochs <= self.config.epochs:
             raise FaceVeilError(
@@ -120,30 +134,51 @@ class Trainer:
 
     def _train_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
         """Mean loss and accuracy of one epoch."""
-        self.backbone.train()
-        self.head.train()
+        for module in (self.backbone, self.head, self.extra):
+            module.train()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         batches = self.batches(epoch)
-        for number, index in enumerate(batches):
-            inputs, labels = self.batch(index, epoch)
-            for group in optimizer.param_groups:
-                group["lr"] = self.lr_at(epoch * len(batches) + number)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocast):
-                embeddings = self.backbone(inputs)
-                logits = self.head(embeddings, labels)
-            losses = F.cross_entropy(logits, labels, reduction="none")
-            loss = self.defense.loss(losses, logits, labels).mean()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if self.config.clip_norm:
-                nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
-            optimizer.step()
-            with torch.no_grad():
-                loss_sum += loss * len(index)
-                correct += (self.head.cosine_logits(embeddings).argmax(1) == labels).sum()
+        with self._watching() as features:
+            for number, index in enumerate(batches):
+                step = epoch * len(batches) + number
+                for group in optimizer.param_groups:
+                    group["lr"] = self.lr_at(step)
+                passed = self._forward(Batch(index, *self.batch(index, epoch), epoch, step), features)
+                losses = F.cross_entropy(passed.logits, passed.labels, reduction="none")
+                loss = self.defense.loss(losses, passed, self).mean()
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                if self.config.clip_norm:
+                    nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+                optimizer.step()
+                with torch.no_grad():
+                    loss_sum += loss * len(index)
+                    correct += (self.head.cosine_logits(passed.embeddings).argmax(1) == passed.labels).sum()
         seen = sum(len(index) for index in batches)
         return loss_sum.item() / seen, correct.item() / seen
+
+    def _forward(self, batch: Batch, features: Mapping[str, Tensor]) -> ForwardPass:
+        batch = self.defense.transform_batch(batch, self)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocast):
+            embeddings = self.backbone(batch.inputs)
+            logits = self.head(self.defense.embed(embeddings, batch, self), batch.labels)
+        known = {f.name: getattr(batch, f.name) for f in fields(Batch)}
+        return ForwardPass(**known, embeddings=embeddings, logits=logits, features=dict(features))
+
+    @contextmanager
+    def _watching(self) -> Iterator[dict[str, Tensor]]:
+        """While open, the outputs of the modules that the defence watches, of the last forward pass."""
+        found: dict[str, Tensor] = {}
+        handles = [
+            self.backbone.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: found.update({name: out}))
+            for name in self.defense.watched(self.backbone)
+        ]
+        try:
+            yield found
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Positions of the photos of every batch of an epoch, freshly shuffled; a last batch of one is dropped (BatchNorm)."""
@@ -207,6 +242,7 @@ class Trainer:
             [getattr(self.defense, "name", ""), self.defense.settings()],
             weights_digest(self.backbone),
             weights_digest(self.head),
+            *([weights_digest(self.extra)] if self.extra else []),
             length=32,
         )
 
@@ -223,6 +259,7 @@ class Trainer:
             "epoch": self.epoch,
             "backbone": self.backbone.state_dict(),
             "head": self.head.state_dict(),
+            "modules": self.extra.state_dict(),
             "optimizer": optimizer.state_dict(),
             "history": [asdict(line) for line in self.history],
             "provenance": dict(self.provenance),
@@ -253,6 +290,7 @@ class Trainer:
             )
         self.backbone.load_state_dict(state["backbone"])
         self.head.load_state_dict(state["head"])
+        self.extra.load_state_dict(state["modules"])
         optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
         self.history = [TrainingProgress(**line) for line in state["history"]]

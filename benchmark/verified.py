@@ -20,6 +20,7 @@ def _origin(submission: Submission, populations: Populations) -> dict[str, Any]:
     card = submission.card
     return {
         "defenses": [d.model_dump(mode="json") for d in card.defenses],
+        **({"plugin_files": dict(card.plugin_files)} if card.plugin_files else {}),
         "backbone": card.backbone.model_dump(mode="json"),
         "initialised_from": card.initialised_from,
         "seed": card.seed,

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from benchmark.interfaces import AttackSpec, Defense, FaceVeilError, Photos, Reference
+from benchmark.interfaces import AttackSpec, Defense, FaceVeilError, Reference, ReleaseContext
 
 
 class BNPerturbation(Defense):
@@ -23,10 +23,11 @@ class BNPerturbation(Defense):
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     family: ClassVar[str] = "bn_statistics"
     post_hoc: ClassVar[bool] = True
+    needs_batchnorm: ClassVar[bool] = True
 
     rho: float = Field(0.1, ge=0, le=10, description="noise in standard deviations of the channel")
 
-    def release(self, backbone: nn.Module, public: Photos | None, seed: int) -> nn.Module:  # noqa: ARG002
+    def release(self, backbone: nn.Module, context: ReleaseContext) -> nn.Module:
         layers = [
             m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
         ]
@@ -34,7 +35,7 @@ class BNPerturbation(Defense):
             raise FaceVeilError(
                 "bn_perturbation: the backbone has no BatchNorm statistics to perturb; choose a backbone with BatchNorm."
             )
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(context.seed)
         for layer in layers:
             mean_noise = torch.randn(layer.running_mean.shape, generator=generator).to(layer.running_mean)
             var_noise = torch.randn(layer.running_var.shape, generator=generator).to(layer.running_var)

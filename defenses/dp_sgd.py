@@ -49,6 +49,7 @@ class DPSGD(Defense):
         title="Deep Learning with Differential Privacy", where="CCS 2016", arxiv="1607.00133", equation="algorithm 1"
     )
     family: ClassVar[str] = "dp"
+    honours: ClassVar[frozenset[str]] = frozenset()  # its own loop: per-photo cross entropy and nothing else
 
     epsilon: float | None = Field(8.0, gt=0, description="target; None where noise_multiplier is given")
     noise_multiplier: float | None = Field(None, gt=0, description="noise deviation in units of max_grad_norm")
@@ -78,6 +79,9 @@ class DPSGD(Defense):
         if backbone.kwargs.get("norm", "batch") != "batch":
             return backbone
         return BackboneSpec(name=backbone.name, kwargs={**backbone.kwargs, "norm": "group"})
+
+    def check(self, backbone: BackboneSpec, photos: int) -> None:  # noqa: ARG002
+        self.plan(photos)
 
     def plan(self, photos: int) -> Plan:
         """Noise and guarantee for a training set of this many photos.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.output import Device, Json, emit, err, facts, number, out, pick_device, settings, steps, table
-from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError
+from benchmark.interfaces import BackboneSpec, FaceVeilError
 
 if TYPE_CHECKING:
     from benchmark.submission import Submission
@@ -57,9 +57,10 @@ def register(app: typer.Typer) -> None:
 def train(
     track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")],
     out: Annotated[Path, typer.Option(help="Folder for the submission; must not hold anything yet.")],
-    defense: Annotated[str, typer.Option(help="See `faceveil list defenses`.")] = "undefended",
+    defense: Annotated[str, typer.Option(help="See `faceveil list defenses`; several as first+second.")] = "undefended",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of the defence, key=value; repeat for more.")
+        list[str] | None,
+        typer.Option("--set", help="A setting, key=value; with several defences, defence.key=value. Repeat for more."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
     data: Data = None,
@@ -75,18 +76,23 @@ def train(
 
     An interrupted run goes on at its last finished epoch when started again.
     """
+    from benchmark.composition import compose, parse_defenses
+    from benchmark.making import check_on, training_track
     from benchmark.session import Session
     from benchmark.tracks import get_track
 
     refuse_overwriting(out)
     if backbone_set and backbone is None:
         raise FaceVeilError("--backbone-set gives arguments to --backbone NAME; name one (see `faceveil list backbones`).")
-    spec = DefenseSpec(name=defense, settings=settings(set_ or []))
+    specs = parse_defenses(defense, settings(set_ or []))
     network = BackboneSpec(name=backbone, kwargs=settings(backbone_set or [])) if backbone else None
+    setting, start = get_track(track), open_init(init)
+    roles = setting.roles  # those of the data may be fewer: checked again where they are known
+    check_on(compose(specs), training_track(setting, network, start), roles.members * roles.seen, roles.auxiliary)
     with steps() as progress:
-        session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
+        session = Session(setting, data, pick_device(device), init=start, progress=progress)
         card = {"team": team} | ({"name": name} if name else {})
-        submission = session.train(spec, seed, out, card, network)
+        submission = session.train(specs, seed, out, card, network)
     report = describe(submission, out)
     emit(report, json, lambda: facts(report))
 

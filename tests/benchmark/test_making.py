@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.interfaces import BackboneSpec, Defense, DefenseSpec, FaceVeilError, Reference
+from benchmark.interfaces import BackboneSpec, Defense, DefenseSpec, FaceVeilError, Reference, ReleaseContext
 from benchmark.making import make_submission, make_untrained, training_track
 from benchmark.submission import load_submission, validate
 
@@ -27,8 +27,8 @@ class Scaled(Defense):
     post_hoc: ClassVar[bool] = True
     needs_public: ClassVar[bool] = True
 
-    def release(self, backbone: nn.Module, public, seed: int) -> nn.Module:
-        assert len(public) > 0
+    def release(self, backbone: nn.Module, context: ReleaseContext) -> nn.Module:
+        assert len(context.public) > 0
         with torch.no_grad():
             backbone.fc.weight.mul_(2.0)
         return backbone

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -232,7 +232,29 @@ class Explode(Defense):
     name: ClassVar[str] = "explode"
     family: ClassVar[str] = "training"
 
-    def loss(self, loss, logits, labels):
+    def configure(self, config):
+        return config.model_copy(update={"weight_decay": 0.25})
+
+    def modules(self, trainer):
+        return {"stages": torch.nn.Linear(trainer.embedding_size, trainer.classes)}
+
+    def watched(self, backbone):
+        return ("layer2",)
+
+    def transform_batch(self, batch, trainer):
+        assert trainer.config.weight_decay == 0.25
+        batch.notes["stages"] = batch.step
+        return replace(batch, inputs=batch.inputs.flip(-1))
+
+    def embed(self, embeddings, batch, trainer):
+        return embeddings * 2
+
+    def loss(self, loss, batch, trainer):
+        logits, labels = batch.logits, batch.labels
+        assert batch.notes["stages"] == batch.step == batch.epoch * trainer.steps_per_epoch() + batch.step % 3
+        assert batch.features["layer2"].shape[:2] == (len(labels), 16)
+        torch.testing.assert_close(logits, trainer.head(2 * batch.embeddings, labels), equal_nan=True)
+        torch.testing.assert_close(batch.inputs, trainer.batch(batch.index, batch.epoch)[0].flip(-1))
         return loss * float("nan")
 
 
@@ -272,21 +294,45 @@ class Stages(Defense):
         self.order.append("prepare")
         return backbone
 
-    def loss(self, loss, logits, labels):
+    def configure(self, config):
+        return config.model_copy(update={"weight_decay": 0.25})
+
+    def modules(self, trainer):
+        return {"stages": torch.nn.Linear(trainer.embedding_size, trainer.classes)}
+
+    def watched(self, backbone):
+        return ("layer2",)
+
+    def transform_batch(self, batch, trainer):
+        assert trainer.config.weight_decay == 0.25
+        batch.notes["stages"] = batch.step
+        return replace(batch, inputs=batch.inputs.flip(-1))
+
+    def embed(self, embeddings, batch, trainer):
+        return embeddings * 2
+
+    def loss(self, loss, batch, trainer):
+        logits, labels = batch.logits, batch.labels
+        assert batch.notes["stages"] == batch.step == batch.epoch * trainer.steps_per_epoch() + batch.step % 3
+        assert batch.features["layer2"].shape[:2] == (len(labels), 16)
+        torch.testing.assert_close(logits, trainer.head(2 * batch.embeddings, labels), equal_nan=True)
+        torch.testing.assert_close(batch.inputs, trainer.batch(batch.index, batch.epoch)[0].flip(-1))
         assert torch.backends.cudnn.enabled
         assert torch.backends.cudnn.deterministic
         assert loss.shape == labels.shape
         assert logits.shape == (len(labels), PEOPLE)
-        return 0.5 * loss
+        return 0.5 * loss + trainer.extra["stages"](batch.embeddings).square().mean()
 
     def fit(self, trainer):
         self.order.append("fit")
         trainer.provenance["note"] = "fitted"
         trainer.run()
 
-    def release(self, backbone, public, seed):
+    def release(self, backbone, context):
         assert not backbone.training
-        self.order.append(f"release {seed} {public is None}")
+        assert len(context.photos) == PEOPLE * PER_PERSON
+        self.order.append(f"release {context.seed} {context.public is None} {context.input.size}")
+        context.provenance["released"] = "noted"
         with torch.no_grad():
             backbone.features.running_mean.fill_(9.0)
         return backbone
@@ -295,8 +341,8 @@ class Stages(Defense):
 def test_train_backbone_runs_every_stage_and_says_how_to_rebuild_it(tmp_path):
     Stages.order.clear()
     model = train_backbone(track(), Stages(), planted(), seed=4, work=tmp_path)
-    assert Stages.order == ["prepare", "fit", "release 4 True"]
-    assert model.provenance == {"note": "fitted"}
+    assert Stages.order == ["prepare", "fit", "release 4 True (32, 32)"]
+    assert model.provenance == {"note": "fitted", "released": "noted"}
     assert model.embedding_size == 16
     assert (model.backbone.features.running_mean == 9).all()
     assert not model.backbone.training

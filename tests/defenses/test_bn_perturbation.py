@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from benchmark.backbones import create
-from benchmark.interfaces import FaceVeilError
+from benchmark.interfaces import FaceVeilError, ReleaseContext
+from benchmark.protocol import InputSpec
 from benchmark.registry import build_attack
 from benchmark.seeding import seeded, weights_digest
 from defenses.bn_perturbation import BNPerturbation
@@ -28,8 +29,12 @@ def trained() -> nn.Module:
     return backbone
 
 
+def context(seed: int = 0) -> ReleaseContext:
+    return ReleaseContext(None, None, InputSpec(size=(32, 32)), seed, torch.device("cpu"))
+
+
 def released(backbone: nn.Module, rho: float, seed: int = 0) -> nn.Module:
-    return BNPerturbation(rho=rho).release(copy.deepcopy(backbone), None, seed)
+    return BNPerturbation(rho=rho).release(copy.deepcopy(backbone), context(seed))
 
 
 def statistics(backbone: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,7 +97,7 @@ def test_noise_of_one_seed_grows_in_proportion_to_rho(trained):
 def test_a_backbone_without_statistics_is_refused(norm):
     backbone = create("mobilefacenet", {"width": 0.125, "input_size": [32, 32], "norm": norm})
     with pytest.raises(FaceVeilError, match="no BatchNorm statistics"):
-        BNPerturbation().release(backbone, None, 0)
+        BNPerturbation().release(backbone, context())
 
 
 @pytest.mark.parametrize("rho", [-0.1, 10.5, float("nan"), float("inf"), "much"])
