@@ -220,7 +220,7 @@ class Evaluation:
         shadows = {}
         if len(self._defenses()) == len(card.defenses) and pool.count(Knowledge.AUXILIARY):
             shadows[Knowledge.AUXILIARY] = pool.auxiliary(card.defenses, card.backbone, init=self.init, progress=self.training)
-        target = Target(self.submission, Access.WEIGHTS, self.device)
+        target = Target(self.submission, Access.HEAD, self.device)  # each attack is narrowed to what it declares
         evidence = gather(target, self.populations, specs, shadows=shadows, cache=self.cache / "signals")
         self._pieces.note("signals", time.perf_counter() - started)
         return evidence

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmark.data.populations import SEEN, SIDES, Populations
 from benchmark.interfaces import (
-    Access,
+    AccessError,
     AttackSpec,
     Contrast,
     Knowledge,
@@ -22,7 +22,7 @@ from benchmark.interfaces import (
 )
 from benchmark.registry import build_attack
 from benchmark.shadows import Shadow, public_pairs
-from benchmark.signals import ReferenceStatistics, estimated_statistics, extract, normalisation_layers
+from benchmark.signals import HeadClasses, ReferenceStatistics, check_applicable, estimated_statistics, extract
 from benchmark.target import Target
 
 
@@ -88,19 +88,21 @@ def gather(
         shadows: shadow backbones by the knowledge they serve; read (and trained) one at a time.
     """
     requests = tuple(dict.fromkeys((*requested(specs), *extra)))
-    possible, unavailable = _possible(target, requests)
+    head = _head_classes(populations, populations.queried, populations.side == SEEN)
+    possible, unavailable = _possible(target, requests, head)
     known_members = populations.labelled & (populations.side == SEEN)
-    signals = _extract(target, populations, populations.queried, known_members, possible, cache, progress)
+    signals = _extract(target, populations, populations.queried, known_members, possible, cache, progress, head)
     of_shadows: dict[Knowledge, list[ShadowSignals]] = {}
     for knowledge, pool in (shadows or {}).items():
         wanted = [r for r in requested(specs, knowledge) if r.key not in unavailable]
         if not wanted:
             continue
         for shadow in pool:
-            model = Target(shadow.submission, Access.WEIGHTS, target.device)
-            able, missing = _possible(model, wanted)
+            model = Target(shadow.submission, target.access, target.device)
+            head = _head_classes(populations, shadow.photos, shadow.side == SEEN)
+            able, missing = _possible(model, wanted, head)
             unavailable.update(missing)
-            values = _extract(model, populations, shadow.photos, shadow.side == SEEN, able, cache, None)
+            values = _extract(model, populations, shadow.photos, shadow.side == SEEN, able, cache, None, head)
             of_shadows.setdefault(knowledge, []).append(ShadowSignals(values, shadow.side))
     return Evidence(populations, signals, unavailable, of_shadows)
 
@@ -113,12 +115,13 @@ def _extract(
     requests: Sequence[SignalRequest],
     cache: Path | None,
     progress: Callable[[int], None] | None,
+    head: HeadClasses,
 ) -> Signals:
     """Signals of one model: a pass over it as it is, and one with its statistics estimated again where that is asked for."""
     again = [r for r in requests if _recalibrates(r)]
     plain = [r for r in requests if not _recalibrates(r)]
     references = _references(target, populations, plain, photos, members)
-    signals = extract(target, photos, plain, references=references, cache=cache, progress=progress)
+    signals = extract(target, photos, plain, references=references, head=head, cache=cache, progress=progress)
     if again:
         other = target.recalibrated(populations.source(public_pairs(populations), "public"))
         more = extract(other, photos, again, cache=cache, progress=progress)
@@ -130,15 +133,22 @@ def _recalibrates(request: SignalRequest) -> bool:
     return request.layers == "embedding" and request.reference != "stored"
 
 
-def _possible(target: Target, requests: Sequence[SignalRequest]) -> tuple[tuple[SignalRequest, ...], dict[str, str]]:
+def _head_classes(populations: Populations, photos: Photos, seen: np.ndarray) -> HeadClasses:
+    """The classes of a head trained on the ``seen`` of ``photos``: training numbers people in the order of their identities."""
+    return HeadClasses(np.unique(np.asarray(photos.identity)[seen]), populations.track.head.scale)
+
+
+def _possible(
+    target: Target, requests: Sequence[SignalRequest], head: HeadClasses
+) -> tuple[tuple[SignalRequest, ...], dict[str, str]]:
     """The requests that this backbone can serve, and the reasons for the others."""
     possible, unavailable = [], {}
     for request in requests:
         try:
-            if request.layers == "norm" or _recalibrates(request):
-                normalisation_layers(target.backbone, request.reference)
+            target.require(request.access, f"signal {request.key}")
+            check_applicable(target, request, head)
             possible.append(request)
-        except NotApplicableError as error:
+        except (NotApplicableError, AccessError) as error:
             unavailable[request.key] = str(error)
     return tuple(possible), unavailable
 

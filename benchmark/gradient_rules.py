@@ -53,17 +53,27 @@ def _patches(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return grouped.permute(0, 3, 1, 2, 4).reshape(count, layer.groups, rows * columns, -1)
 
 
-def conv_norms(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> PerParameter:
-    """Norms of the gradients of a convolution's weight and bias."""
-    x = inputs[0]
-    by_position = errors.flatten(2).unflatten(1, (layer.groups, -1)).mT
-    per_sample = layer.weight[0].numel() * layer.groups * by_position.shape[2]
+def conv_norms(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor, uses: int = 1) -> PerParameter:
+    """Norms of the gradients of a convolution's weight and bias.
+
+    A photo that passes the layer several times (``uses``) has that many rows, N apart, whose gradients add up.
+    """
+    x, by_use = (t.unflatten(0, (uses, -1)).transpose(0, 1) for t in (inputs[0], errors))
+    per_sample = uses * layer.weight[0].numel() * layer.groups * errors[0, 0].numel()
     size = max(1, (_CHUNK_CPU if x.device.type == "cpu" else _CHUNK_GPU) // per_sample)
-    parts = zip(x.split(size), by_position.split(size), strict=True)
-    norms = {layer.weight: torch.cat([_product_norms(_patches(layer, part), back) for part, back in parts])}
+    norms = {
+        layer.weight: torch.cat([_weight_norms(layer, *part) for part in zip(x.split(size), by_use.split(size), strict=True)])
+    }
     if layer.bias is not None:
-        norms[layer.bias] = errors.sum((2, 3)).norm(dim=1)
+        norms[layer.bias] = by_use.sum((1, 3, 4)).norm(dim=1)
     return norms
+
+
+def _weight_norms(layer: nn.Conv2d, x: Tensor, errors: Tensor) -> Tensor:
+    """Norms (n,) of the gradients of a convolution's weight; ``x`` and ``errors`` are (n, uses, C, H, W)."""
+    patches = _patches(layer, x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    back = errors.flatten(3).unflatten(2, (layer.groups, -1)).mT
+    return _product_norms(*(t.transpose(1, 2).flatten(2, 3) for t in (patches, back)))
 
 
 def conv_sums(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> PerParameter:

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     import torch
@@ -138,38 +138,81 @@ class Plugin(BaseModel):
 Statistics = Literal["stored", "auxiliary", "partial", "feature_means"]
 
 
+# What may be asked of each kind of layer.
+_STATISTICS: dict[str, tuple[str, ...]] = {
+    "embedding": ("value",),
+    "norm": ("mean", "mean_var"),
+    "activations": ("mean", "mean_std"),
+    "map": ("crops",),
+    "head": ("loss", "logit", "entropy"),
+}
+
+
 class SignalRequest(BaseModel):
     """One quantity per photo that an attack wants from the target.
 
     ``layers="embedding"``: the embedding of ``view``, (N, D); with ``raw`` the one before the card's inference transform
-    (needs weights), otherwise what the deployed system returns.  With ``reference="auxiliary"`` (needs weights) it is that
-    of the backbone whose BatchNorm statistics the attacker has estimated again on public photos.
+    (needs weights), otherwise what the deployed system returns, the mean of ``queries`` answers.  With
+    ``reference="auxiliary"`` (needs weights) it is that of the backbone whose BatchNorm statistics the attacker has
+    estimated again on public photos.  With ``gradients`` it is the norm (N, 1) of the gradient of
+    1 - cos(f(x), f(view(x))) with respect to the photo (``input``) or to all weights (``weights``).
     ``layers="norm"``: per normalisation layer a distance between the photo's feature statistics and the layer's
     ``reference`` statistics, (N, L); ``statistic`` is ``mean`` (arXiv 2401.13719, d_i) or ``mean_var`` (diagonal
     Mahalanobis of mean and variance: two columns a layer, (N, 2L)).
+    ``layers="activations"``: the spatial means of every channel before every normalisation layer (every convolution's output
+    where there are none), (N, C_1 + .. + C_L); ``mean_std`` adds one standard deviation a layer, (N, C_1 + .. + C_L + L).
+    ``layers="map"``: how ``crops`` random parts of the photo respond to its last feature map, (N, 2 crops); see
+    :mod:`benchmark.crop_map`.
+    ``layers="head"`` (needs the training head): ``loss``, ``logit`` or ``entropy`` of the photo's own class, (N, 1); see
+    :mod:`benchmark.head_signals`.
+
+    ``view`` is a name of :mod:`benchmark.views`, such as ``flip`` or ``augment-3``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layers: Literal["embedding", "norm"]
-    statistic: Literal["value", "mean", "mean_var"] = "value"
+    layers: Literal["embedding", "norm", "activations", "map", "head"]
+    statistic: Literal["value", "mean", "mean_var", "mean_std", "crops", "loss", "logit", "entropy"] = "value"
     reference: Statistics = "stored"
     view: str = "identity"
     raw: bool = False
+    gradients: Literal["none", "input", "weights"] = "none"
+    queries: int = Field(1, ge=1)
+    crops: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _has_a_meaning(self) -> SignalRequest:
+        allowed = _STATISTICS[self.layers]
+        if self.statistic not in allowed:
+            raise ValueError(f"{self.layers} signals have no statistic {self.statistic!r}; one of {', '.join(allowed)}.")
+        if (self.layers == "map") != (self.crops > 0):
+            raise ValueError("map signals need a number of crops, others have none.")
+        if self.gradients != "none" and (self.layers != "embedding" or self.view == "identity"):
+            raise ValueError("gradients are those of the embedding's agreement with another view than 'identity'.")
+        return self
 
     @property
     def access(self) -> Access:
         """The least access that can compute it."""
-        deployed = self.layers == "embedding" and not self.raw and self.reference == "stored"
+        if self.layers == "head":
+            return Access.HEAD
+        deployed = self.layers == "embedding" and not self.raw and self.reference == "stored" and self.gradients == "none"
         return Access.EMBEDDING if deployed else Access.WEIGHTS
 
     @property
     def key(self) -> str:
         """Its name in a :class:`Signals` and in the cache."""
+        if self.gradients != "none":
+            return f"gradient.{self.gradients}.{self.view}"
         if self.layers == "norm":
             return f"norm.{self.statistic}.{self.reference}.{self.view}"
+        if self.layers == "map":
+            return f"map.{self.crops}"
+        if self.layers != "embedding":
+            return f"{self.layers}.{self.statistic}.{self.view}"
         recalibrated = "" if self.reference == "stored" else f"{self.reference}."
-        return f"{'raw_' if self.raw else ''}embedding.{recalibrated}{self.view}"
+        repeated = "" if self.queries == 1 else f".x{self.queries}"
+        return f"{'raw_' if self.raw else ''}embedding.{recalibrated}{self.view}{repeated}"
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,11 @@ class Target:
         return self._backbone
 
     @property
+    def has_head(self) -> bool:
+        """True where the submission was handed in with its training head."""
+        return self._head is not None
+
+    @property
     def head(self) -> dict[str, Tensor]:
         """The training head's tensors, where the submission has one."""
         self.require(Access.HEAD, "the training head")

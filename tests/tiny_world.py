@@ -90,7 +90,7 @@ class World:
 
     def evidence(self, specs: Sequence[AttackSpec], submission: Submission | None = None) -> Evidence:
         """What attacks may read of ``submission`` (default: the one trained here)."""
-        target = Target(submission or self.submission, Access.WEIGHTS)
+        target = Target(submission or self.submission, Access.HEAD)
         shadows = {Knowledge.AUXILIARY: self.shadows()}
         return gather(target, self.populations, specs, shadows=shadows, cache=self.folder / "signals")
 

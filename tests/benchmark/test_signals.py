@@ -5,6 +5,7 @@ import pytest
 import timm
 import torch
 from photo_arrays import ArrayPhotos, noise_photos, target_of
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from benchmark import signals
@@ -192,6 +193,70 @@ def test_what_the_views_do():
     torch.testing.assert_close(views["dim"], 0.7 * image)
     torch.testing.assert_close(views["blur"][..., 10, 10], image[..., 9:12, 9:12].mean((2, 3)))
     torch.testing.assert_close(views["identity"], image)
+
+
+POOLED = SignalRequest(layers="activations", statistic="mean")
+POOLED_SPREAD = SignalRequest(layers="activations", statistic="mean_std")
+
+
+def test_activations_are_the_means_of_all_channels_and_a_spread_a_layer(net, photos):
+    found = extract(target_of(net), photos, [POOLED, POOLED_SPREAD, MEAN_VAR])
+    maps = features_before_norms(net, photos)
+    means = [[[pixels(f, n, c).mean() for c in range(f.shape[1])] for n in range(20)] for f in maps]
+    spread = [[np.sqrt(np.mean([pixels(f, n, c).var() for c in range(f.shape[1])])) for n in range(20)] for f in maps]
+    expected = np.concatenate(means, axis=1)
+    assert expected.shape == (20, 6 + 10 + 4)
+    np.testing.assert_allclose(found[POOLED], expected, rtol=1e-3, atol=1e-5)
+    both = np.concatenate([expected, np.stack(spread, axis=1)], axis=1)
+    np.testing.assert_allclose(found[POOLED_SPREAD], both, rtol=1e-3, atol=1e-4)
+
+
+def test_activations_need_no_batchnorm(photos):
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    found = extract(target_of(plain), photos, [POOLED])[POOLED]
+    assert found.shape == (20, 9)
+    with torch.no_grad():
+        expected = plain[0](photos.images.float() / 127.5 - 1).mean((2, 3))
+    np.testing.assert_allclose(found[:, :4], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_repeated_queries_average_the_noise_of_the_answers(net, photos):
+    target = target_of(net, inference={"kind": "noise", "sigma": 2.0})
+    clean = torch.nn.functional.normalize(torch.tensor(extract(target_of(net), photos, [EMBEDDING])[EMBEDDING]))
+    once = extract(target, photos, [EMBEDDING])[EMBEDDING]
+    often = SignalRequest(layers="embedding", queries=100)
+    assert often.access == Access.EMBEDDING
+    error = np.abs(extract(target, photos, [often])[often] - clean.numpy()).mean()
+    assert error < 0.2 * np.abs(once - clean.numpy()).mean()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"layers": "norm"},
+        {"layers": "embedding", "statistic": "mean"},
+        {"layers": "map", "statistic": "crops"},
+        {"layers": "embedding", "crops": 4},
+        {"layers": "embedding", "gradients": "input"},
+        {"layers": "norm", "statistic": "mean", "gradients": "input", "view": "flip"},
+    ],
+)
+def test_requests_without_a_meaning_are_refused(settings):
+    with pytest.raises(ValidationError):
+        SignalRequest(**settings)
+
+
+def test_passes_are_what_the_backbone_is_shown(net, photos):
+    requests = [
+        MEAN,
+        EMBEDDING,
+        POOLED,
+        SignalRequest(layers="embedding", view="augment-0"),
+        SignalRequest(layers="embedding", gradients="input", view="augment-0"),
+        SignalRequest(layers="embedding", gradients="weights", view="augment-0"),
+    ]
+    extract(target_of(net), photos, requests)
+    assert net.passed == 4 * len(photos) == signals.passes(requests) * len(photos)
 
 
 # One streaming pass
