@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -282,12 +282,13 @@ class MembershipAttack(Plugin):
         """(N,) floats, higher = more likely member."""
         raise NotImplementedError
 
+    def differentiable_score(self, signals: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(B,) what :meth:`score` gives, from tensors by request key, with gradients: a guide for inversion.
 
-class InversionAttack(Plugin):
-    """Rebuilds faces from a backbone.  Returns images in [0, 1] and the trace of its objective; computes no metric."""
-
-    access: ClassVar[Access]
-    goal: ClassVar[Literal["template", "training_identities"]]
+        Raises:
+            NotApplicableError: the attack has no such form.
+        """
+        raise NotApplicableError(f"membership attack {self.name!r} has no differentiable score to guide an inversion by.")
 
 
 class Photos(Protocol):
@@ -327,6 +328,91 @@ class ForwardPass(Batch):
     embeddings: torch.Tensor = field(kw_only=True)  # (B, D) of the backbone, before the ``embed`` stage
     logits: torch.Tensor = field(kw_only=True)  # (B, classes) of the head, with its margin, after the ``embed`` stage
     features: Mapping[str, torch.Tensor] = field(default_factory=dict, kw_only=True)  # outputs of the ``watched`` modules
+
+
+class Goal(StrEnum):
+    """What an inversion is after.  Only the second measures what a backbone keeps of its *training* faces."""
+
+    TEMPLATE = "template"  # A: one leaked embedding -> a face of that person, member or not
+    TRAINING_IDENTITIES = "training_identities"  # B: nothing -> faces of people that were trained on
+
+
+class FaceGenerator(Protocol):
+    """A pre-trained generator of faces with a mapping network, as StyleGAN2 has one; frozen by whoever hands it out."""
+
+    resolution: int
+    z_dim: int
+    w_dim: int
+    num_ws: int  # latents of a photo in W+
+    w_avg: torch.Tensor  # (w_dim,)
+
+    def mapping(self, z: torch.Tensor, truncation: float = 1.0) -> torch.Tensor:
+        """(B, z_dim) standard normal -> (B, num_ws, w_dim), the same w for every layer."""
+        ...
+
+    def images(self, ws: torch.Tensor) -> torch.Tensor:
+        """(B, num_ws, w_dim) -> float (B, 3, resolution, resolution) in [0, 1]; differentiable, the same for the same ws."""
+        ...
+
+
+ImageFunction = Callable[["torch.Tensor"], "torch.Tensor"]  # images (B, 3, H, W) float in [0, 1] -> (B, ...), differentiable
+SimilarityScores = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class InversionContext:
+    """Everything that an inversion attack is given.
+
+    ``target`` is a ``benchmark.target.Target`` narrowed to the attack's access.  Images are float (B, 3, S, S) in [0, 1] with
+    S = ``image_size``; generators of another size are resized.
+    """
+
+    goal: Goal
+    target: Any
+    count: int  # images wanted; for the goal ``template`` one for each template
+    image_size: int
+    public: Photos  # faces that the attacker holds
+    seed: int
+    device: torch.device
+    generator: FaceGenerator | None = None
+    generator_training: Photos | None = None  # the faces that the generator was trained on, where they are known
+    templates: torch.Tensor | None = None  # (count, D) leaked embeddings, as the system returned them; with `embedding` access
+    similarity: SimilarityScores | None = None  # images (B, ...), template numbers (B,) int -> cosines (B,); every image counts
+    classes: torch.Tensor | None = None  # (count,) class of each template's person in the training head; with `head` access
+    guide: Callable[[AttackSpec], ImageFunction] | None = None  # a membership attack fitted as in stage 1 -> (B,) member logits
+    surrogate: Callable[[], ImageFunction] | None = None  # an encoder of the attacker's own, which never saw the target: (B, D)
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What an inversion attack returns.
+
+    ``images`` float (count, 3, S, S) in [0, 1]; ``trace`` (steps,) the mean objective after each step, lower is better,
+    empty where nothing is optimised.
+    """
+
+    images: torch.Tensor
+    trace: Sequence[float] = ()
+
+
+class InversionAttack(Plugin):
+    """Rebuilds faces from a backbone.  Returns images and the trace of its objective; computes no metric."""
+
+    access: ClassVar[Access]
+    goals: ClassVar[tuple[Goal, ...]]
+    control: ClassVar[bool] = False  # what every attack must beat
+
+    def required_access(self) -> Access:
+        """What this configuration must touch; more than the class's ``access`` where a setting asks for more."""
+        return self.access
+
+    def invert(self, context: InversionContext) -> Inversion:
+        """``context.count`` images.  The same context gives the same images.
+
+        Raises:
+            NotApplicableError: what the attack needs is not there; the text says what and how to get it.
+        """
+        raise NotImplementedError
 
 
 class Trainer(Protocol):

@@ -71,6 +71,14 @@ class Budget(_Frozen):
     note: str = ""
 
 
+class InversionBudget(_Frozen):
+    """How much of inversion an entry is tried with.  Results of other counts are shown, unranked."""
+
+    targets: PositiveInt = 100  # goal A: leaked templates of members, and as many of held-out people
+    reconstructions: PositiveInt | None = None  # goal B; None: as many as there are members asked about
+    chunk: PositiveInt = 50  # images that are optimised together, and after which an interrupted run goes on
+
+
 class Track(_Frozen):
     """A frozen evaluation setting."""
 
@@ -89,6 +97,12 @@ class Track(_Frozen):
     partial_share: float = Field(0.3, gt=0, lt=1)  # of people whose membership a `partial` attacker knows
     shadows: Mapping[Knowledge, int] = Field(default_factory=dict)  # how many shadow backbones an attacker may train
     attacks: tuple[AttackSpec, ...]
+    inversion: tuple[AttackSpec, ...] = ()  # run by `faceveil invert`
+    inversion_budget: InversionBudget = InversionBudget()
+    judges: tuple[BackboneSpec, ...] = (  # the evaluator's panel: two architectures or more
+        BackboneSpec(name="iresnet_slim"),
+        BackboneSpec(name="mobilefacenet", kwargs={"width": 0.5}),
+    )
     budget: Budget
     conclusive: bool = True  # False: too small to conclude from, and marked so
     shows_faces: bool = False  # whether the data's terms allow reconstructions to be shown

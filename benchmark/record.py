@@ -69,6 +69,59 @@ class AttackResult(_Model):
         return self.spec.label
 
 
+class JudgeInfo(_Model):
+    """A backbone of the evaluator's panel, with its own verification TAR by FAR."""
+
+    name: str
+    architecture: str
+    trained_on: str
+    submission_id: str
+    tar: dict[str, Metric]
+    usable: bool
+    reason: str = ""
+
+
+class InversionResult(_Model):
+    """One inversion attack for one goal, judged.
+
+    ``metrics`` are the panel's (its usable judges agreeing), ``judges`` those of each judge alone, and ``target`` the attacked
+    model's own verdict: where it is far above the panel's, the images are adversarial artefacts.
+    """
+
+    spec: AttackSpec
+    goal: str
+    access: str
+    control: bool = False
+    status: Literal["ok", "not_applicable", "failed"] = "ok"
+    reason: str = ""
+    images: int = 0
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    judges: dict[str, dict[str, Metric]] = Field(default_factory=dict)
+    target: dict[str, Metric] = Field(default_factory=dict)
+    objective: tuple[float, ...] = Field(default=(), max_length=200)  # of the first image's chunk, lower is better
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    queries: int = 0  # forward passes of single images through the target
+    images_sha256: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.spec.label
+
+
+class Inversion(_Model):
+    """Everything that inversion found: the second axis a reader may rank by."""
+
+    results: tuple[InversionResult, ...]
+    judges: tuple[JudgeInfo, ...]
+    unranked: tuple[str, ...] = ()  # reasons; empty: ranked
+    leakage: Metric | None = None  # goal B: share of members recovered minus share of held-out people, of the best attack
+    leakage_attack: str = ""
+    leakage_replicates: tuple[float, ...] = ()
+    generator: str = ""  # which generator the attacker held
+    seed: int = 0
+
+
 class GateProbe(_Model):
     """A blind classifier on one contrast: it never saw the target."""
 
@@ -122,6 +175,7 @@ class PluginInfo(_Model):
     access: str = ""
     contrasts: tuple[Contrast, ...] = ()
     file_sha256: str = ""  # of the file it came from, where that is not part of the project
+    goals: tuple[str, ...] = ()  # of inversion
 
 
 class Provenance(_Model):
@@ -157,6 +211,7 @@ class Record(_Model):
     flags: tuple[Flag, ...] = ()
     attacks: dict[str, PluginInfo] = Field(default_factory=dict)
     defenses: dict[str, PluginInfo] = Field(default_factory=dict)
+    inversion: Inversion | None = None  # None: not run
     provenance: Provenance
     extra: Mapping[str, Any] = Field(default_factory=dict)
 
@@ -184,6 +239,9 @@ class Record(_Model):
         for key in ("created", "seconds", "peak_memory_mb"):
             data["provenance"].pop(key)
         for attack in data["membership"]:
+            attack.pop("seconds")
+            attack.pop("peak_memory_mb")
+        for attack in (data["inversion"] or {}).get("results", ()):
             attack.pop("seconds")
             attack.pop("peak_memory_mb")
         return content_hash(data)

@@ -176,6 +176,11 @@ def build_attack(spec: PluginSpec) -> MembershipAttack:
     return _build("attack", membership_attacks(), spec)
 
 
+def build_inversion(spec: PluginSpec) -> InversionAttack:
+    """An inversion attack from its spec; raises as :func:`build_attack`."""
+    return _build("inversion attack", inversion_attacks(), spec)
+
+
 def build_defense(spec: PluginSpec) -> Defense:
     """A defence from its spec; raises as :func:`build_attack`."""
     return _build("defence", defenses(), spec)
@@ -205,7 +210,7 @@ def info(plugin: Plugin | type[Plugin]) -> PluginInfo:
     ref = plugin.reference
     where = ", ".join(part for part in (ref.where, f"arXiv {ref.arxiv}" if ref.arxiv else "", ref.equation) if part)
     details: dict[str, Any] = {}
-    for name in ("family", "access", "contrasts"):
+    for name in ("family", "access", "contrasts", "goals"):
         if hasattr(plugin, name):
             details[name] = getattr(plugin, name)
     return PluginInfo(

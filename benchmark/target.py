@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +19,13 @@ from benchmark.protocol import BackboneSpec, InputSpec
 
 if TYPE_CHECKING:
     from benchmark.submission import Submission
+
+
+@dataclass
+class Queries:
+    """Images that went through a target."""
+
+    images: int = 0
 
 
 class Target:
@@ -60,6 +70,12 @@ class Target:
         other.submission_id = f"{self.submission_id}+recalibrated:{photos.digest}"
         return other
 
+    def harness(self, access: Access) -> Target:
+        """The same target under another access, for what the harness itself computes on an attacker's behalf."""
+        other = copy.copy(self)
+        other.access = access
+        return other
+
     def require(self, needed: Access, what: str) -> None:
         """Raises :class:`AccessError` unless this target's access allows ``needed``."""
         if not self.access.allows(needed):
@@ -96,3 +112,21 @@ class Target:
         """What the deployed system returns for images (B, 3, H, W), uint8 or float in [0, 1]: (B, D)."""
         self.require(Access.EMBEDDING, "an embedding")
         return self.transform(self.forward(to_input(images.to(self.device), self.input)))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Embeddings (B, D) of images in [0, 1] before the card's transform, with gradients; needs ``weights``."""
+        return self.backbone(to_input(images.to(self.device), self.input))
+
+    @contextmanager
+    def counting(self) -> Iterator[Queries]:
+        """Counts the images that go through the backbone while open."""
+        queries = Queries()
+
+        def count(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            queries.images += len(args[0])
+
+        handle = self._backbone.register_forward_pre_hook(count)
+        try:
+            yield queries
+        finally:
+            handle.remove()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import PrivateAttr
@@ -11,6 +12,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals, Statistics
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class BNDistance(MembershipAttack):
@@ -52,3 +56,9 @@ class BNDistance(MembershipAttack):
 
     def score(self, signals: Signals) -> np.ndarray:
         return self._classifier.decision_function(self._features(signals))
+
+    def differentiable_score(self, signals: Mapping[str, Tensor]) -> Tensor:
+        scaler, linear = self._classifier[0], self._classifier[-1]
+        logs = (signals[self.requests()[0].key] + 1e-12).log()
+        weight = logs.new_tensor(linear.coef_[0] / scaler.scale_)
+        return (logs - logs.new_tensor(scaler.mean_)) @ weight + float(linear.intercept_[0])

@@ -1,0 +1,100 @@
+"""Membership attacks as guides: fitted as in stage 1, then asked about images that are being optimised.
+
+The founding paper's stage 2 (arXiv 2401.13719) moves a generator's latents until its membership attack says "member".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from benchmark.data.populations import SEEN, SIDES, Populations
+from benchmark.evidence import gather
+from benchmark.interfaces import (
+    AttackSpec,
+    Contrast,
+    ImageFunction,
+    Knowledge,
+    MembershipAttack,
+    NotApplicableError,
+    SignalRequest,
+    Signals,
+)
+from benchmark.membership import narrowed
+from benchmark.registry import build_attack
+from benchmark.shadows import Shadow, public_pairs
+from benchmark.signals import ReferenceStatistics, estimated_statistics, measure, stored_statistics
+from benchmark.target import Target
+
+
+@dataclass(frozen=True)
+class Guides:
+    """Builds guides for one target.
+
+    Args:
+        target: with ``weights`` access.
+        shadows: by knowledge; called when a guide needs some.
+    """
+
+    target: Target
+    populations: Populations
+    shadows: Callable[[Knowledge], Iterable[Shadow]]
+    cache: Path | None = None
+
+    def __call__(self, spec: AttackSpec) -> ImageFunction:
+        """Member logits (B,) of images (B, 3, H, W) in [0, 1], with gradients.
+
+        Fitted on the contrast of the paper, seen photos against people never trained on, where the attack is made for it:
+        generated faces are of neither side, and both differences should draw them.
+
+        Raises:
+            NotApplicableError: the attack has no differentiable score, or no meaning on this target.
+        """
+        attack = build_attack(spec)
+        if type(attack).differentiable_score is MembershipAttack.differentiable_score:
+            attack.differentiable_score({})  # tells why
+        contrast = Contrast.PAPER if Contrast.PAPER in attack.contrasts else attack.contrasts[0]
+        if attack.knowledge != Knowledge.NONE:
+            attack.fit(*self._training(spec, attack, contrast))
+        requests = attack.requests()
+        references = self._references(requests)
+
+        def guide(images: Tensor) -> Tensor:
+            return attack.differentiable_score(measure(self.target, images, requests, references))
+
+        return guide
+
+    def _training(self, spec: AttackSpec, attack: MembershipAttack, contrast: Contrast) -> tuple[Signals, np.ndarray]:
+        partial = attack.knowledge == Knowledge.PARTIAL
+        pool = {} if partial else {attack.knowledge: self.shadows(attack.knowledge)}
+        evidence = gather(self.target, self.populations, [spec], shadows=pool, cache=self.cache)
+        if evidence.unavailable:
+            raise NotApplicableError(next(iter(evidence.unavailable.values())))
+        if partial:
+            index = evidence.sides(contrast, labelled=True)
+            return narrowed(evidence.signals.take(index), attack), evidence.labels(index, contrast)
+        parts, labels = [], []
+        for shadow in evidence.shadows.get(attack.knowledge, ()):
+            index = np.flatnonzero(np.isin(shadow.side, SIDES[contrast]))
+            parts.append(narrowed(shadow.signals.take(index), attack))
+            labels.append((shadow.side[index] == SIDES[contrast][0]).astype(np.int64))
+        if not parts:
+            raise NotApplicableError(f"the track's budget gives a {attack.knowledge.value!r} attacker no shadow backbones.")
+        return Signals.concatenate(parts), np.concatenate(labels)
+
+    def _references(self, requests: Iterable[SignalRequest]) -> Mapping[str, ReferenceStatistics]:
+        found: dict[str, ReferenceStatistics] = {}
+        for reference in {r.reference for r in requests if r.layers == "norm"}:
+            if reference == "stored":
+                found[reference] = stored_statistics(self.target.backbone)
+            elif reference == "partial":
+                known = np.flatnonzero(self.populations.labelled & (self.populations.side == SEEN))
+                found[reference] = estimated_statistics(self.target, self.populations.queried.take(known), reference)
+            else:
+                public = self.populations.source(public_pairs(self.populations), "public")
+                found[reference] = estimated_statistics(self.target, public, reference)
+        return found
