@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -23,16 +23,17 @@ from benchmark import registry
 from benchmark.atomic import write_text
 from benchmark.data.populations import Populations
 from benchmark.eligibility import flags, reasons_unranked
-from benchmark.evidence import Evidence, gather
+from benchmark.evidence import Evidence, Shadows, gather
 from benchmark.gate import blind_gate
 from benchmark.headline import headline
-from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, content_hash
+from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, content_hash
 from benchmark.making import UNDEFENDED, ProgressCallback, make_untrained
 from benchmark.membership import Scores, load_scores, run_attack, save_scores
 from benchmark.pieces import Pieces
+from benchmark.protocol import ShadowBudget
 from benchmark.recognition import utility_metrics, verify_photos
 from benchmark.record import AttackResult, Flag, Gate, Metric, Provenance, Record
-from benchmark.shadows import ShadowPool
+from benchmark.shadows import Shadow, ShadowPool
 from benchmark.submission import Submission
 from benchmark.target import Target
 from benchmark.verified import was_trained_here
@@ -124,7 +125,7 @@ class Evaluation:
 
     def _check_initial_weights(self) -> None:
         start = self.submission.card.initialised_from
-        if start and self.init is None and self.populations.track.shadows:
+        if start and self.init is None and self.populations.track.shadows != ShadowBudget():
             raise FaceVeilError(
                 f"this submission was fine-tuned from {start!r}: pass those weights with --init, so that the attacker's shadow "
                 "backbones start from them, too."
@@ -215,15 +216,25 @@ class Evaluation:
     def _evidence(self, specs: Sequence[AttackSpec]) -> Evidence:
         started = time.perf_counter()
         self.step("signals")
-        pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
-        card = self.submission.card
-        shadows = {}
-        if len(self._defenses()) == len(card.defenses) and pool.count(Knowledge.AUXILIARY):
-            shadows[Knowledge.AUXILIARY] = pool.auxiliary(card.defenses, card.backbone, init=self.init, progress=self.training)
         target = Target(self.submission, Access.HEAD, self.device)  # each attack is narrowed to what it declares
-        evidence = gather(target, self.populations, specs, shadows=shadows, cache=self.cache / "signals")
+        evidence = gather(target, self.populations, specs, shadows=self._shadows(), cache=self.cache / "signals")
         self._pieces.note("signals", time.perf_counter() - started)
         return evidence
+
+    def _shadows(self) -> Shadows:
+        """Auxiliary ones under the card's own defence, where it is known here, and the track's query pool."""
+        pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
+        card = self.submission.card
+        auxiliary: Iterable[Shadow] = ()
+        if len(self._defenses()) == len(card.defenses):
+            auxiliary = pool.auxiliary(card.defenses, card.backbone, init=self.init, progress=self.training)
+        track = self.populations.track
+        backbone = self.init.card.backbone if self.init else track.backbone
+        return Shadows(
+            auxiliary,
+            pool.query_pool("photos", backbone, init=self.init, progress=self.training),
+            pool.query_pool("people", backbone, init=self.init, progress=self.training),
+        )
 
     def _provenance(self, seconds: float) -> Provenance:
         p = self.populations

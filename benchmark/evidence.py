@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -15,23 +16,42 @@ from benchmark.interfaces import (
     AttackSpec,
     Contrast,
     Knowledge,
+    MembershipAttack,
     NotApplicableError,
     Photos,
+    QueryShadow,
     SignalRequest,
     Signals,
 )
 from benchmark.registry import build_attack
-from benchmark.shadows import Shadow, public_pairs
+from benchmark.shadows import PoolShadow, Shadow, public_pairs
 from benchmark.signals import HeadClasses, ReferenceStatistics, check_applicable, estimated_statistics, extract
+from benchmark.submission import Submission
 from benchmark.target import Target
 
 
 @dataclass(frozen=True)
 class ShadowSignals:
-    """Signals of a shadow backbone on its own photos; ``side`` says which were seen."""
+    """Signals of an auxiliary shadow on its own photos; ``side`` says which were seen.
+
+    ``queried`` are its signals of the photos that the target is asked about, where an attack calibrates by them.
+    """
 
     signals: Signals
     side: np.ndarray
+    queried: Signals | None = None
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """Where an evaluation's shadow backbones come from; each iterable is read (and its shadows trained) only when wanted."""
+
+    auxiliary: Iterable[Shadow] = ()
+    photos: Iterable[PoolShadow] = ()
+    people: Iterable[PoolShadow] = ()
+
+
+POOLS: Mapping[Contrast, Literal["photos", "people"]] = {Contrast.SAMPLE: "photos", Contrast.IDENTITY: "people"}
 
 
 @dataclass(frozen=True)
@@ -39,13 +59,15 @@ class Evidence:
     """Everything that attacks on one target may read.
 
     ``signals`` are those of ``populations.queried``; ``unavailable`` maps request keys to the reason why the target cannot
-    give them.  ``shadows`` maps a knowledge to its shadows.
+    give them.  ``shadows`` are the auxiliary ones, ``pool`` those of the query pool by the contrast that they serve: their
+    rows are the queried photos.
     """
 
     populations: Populations
     signals: Signals
     unavailable: Mapping[str, str] = field(default_factory=dict)
-    shadows: Mapping[Knowledge, Sequence[ShadowSignals]] = field(default_factory=dict)
+    shadows: Sequence[ShadowSignals] = ()
+    pool: Mapping[Contrast, Sequence[QueryShadow]] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> np.ndarray:
@@ -61,12 +83,14 @@ class Evidence:
         return (self.populations.side[index] == SIDES[contrast][0]).astype(np.int64)
 
 
-def requested(specs: Sequence[AttackSpec], knowledge: Knowledge | None = None) -> tuple[SignalRequest, ...]:
-    """The union of what attacks ask for; with ``knowledge``, of those attacks only."""
+def requested(
+    specs: Sequence[AttackSpec], wanted: Callable[[MembershipAttack], bool] | None = None
+) -> tuple[SignalRequest, ...]:
+    """The union of what attacks ask for; with ``wanted``, of those attacks only."""
     union: dict[SignalRequest, None] = {}
     for spec in specs:
         attack = build_attack(spec)
-        if knowledge is None or attack.knowledge == knowledge:
+        if wanted is None or wanted(attack):
             union.update(dict.fromkeys(attack.requests()))
     return tuple(union)
 
@@ -77,34 +101,74 @@ def gather(
     specs: Sequence[AttackSpec],
     *,
     extra: Sequence[SignalRequest] = (),
-    shadows: Mapping[Knowledge, Iterable[Shadow]] | None = None,
+    shadows: Shadows | None = None,
     cache: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evidence:
-    """Signals for all attacks at once: one pass over the target, one over each shadow.
+    """Signals for all attacks at once: one pass over the target, one over each shadow and photo set.
 
     Args:
         extra: further requests, beside those of the attacks.
-        shadows: shadow backbones by the knowledge they serve; read (and trained) one at a time.
+        shadows: shadow backbones; none by default.
     """
+    shadows = shadows or Shadows()
     requests = tuple(dict.fromkeys((*requested(specs), *extra)))
     head = _head_classes(populations, populations.queried, populations.side == SEEN)
     possible, unavailable = _possible(target, requests, head)
     known_members = populations.labelled & (populations.side == SEEN)
     signals = _extract(target, populations, populations.queried, known_members, possible, cache, progress, head)
-    of_shadows: dict[Knowledge, list[ShadowSignals]] = {}
-    for knowledge, pool in (shadows or {}).items():
-        wanted = [r for r in requested(specs, knowledge) if r.key not in unavailable]
-        if not wanted:
-            continue
-        for shadow in pool:
-            model = Target(shadow.submission, target.access, target.device)
-            head = _head_classes(populations, shadow.photos, shadow.side == SEEN)
-            able, missing = _possible(model, wanted, head)
-            unavailable.update(missing)
-            values = _extract(model, populations, shadow.photos, shadow.side == SEEN, able, cache, None, head)
-            of_shadows.setdefault(knowledge, []).append(ShadowSignals(values, shadow.side))
-    return Evidence(populations, signals, unavailable, of_shadows)
+    reader = _ShadowReader(populations, specs, unavailable, target, cache)
+    auxiliary = reader.auxiliary(shadows.auxiliary)
+    pool = {contrast: reader.pool(contrast, getattr(shadows, name)) for contrast, name in POOLS.items()}
+    return Evidence(populations, signals, unavailable, auxiliary, {c: found for c, found in pool.items() if found})
+
+
+@dataclass(frozen=True)
+class _ShadowReader:
+    """Signals of shadows, for those attacks alone that use them; what a shadow cannot give is noted in ``unavailable``."""
+
+    populations: Populations
+    specs: Sequence[AttackSpec]
+    unavailable: dict[str, str]
+    target: Target
+    cache: Path | None
+
+    def auxiliary(self, shadows: Iterable[Shadow]) -> list[ShadowSignals]:
+        own = self._wanted(lambda a: a.knowledge == Knowledge.AUXILIARY)
+        asked = self._wanted(lambda a: a.knowledge == Knowledge.AUXILIARY and a.calibrates)
+        found = []
+        for shadow in shadows if own else ():
+            signals = self._signals(shadow.submission, shadow.photos, shadow.side == SEEN, own)
+            queried = self._queried(shadow.submission, asked) if asked else None
+            found.append(ShadowSignals(signals, shadow.side, queried))
+        return found
+
+    def pool(self, contrast: Contrast, shadows: Iterable[PoolShadow]) -> list[QueryShadow]:
+        asked = self._wanted(lambda a: a.knowledge == Knowledge.QUERY_POOL and contrast in a.contrasts)
+        return [QueryShadow(self._queried(s.submission, asked), s.inside) for s in (shadows if asked else ())]
+
+    def _wanted(self, wanted: Callable[[MembershipAttack], bool]) -> list[SignalRequest]:
+        return [r for r in requested(self.specs, wanted) if r.key not in self.unavailable]
+
+    def _queried(self, submission: Submission, requests: Sequence[SignalRequest]) -> Signals:
+        seen = self.populations.side == SEEN
+        return self._signals(submission, self.populations.queried, seen, requests, known=seen & self.populations.labelled)
+
+    def _signals(
+        self,
+        submission: Submission,
+        photos: Photos,
+        seen: np.ndarray,
+        requests: Sequence[SignalRequest],
+        known: np.ndarray | None = None,
+    ) -> Signals:
+        """Args: seen: photos of the people whom the shadow's head has classes for; known: whose membership is known."""
+        model = Target(submission, self.target.access, self.target.device)
+        head = _head_classes(self.populations, photos, seen)
+        able, missing = _possible(model, requests, head)
+        self.unavailable.update(missing)
+        members = seen if known is None else known
+        return _extract(model, self.populations, photos, members, able, self.cache, None, head)
 
 
 def _extract(

@@ -252,12 +252,30 @@ class Signals:
         )
 
 
+@dataclass(frozen=True)
+class QueryShadow:
+    """A shadow backbone asked about the very photos that are scored: row i of ``signals`` is photo i of the target's.
+
+    ``inside`` (N,) bool: on the sample contrast, the shadow trained on this photo (and on its person in any case); on the
+    identity contrast, it trained on other photos of this person.  All False for shadows of public people (offline).
+    """
+
+    signals: Signals
+    inside: np.ndarray
+
+    def take(self, index: np.ndarray) -> QueryShadow:
+        """The same shadow on some of the photos, in the order of ``index``."""
+        return QueryShadow(self.signals.take(index), self.inside[index])
+
+
 class MembershipAttack(Plugin):
     """Tells photos (or people) of the training set from others.
 
     ``fit`` sees signals with labels (1 = positive of the contrast) according to the attack's knowledge: of a labelled
     share of the target's people (``partial``), or of shadow backbones on their own people (``auxiliary``).  It is not
-    called where the knowledge is ``none``.  ``score`` returns (N,) floats, higher = more likely member.  Neither
+    called where the knowledge is ``none``.  An attack that judges each photo against shadow backbones asked about the same
+    photo (``calibrates``) is given them by ``calibrate`` after ``fit`` and before ``score``; under ``query_pool`` these are
+    its only source, and ``fit`` is not called.  ``score`` returns (N,) floats, higher = more likely member.  None of them
     computes a metric.
     One instance serves one fit: fitted state lives in private attributes.
     """
@@ -266,6 +284,11 @@ class MembershipAttack(Plugin):
     contrasts: ClassVar[tuple[Contrast, ...]]
     needs_gallery: ClassVar[bool] = False
     knowledge: Knowledge = Knowledge.NONE
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether this configuration wants shadows asked about the photos that it scores."""
+        return self.knowledge == Knowledge.QUERY_POOL
 
     def required_access(self) -> Access:
         """What this configuration must touch; more than the class's ``access`` where a setting asks for more."""
@@ -277,6 +300,9 @@ class MembershipAttack(Plugin):
 
     def fit(self, signals: Signals, labels: np.ndarray) -> None:
         """Learn from labelled signals; the default learns nothing."""
+
+    def calibrate(self, shadows: Sequence[QueryShadow]) -> None:
+        """Take what shadows say of the photos that ``score`` will be asked about, row by row; the default takes nothing."""
 
     def score(self, signals: Signals) -> np.ndarray:
         """(N,) floats, higher = more likely member."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import resource
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.atomic import replacing
 from benchmark.data.populations import SIDES
-from benchmark.evidence import Evidence
+from benchmark.evidence import Evidence, ShadowSignals
 from benchmark.interfaces import (
     AttackSpec,
     Contrast,
@@ -21,6 +21,7 @@ from benchmark.interfaces import (
     Knowledge,
     MembershipAttack,
     NotApplicableError,
+    QueryShadow,
     SignalRequest,
     Signals,
 )
@@ -62,20 +63,38 @@ def check_access(attack: MembershipAttack) -> None:
 
 
 def _training_signals(attack: MembershipAttack, evidence: Evidence, contrast: Contrast) -> tuple[Signals, np.ndarray]:
-    """Labelled signals according to the attack's knowledge."""
+    """Labelled signals according to the attack's knowledge: of some of the target's people, or of auxiliary shadows."""
     if attack.knowledge == Knowledge.PARTIAL:
         index = evidence.sides(contrast, labelled=True)
         return narrowed(evidence.signals.take(index), attack), evidence.labels(index, contrast)
-    shadows = evidence.shadows.get(attack.knowledge, ())
-    if not shadows:
-        who = f"{attack.knowledge.value!r} attacker"
-        raise NotApplicableError(f"the track's budget, or a defence unknown here, gives a {who} no shadow backbones.")
     parts, labels = [], []
-    for shadow in shadows:
+    for shadow in _auxiliary(evidence):
         index = np.flatnonzero(np.isin(shadow.side, SIDES[contrast]))
         parts.append(narrowed(shadow.signals.take(index), attack))
         labels.append((shadow.side[index] == SIDES[contrast][0]).astype(np.int64))
     return Signals.concatenate(parts), np.concatenate(labels)
+
+
+def _auxiliary(evidence: Evidence) -> Sequence[ShadowSignals]:
+    if not evidence.shadows:
+        raise NotApplicableError(
+            "the track's budget, or a defence unknown here, gives an 'auxiliary' attacker no shadow backbones."
+        )
+    return evidence.shadows
+
+
+def query_shadows(attack: MembershipAttack, evidence: Evidence, contrast: Contrast, index: np.ndarray) -> list[QueryShadow]:
+    """Shadows asked about the photos ``index``: of the query pool, or auxiliary ones, which trained on none of them."""
+    if attack.knowledge == Knowledge.QUERY_POOL:
+        shadows = list(evidence.pool.get(contrast, ()))
+        if not shadows:
+            raise NotApplicableError(
+                f"the track's budget gives a 'query_pool' attacker no shadow backbones on the {contrast.value} contrast."
+            )
+    else:
+        outside = np.zeros(len(evidence.signals), bool)
+        shadows = [QueryShadow(s.queried, outside) for s in _auxiliary(evidence) if s.queried is not None]
+    return [QueryShadow(narrowed(s.signals.take(index), attack), s.inside[index]) for s in shadows]
 
 
 def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Scores:
@@ -86,9 +105,11 @@ def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Sc
         FaceVeilError: the scores are not finite or of the wrong shape.
     """
     attack = build_attack(spec)
-    if attack.knowledge != Knowledge.NONE:
+    if attack.knowledge in (Knowledge.PARTIAL, Knowledge.AUXILIARY):
         attack.fit(*_training_signals(attack, evidence, contrast))
     index = evidence.sides(contrast, labelled=False)
+    if attack.calibrates:
+        attack.calibrate(query_shadows(attack, evidence, contrast, index))
     score = np.asarray(attack.score(narrowed(evidence.signals.take(index), attack)), np.float64)
     if score.shape != (len(index),):
         raise FaceVeilError(f"attack {spec.label}: score must be of shape ({len(index)},), got {score.shape}.")

@@ -5,14 +5,13 @@ A record carries the track's name and ``PROTOCOL_VERSION``; records of different
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from benchmark.interfaces import AttackSpec, BackboneSpec, Knowledge, content_hash
+from benchmark.interfaces import AttackSpec, BackboneSpec, content_hash
 
-PROTOCOL_VERSION = "0.1"
+PROTOCOL_VERSION = "0.2"
 
 
 class _Frozen(BaseModel):
@@ -63,6 +62,19 @@ class TrainingConfig(_Frozen):
     autocast: bool = False  # bf16; where it pays
 
 
+class ShadowBudget(_Frozen):
+    """How many shadow backbones an attacker may train.
+
+    ``auxiliary`` ones on public people, under the target's own defence.  The others on the population that is asked about,
+    undefended, shared by every entry of the track: ``photos`` on random halves of each member's photos (sample contrast),
+    ``people`` on random halves of the people (identity contrast).
+    """
+
+    auxiliary: NonNegativeInt = 0
+    photos: NonNegativeInt = 0
+    people: NonNegativeInt = 0
+
+
 class Budget(_Frozen):
     """What an entry costs on this track: for planning, shown to users, measured as said in ``note``."""
 
@@ -95,7 +107,7 @@ class Track(_Frozen):
     fine_tuning: TrainingConfig | None = None  # the schedule of `--init WEIGHTS`; None: from scratch only
     seeds: tuple[int, ...] = (0, 1, 2)
     partial_share: float = Field(0.3, gt=0, lt=1)  # of people whose membership a `partial` attacker knows
-    shadows: Mapping[Knowledge, int] = Field(default_factory=dict)  # how many shadow backbones an attacker may train
+    shadows: ShadowBudget = ShadowBudget()
     attacks: tuple[AttackSpec, ...]
     inversion: tuple[AttackSpec, ...] = ()  # run by `faceveil invert`
     inversion_budget: InversionBudget = InversionBudget()

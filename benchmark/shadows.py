@@ -1,14 +1,17 @@
-"""The shadow pool: backbones that the attacker trains on public people, whose membership the attacker knows.
+"""The shadow pool: backbones that the attacker trains, whose membership the attacker knows.
 
-Trained once per (track, backbone, defence, number), by content hash, and read from disk one at a time.  Defences that only
-change the trained weights transform existing undefended shadows instead of training new ones.
+Trained once per (track, backbone, defence, kind, number), by content hash, and read from disk one at a time.  Defences that
+only change the trained weights transform existing undefended shadows instead of training new ones.  There are three kinds:
+``auxiliary`` ones on public people under the target's defence, and undefended ones on random halves of the queried
+``photos`` or ``people`` (see :mod:`benchmark.query_pool`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,9 +19,10 @@ import torch
 from benchmark.backbones import complete_kwargs
 from benchmark.composition import Composition, Defenses, compose
 from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
-from benchmark.interfaces import FaceVeilError, Knowledge, Photos, content_hash
-from benchmark.making import ProgressCallback, make_submission
+from benchmark.interfaces import FaceVeilError, Photos, content_hash
+from benchmark.making import UNDEFENDED, ProgressCallback, make_submission
 from benchmark.protocol import BackboneSpec
+from benchmark.query_pool import people_half, photo_half
 from benchmark.submission import Submission, load_submission
 
 PUBLIC_SHARE = 0.2  # of the auxiliary people: never in a shadow's training, kept to estimate statistics on
@@ -85,6 +89,35 @@ class Shadow:
     side: np.ndarray
 
 
+@dataclass(frozen=True)
+class PoolShadow:
+    """A shadow of the query pool; ``inside`` (N,) bool over the queried photos."""
+
+    submission: Submission
+    inside: np.ndarray
+
+
+Kind = Literal["auxiliary", "photos", "people"]
+_SEED_OF_KIND: dict[Kind, int] = {"auxiliary": 0, "photos": 100_000, "people": 200_000}
+HALVES = {"photos": photo_half, "people": people_half}
+
+
+@dataclass(frozen=True)
+class ShadowRecipe:
+    """Everything that one shadow's weights depend on, beside the photos of the track."""
+
+    kind: Kind
+    number: int
+    defense: Composition
+    backbone: BackboneSpec
+    init: Submission | None = None
+
+    @property
+    def seed(self) -> int:
+        """Of its training: apart from the seeds of entries and of other shadows."""
+        return SHADOW_SEED + _SEED_OF_KIND[self.kind] + self.number
+
+
 class ShadowPool:
     """Shadows of one track on disk."""
 
@@ -93,9 +126,20 @@ class ShadowPool:
         self.folder = folder
         self.device = device
 
-    def count(self, knowledge: Knowledge) -> int:
-        """How many shadows the track's budget gives an attacker of this knowledge."""
-        return self.populations.track.shadows.get(knowledge, 0)
+    def recipes(
+        self, kind: Kind, defense: Defenses, backbone: BackboneSpec, init: Submission | None = None
+    ) -> list[ShadowRecipe]:
+        """The shadows of a kind that the track's budget allows.
+
+        The same shadow has one name, whether it is asked for by a track's short spec or by a card's complete one.
+
+        Args:
+            init: weights the target's training started from, where it is a fine-tuned one.
+        """
+        size = self.populations.track.image_size
+        backbone = BackboneSpec(name=backbone.name, kwargs=complete_kwargs(backbone.name, backbone.kwargs, (size, size)))
+        count = getattr(self.populations.track.shadows, kind)
+        return [ShadowRecipe(kind, number, compose(defense), backbone, init) for number in range(count)]
 
     def auxiliary(
         self,
@@ -105,44 +149,67 @@ class ShadowPool:
         init: Submission | None = None,
         progress: ProgressCallback | None = None,
     ) -> Iterator[Shadow]:
-        """The auxiliary shadows of one defence, or of several composed, trained where missing, one at a time.
+        """The shadows on public people, trained where missing, one at a time."""
+        for recipe in self.recipes("auxiliary", defense, backbone, init):
+            people = auxiliary_people(self.populations, recipe.number)
+            photos = self.populations.source(people.pairs, f"shadow-{recipe.number}")
+            yield Shadow(self.trained(recipe, progress), photos, people.side)
 
-        Args:
-            init: weights the target's training started from, where it is a fine-tuned one.
-        """
-        # The same shadow under one name, whether it is asked for by a track's short spec or by a card's complete one.
-        size = self.populations.track.image_size
-        backbone = BackboneSpec(name=backbone.name, kwargs=complete_kwargs(backbone.name, backbone.kwargs, (size, size)))
-        composition = compose(defense)
-        for number in range(self.count(Knowledge.AUXILIARY)):
-            people = auxiliary_people(self.populations, number)
-            photos = self.populations.source(people.pairs, f"shadow-{number}")
-            path = self._path(composition, backbone, number, init)
-            if not (path / "card.json").exists():
-                make_submission(
-                    self.populations,
-                    composition.specs,
-                    photos.take(np.flatnonzero(people.side == SEEN)),
-                    seed=SHADOW_SEED + number,
-                    out=path,
-                    work=self.folder,
-                    backbone=backbone,
-                    init=init,
-                    # a defence's public faces are never its own members: not those of the other shadows' trainings, then
-                    public=self.populations.source(public_pairs(self.populations), "public"),
-                    device=self.device,
-                    progress=progress,
-                )
-            yield Shadow(load_submission(path), photos, people.side)
+    def query_pool(
+        self,
+        kind: Literal["photos", "people"],
+        backbone: BackboneSpec,
+        *,
+        init: Submission | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Iterator[PoolShadow]:
+        """The undefended shadows on halves of the queried population, trained where missing, one at a time."""
+        for recipe in self.recipes(kind, UNDEFENDED, backbone, init):
+            yield PoolShadow(self.trained(recipe, progress), HALVES[kind](self.populations, recipe.number).inside)
 
-    def _path(self, defense: Composition, backbone: BackboneSpec, number: int, init: Submission | None) -> Path:
+    def trained(self, recipe: ShadowRecipe, progress: ProgressCallback | None = None) -> Submission:
+        """One shadow, trained now where it is not on disk."""
+        path = self.path(recipe)
+        if not (path / "card.json").exists():
+            make_submission(
+                self.populations,
+                recipe.defense.specs,
+                self._training_photos(recipe),
+                seed=recipe.seed,
+                out=path,
+                work=self.folder,
+                backbone=recipe.backbone,
+                init=recipe.init,
+                # a defence's public faces are never its own members: not those of the other shadows' trainings, then
+                public=self.populations.source(public_pairs(self.populations), "public"),
+                device=self.device,
+                progress=progress,
+            )
+        return load_submission(path)
+
+    def missing(self, recipes: Sequence[ShadowRecipe]) -> list[ShadowRecipe]:
+        """Those that are not on disk yet."""
+        return [recipe for recipe in recipes if not (self.path(recipe) / "card.json").exists()]
+
+    def _training_photos(self, recipe: ShadowRecipe) -> Photos:
+        if recipe.kind == "auxiliary":
+            people = auxiliary_people(self.populations, recipe.number)
+            return self.populations.source(people.pairs[people.side == SEEN], f"shadow-{recipe.number}")
+        half = HALVES[recipe.kind](self.populations, recipe.number)
+        if recipe.kind == "photos":
+            return self.populations.queried.take(np.flatnonzero(half.inside))  # drawn already
+        return self.populations.source(half.pairs, f"people-{recipe.number}")
+
+    def path(self, recipe: ShadowRecipe) -> Path:
+        """Its folder, named by all that it depends on."""
         name = content_hash(
             self.populations.track.settings("image_size", "roles", "split_seed", "head", "training", "fine_tuning"),
             self.populations.data_digest,
             self.populations.split_digest,
-            backbone.model_dump(mode="json"),
-            defense.key(),
-            number,
-            init.submission_id if init else None,
+            recipe.backbone.model_dump(mode="json"),
+            recipe.defense.key(),
+            recipe.kind,
+            recipe.number,
+            recipe.init.submission_id if recipe.init else None,
         )
-        return self.folder / f"{defense.name}-{number}-{name}"
+        return self.folder / f"{recipe.defense.name}-{recipe.kind}-{recipe.number}-{name}"

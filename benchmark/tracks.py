@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmark.interfaces import AttackSpec, Knowledge
-from benchmark.protocol import BackboneSpec, Budget, Roles, Track, TrainingConfig
+from benchmark.interfaces import AttackSpec
+from benchmark.protocol import BackboneSpec, Budget, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.registry import unknown
 
 ATTACKS = (
@@ -26,7 +26,7 @@ _TRACKS = (
         roles=Roles(members=360, held_out=360, verification=150, auxiliary=675, judges=100, seen=4, unseen=4),
         backbone=_SLIM,
         training=TrainingConfig(epochs=20),
-        shadows={Knowledge.AUXILIARY: 1},
+        shadows=ShadowBudget(auxiliary=1, photos=4, people=4),
         attacks=ATTACKS,
         budget=Budget(cpu_minutes=0.7, note="one entry; quickstart trains four and two shadows"),
         shows_faces=True,
@@ -39,7 +39,7 @@ _TRACKS = (
         roles=Roles(members=60, held_out=60, verification=40, auxiliary=100, judges=20, seen=4, unseen=4),
         backbone=_SLIM,
         training=TrainingConfig(epochs=10),
-        shadows={Knowledge.AUXILIARY: 1},
+        shadows=ShadowBudget(auxiliary=1, photos=2, people=2),
         attacks=ATTACKS,
         budget=Budget(cpu_minutes=0.1),
         conclusive=False,
@@ -53,7 +53,7 @@ _TRACKS = (
         roles=Roles(members=500, held_out=500, verification=250, auxiliary=950, judges=200, seen=4, unseen=4),
         backbone=_SLIM,
         training=TrainingConfig(epochs=40),
-        shadows={Knowledge.AUXILIARY: 1},
+        shadows=ShadowBudget(auxiliary=2, photos=16, people=8),
         attacks=ATTACKS,
         budget=Budget(cpu_minutes=8),
         shows_faces=True,
@@ -66,7 +66,7 @@ _TRACKS = (
         roles=Roles(members=500, held_out=500, verification=250, auxiliary=950, judges=200, seen=4, unseen=4),
         backbone=BackboneSpec(name="mobilefacenet"),
         training=TrainingConfig(epochs=40),
-        shadows={Knowledge.AUXILIARY: 1},
+        shadows=ShadowBudget(auxiliary=2, photos=16, people=8),
         attacks=ATTACKS,
         budget=Budget(cpu_minutes=60),
         shows_faces=True,
@@ -80,7 +80,7 @@ _TRACKS = (
         backbone=BackboneSpec(name="iresnet_slim", kwargs={"input_size": [64, 64]}),
         training=TrainingConfig(epochs=40),
         fine_tuning=TrainingConfig(epochs=6, lr=0.01),
-        shadows={Knowledge.AUXILIARY: 1},
+        shadows=ShadowBudget(auxiliary=2, photos=16, people=8),
         attacks=ATTACKS,
         budget=Budget(cpu_minutes=2),
     ),

@@ -23,7 +23,7 @@ from benchmark import registry
 from benchmark.data.populations import SEEN, UNSEEN
 from benchmark.interfaces import Access, AttackSpec, Contrast, Defense, DefenseSpec, Knowledge, MembershipAttack, Plugin
 from benchmark.making import make_untrained
-from benchmark.membership import check_access, narrowed, run_contrast
+from benchmark.membership import check_access, narrowed, query_shadows, run_contrast
 from benchmark.metrics import roc
 from benchmark.registry import SettingsError, build_attack, build_defense
 from benchmark.scoring import auc_estimate, contrast_metrics
@@ -32,6 +32,7 @@ TESTS = Path(__file__).parent
 FAMILIES = {"none", "bn_statistics", "dp", "training", "architecture", "embedding"}
 PLANTED_AUC = 0.8
 RELABELLINGS = 24
+LABELLED = (Knowledge.PARTIAL, Knowledge.AUXILIARY)
 
 
 def choices(annotation: Any) -> tuple[Any, ...]:
@@ -182,7 +183,8 @@ def test_knowledge_is_used(spec):
     """An attack that is given labels learns from them, and one that learns takes labels."""
     attack = build_attack(spec)
     learns = type(attack).fit is not MembershipAttack.fit
-    assert learns == (attack.knowledge != Knowledge.NONE)
+    assert learns or attack.knowledge not in LABELLED
+    assert (type(attack).calibrate is not MembershipAttack.calibrate) or not attack.calibrates
 
 
 @each_attack
@@ -216,12 +218,18 @@ def test_sees_people_only_where_it_says_so(spec, evidence, monkeypatch):
 def test_scores_do_not_depend_on_the_order_of_photos(spec, evidence):
     attack = build_attack(spec)
     contrast = leak_contrast(attack)
-    if attack.knowledge != Knowledge.NONE:
+    if attack.knowledge in LABELLED:
         known = evidence.sides(contrast, labelled=True)
         attack.fit(narrowed(evidence.signals.take(known), attack), evidence.labels(known, contrast))
-    signals = narrowed(evidence.signals.take(evidence.sides(contrast, labelled=False)), attack)
-    order = np.random.default_rng(0).permutation(len(signals))
-    np.testing.assert_allclose(attack.score(signals.take(order)), attack.score(signals)[order], rtol=1e-6, atol=1e-9)
+    asked = evidence.sides(contrast, labelled=False)
+    order = np.random.default_rng(0).permutation(len(asked))
+
+    def scores(index: np.ndarray) -> np.ndarray:
+        if attack.calibrates:
+            attack.calibrate(query_shadows(attack, evidence, contrast, index))
+        return attack.score(narrowed(evidence.signals.take(index), attack))
+
+    np.testing.assert_allclose(scores(asked[order]), scores(asked)[order], rtol=1e-6, atol=1e-9)
 
 
 @each_attack
@@ -255,10 +263,12 @@ def test_is_at_chance_where_seen_photos_were_not_seen(spec, other_people):
         labels = relabelled(side, other_people.identity, rng)
         if attack.knowledge == Knowledge.PARTIAL:
             attack.fit(narrowed(other_people.signals.take(known), attack), labels[known])
-        elif attack.knowledge != Knowledge.NONE:
-            (shadow,) = other_people.shadows[attack.knowledge]
+        elif attack.knowledge == Knowledge.AUXILIARY:
+            (shadow,) = other_people.shadows
             own = np.flatnonzero(np.isin(shadow.side, (SEEN, UNSEEN)))
             attack.fit(narrowed(shadow.signals.take(own), attack), (shadow.side[own] == SEEN).astype(np.int64))
+        if attack.calibrates:
+            attack.calibrate(query_shadows(attack, other_people, Contrast.SAMPLE, asked))
         score = attack.score(narrowed(other_people.signals.take(asked), attack))
         values.append(float(roc(score, labels[asked] == 1).auc()[0]))
     # Mann-Whitney under the null; that every person has photos on both sides makes it no larger

@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmark.data.populations import Populations, open_populations
-from benchmark.evidence import Evidence, gather
-from benchmark.interfaces import Access, AttackSpec, BackboneSpec, DefenseSpec, Knowledge
+from benchmark.evidence import Evidence, Shadows, gather
+from benchmark.interfaces import Access, AttackSpec, BackboneSpec, DefenseSpec
 from benchmark.making import make_submission
-from benchmark.protocol import Budget, HeadSpec, Roles, Track, TrainingConfig
+from benchmark.protocol import Budget, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.shadows import Shadow, ShadowPool
 from benchmark.submission import Submission
 from benchmark.target import Target
@@ -35,7 +35,7 @@ TINY = Track(
     head=HeadSpec(name="softmax", margin=0.0),
     training=TrainingConfig(epochs=30, batch_size=32, optimizer="adamw", lr=0.003),
     partial_share=0.5,
-    shadows={Knowledge.AUXILIARY: 1},
+    shadows=ShadowBudget(auxiliary=1, photos=4, people=2),
     attacks=(AttackSpec(name="bn_distance"), AttackSpec(name="regrown_head")),
     budget=Budget(cpu_minutes=0.2),
     conclusive=False,
@@ -51,7 +51,7 @@ FLOW = Track(
     head=HeadSpec(name="softmax", margin=0.0),
     training=TrainingConfig(epochs=2, batch_size=12, lr=0.05),
     partial_share=0.5,
-    shadows={Knowledge.AUXILIARY: 1},
+    shadows=ShadowBudget(auxiliary=1, photos=2, people=2),
     attacks=(
         AttackSpec(name="bn_distance"),
         AttackSpec(name="bn_distance", settings={"knowledge": "auxiliary"}),
@@ -86,13 +86,21 @@ class World:
 
     def shadows(self) -> Iterable[Shadow]:
         """The undefended auxiliary shadows, trained when first asked for."""
-        return ShadowPool(self.populations, self.folder / "shadows").auxiliary(UNDEFENDED, self.track.backbone)
+        return self.pool.auxiliary(UNDEFENDED, self.track.backbone)
+
+    @property
+    def pool(self) -> ShadowPool:
+        return ShadowPool(self.populations, self.folder / "shadows")
+
+    def all_shadows(self) -> Shadows:
+        """Every shadow of the track's budget, trained when first asked for."""
+        backbone = self.track.backbone
+        return Shadows(self.shadows(), self.pool.query_pool("photos", backbone), self.pool.query_pool("people", backbone))
 
     def evidence(self, specs: Sequence[AttackSpec], submission: Submission | None = None) -> Evidence:
         """What attacks may read of ``submission`` (default: the one trained here)."""
         target = Target(submission or self.submission, Access.HEAD)
-        shadows = {Knowledge.AUXILIARY: self.shadows()}
-        return gather(target, self.populations, specs, shadows=shadows, cache=self.folder / "signals")
+        return gather(target, self.populations, specs, shadows=self.all_shadows(), cache=self.folder / "signals")
 
 
 def command() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Populations:
     split: Split
     data_digest: str
     source: Callable[[np.ndarray, str], Photos]
+    spare: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))  # see `companions`
 
     @property
     def split_digest(self) -> str:
@@ -64,8 +65,21 @@ class Populations:
     @cached_property
     def queried(self) -> Photos:
         """Seen, unseen and held-out photos, in this order; :attr:`side` tells them apart."""
-        pairs = [self.split.members_seen, self.split.members_unseen, self.split.held_out]
-        return self.source(np.concatenate(pairs), "queried")
+        return self.source(self.queried_pairs, "queried")
+
+    @cached_property
+    def queried_pairs(self) -> np.ndarray:
+        """(N, 2) identity and photo of ``queried``."""
+        return np.concatenate([self.split.members_seen, self.split.members_unseen, self.split.held_out])
+
+    @property
+    def companions(self) -> np.ndarray:
+        """(n, 2) photos that stand for a person without being asked about on the identity contrast, ``seen`` a person.
+
+        Of a member those trained on; of a held-out person others than those asked about, ``spare``: a shadow that trains on
+        them knows the person and none of the photos in question.
+        """
+        return np.concatenate([self.split.members_seen, self.spare])
 
     @cached_property
     def side(self) -> np.ndarray:
@@ -86,6 +100,20 @@ class Populations:
             people = np.unique(identity[self.side == side])
             known.append(rng.permutation(people)[: round(self.track.partial_share * len(people))])
         return np.isin(identity, np.concatenate(known))
+
+
+def spare_photos(held_out: np.ndarray, photos: Callable[[int], int], seen: int, seed: int) -> np.ndarray:
+    """Up to ``seen`` photos of each held-out person that are not asked about, (n, 2), drawn by the split's seed.
+
+    Args:
+        photos: how many photos a person has.
+    """
+    rows = []
+    for person in np.unique(held_out[:, 0]).tolist():
+        others = np.setdiff1d(np.arange(photos(person)), held_out[held_out[:, 0] == person, 1])
+        chosen = np.sort(np.random.default_rng([seed, 78, person]).permutation(others)[:seen])
+        rows.append(np.column_stack([np.full(len(chosen), person), chosen]))
+    return np.concatenate(rows).astype(np.int64)
 
 
 def photo_counts(photos: Photos) -> np.ndarray:
@@ -120,14 +148,18 @@ def open_populations(track: Track, data: Path | None = None, cache: Path | None 
         def render(pairs: np.ndarray, _role: str) -> Photos:
             return SyntheticFaces(pairs, track.image_size, track.data_seed, cache)
 
-        return Populations(track, track.roles, split, digest, render)
+        roles = track.roles
+        spare = spare_photos(split.held_out, lambda _person: roles.seen + roles.unseen, roles.seen, track.split_seed)
+        return Populations(track, roles, split, digest, render, spare)
     if data is None:
         raise FaceVeilError(
             f"track {track.name!r} needs aligned faces: pass --data PATH (a folder, zip, tar or .rec of identity/image, "
             "aligned to the ArcFace template)."
         )
     photos = open_faces(data, track.image_size, cache=cache)
-    roles = fit_roles(photo_counts(photos), track.roles)
-    split = split_people(photo_counts(photos), roles, dataset_digest=photos.digest, seed=track.split_seed)
+    counts = photo_counts(photos)
+    roles = fit_roles(counts, track.roles)
+    split = split_people(counts, roles, dataset_digest=photos.digest, seed=track.split_seed)
+    spare = spare_photos(split.held_out, lambda person: int(counts[person]), roles.seen, track.split_seed)
     position = _positions(photos)
-    return Populations(track, roles, split, photos.digest, lambda pairs, _role: photos.take(position(pairs)))
+    return Populations(track, roles, split, photos.digest, lambda pairs, _role: photos.take(position(pairs)), spare)

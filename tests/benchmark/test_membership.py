@@ -108,15 +108,15 @@ def test_partial_knowledge_is_of_other_people_than_are_asked_about(evidence):
 def test_auxiliary_knowledge_is_of_the_shadow_s_people(evidence):
     run_contrast(probe(knowledge="auxiliary"), evidence, Contrast.SAMPLE)
     (_, known, labels), _ = Probe.shown
-    (shadow,) = evidence.shadows[Knowledge.AUXILIARY]
+    (shadow,) = evidence.shadows
     index = np.flatnonzero(np.isin(shadow.side, (0, 1)))
     np.testing.assert_array_equal(known[EMBEDDING], shadow.signals[EMBEDDING][index])
     assert (labels == (shadow.side[index] == SEEN)).all()
 
 
 def test_several_shadows_come_as_groups(evidence):
-    (shadow,) = evidence.shadows[Knowledge.AUXILIARY]
-    double = replace(evidence, shadows={Knowledge.AUXILIARY: [shadow, shadow]})
+    (shadow,) = evidence.shadows
+    double = replace(evidence, shadows=[shadow, shadow])
     run_contrast(probe(knowledge="auxiliary"), double, Contrast.IDENTITY)
     (_, known, labels), _ = Probe.shown
     half = len(labels) // 2

@@ -89,7 +89,7 @@ def test_statistics_estimated_on_public_faces_find_the_leak_too(tiny):
 
 def test_without_shadows_the_auxiliary_attacker_is_not_applicable(tiny):
     spec = AttackSpec(name="bn_distance", settings={"knowledge": "auxiliary"})
-    evidence = replace(tiny.evidence([spec]), shadows={})
+    evidence = replace(tiny.evidence([spec]), shadows=())
     result, scores = run_attack(spec, evidence, adaptive=False, blind={}, seed=0)
     assert result.status == "not_applicable"
     assert "no shadow backbones" in result.reason
