@@ -10,6 +10,7 @@ from torch import nn
 from benchmark import backbones
 from benchmark.heads import couples_samples
 from benchmark.interfaces import TRAINING_STAGES, BackboneSpec, Defense, FaceVeilError
+from benchmark.norms import batchnorms
 
 
 class CompositionError(FaceVeilError):
@@ -53,9 +54,12 @@ def check_setting(members: Sequence[Defense], backbone: BackboneSpec, *, photos:
                 f"{m.name} clips every photo's gradient, and the {head} head couples the photos of a batch: no guarantee would "
                 "hold. Choose the softmax, cosface or arcface head."
             )
+    if backbone.kwargs.get("norm") == "folded":
+        raise CompositionError("norm=folded is what bn_folding releases; it is trained with BatchNorm: leave the norm out.")
     _check_batchnorm(members, backbone)
     for m in members:
         backbone = m.prepare(backbone)
+    _on_meta(backbone)  # arguments that do not fit are told now
     for m in members:
         m.check(backbone, photos)
 
@@ -108,6 +112,9 @@ def _check_batchnorm(members: Sequence[Defense], backbone: BackboneSpec) -> None
 
 
 def _has_batchnorm(spec: BackboneSpec) -> bool:
+    return bool(batchnorms(_on_meta(spec)))
+
+
+def _on_meta(spec: BackboneSpec) -> nn.Module:
     with torch.device("meta"):
-        model = backbones.create(spec.name, spec.kwargs)
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
+        return backbones.create(spec.name, spec.kwargs)

@@ -42,6 +42,7 @@ def reasons_unranked(
     if not gate.valid:
         reasons.append("the blind gate failed: the contrast can be told without the model")
     reasons += [f"attack {r.label} failed: {r.reason}" for r in results if r.status == "failed"]
+    reasons += [f"{d.name} not applicable: {d.not_applicable}" for d in defenses if d.not_applicable]
     if sum(bool(d.adaptive_attacks()) for d in defenses) < stated:
         reasons.append("not adaptively tested: no attack here knows this defence")
     return tuple(reasons + [f.reason for f in flags if f.severity == "error"])

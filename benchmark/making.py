@@ -177,6 +177,7 @@ def _card(
     fields: Mapping[str, Any],
 ) -> Card:
     claim = training.get("claim")
+    idle = {m.name: m.not_applicable for m in defense.members if m.not_applicable}
     using = ", ".join(m.name for m in defense.members if m.needs_public)
     public = (AdditionalData(name="auxiliary", use=f"the track's public people, by {using}"),) if using else ()
     values: dict[str, Any] = {
@@ -194,7 +195,7 @@ def _card(
         "additional_data": public,
         "claim": Claim(**claim) if claim else None,
         "plugin_files": defense.plugin_files(),
-        "training": {k: v for k, v in training.items() if k != "claim"},
+        "training": {k: v for k, v in training.items() if k != "claim"} | ({"not_applicable": idle} if idle else {}),
     }
     return Card(**{**values, **fields})
 

@@ -21,6 +21,7 @@ from benchmark.composition import Composition, Defenses, compose
 from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
 from benchmark.interfaces import FaceVeilError, Photos, content_hash
 from benchmark.making import UNDEFENDED, ProgressCallback, make_submission
+from benchmark.norms import unfolded
 from benchmark.protocol import BackboneSpec
 from benchmark.query_pool import people_half, photo_half
 from benchmark.submission import Submission, load_submission
@@ -178,7 +179,7 @@ class ShadowPool:
                 seed=recipe.seed,
                 out=path,
                 work=self.folder,
-                backbone=recipe.backbone,
+                backbone=unfolded(recipe.backbone),  # what is folded at release was trained with BatchNorm
                 init=recipe.init,
                 # a defence's public faces are never its own members: not those of the other shadows' trainings, then
                 public=self.populations.source(public_pairs(self.populations), "public"),

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmark import inference
 from benchmark.interfaces import Access, AccessError, NotApplicableError, Photos
+from benchmark.norm_statistics import reestimate, with_statistics
 from benchmark.preprocessing import to_input
 from benchmark.protocol import BackboneSpec, InputSpec
 
@@ -55,18 +55,11 @@ class Target:
             NotApplicableError: the backbone has no BatchNorm.
         """
         backbone = copy.deepcopy(self.backbone)
-        layers = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        if not layers:
+        if not with_statistics(backbone):
             raise NotApplicableError("the backbone has no BatchNorm statistics to estimate again.")
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # a plain average over the batches
-            layer.train()
-        with torch.inference_mode():
-            for index in np.array_split(np.arange(len(photos)), max(1, len(photos) // batch)):
-                backbone(to_input(photos.load(index).to(self.device), self.input))
+        reestimate(backbone, photos, self.input, self.device, batch)
         other = copy.copy(self)
-        other._backbone = backbone.eval()
+        other._backbone = backbone
         other.submission_id = f"{self.submission_id}+recalibrated:{photos.digest}"
         return other
 

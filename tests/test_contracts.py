@@ -21,7 +21,17 @@ from tiny_world import World
 
 from benchmark import registry
 from benchmark.data.populations import SEEN, UNSEEN
-from benchmark.interfaces import Access, AttackSpec, Contrast, Defense, DefenseSpec, Knowledge, MembershipAttack, Plugin
+from benchmark.interfaces import (
+    TRAINING_STAGES,
+    Access,
+    AttackSpec,
+    Contrast,
+    Defense,
+    DefenseSpec,
+    Knowledge,
+    MembershipAttack,
+    Plugin,
+)
 from benchmark.making import make_untrained
 from benchmark.membership import check_access, narrowed, query_shadows, run_contrast
 from benchmark.metrics import roc
@@ -295,9 +305,12 @@ def test_is_at_chance_on_an_untrained_backbone(name, tiny):
 @each_defense
 def test_a_defence_states_what_it_is(plugin):
     assert plugin.family in FAMILIES
-    for flag in ("couples_samples", "needs_public", "post_hoc"):
+    for flag in ("couples_samples", "needs_public", "post_hoc", "needs_batchnorm", "resets_statistics"):
         assert isinstance(getattr(plugin, flag), bool)
-    owns_training = any(getattr(plugin, stage) is not getattr(Defense, stage) for stage in ("prepare", "loss", "fit"))
+    assert plugin.honours <= TRAINING_STAGES
+    assert plugin.honours == TRAINING_STAGES or plugin.fit is not Defense.fit
+    stages = ("prepare", "fit", *TRAINING_STAGES)
+    owns_training = any(getattr(plugin, stage) is not getattr(Defense, stage) for stage in stages)
     assert not (plugin.post_hoc and owns_training), "a post-hoc defence takes undefended weights as they are"
 
 

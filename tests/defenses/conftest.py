@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from benchmark.backbones import create
 from benchmark.heads import build_head
-from benchmark.interfaces import Defense, content_hash
+from benchmark.interfaces import Defense, ReleaseContext, content_hash
 from benchmark.protocol import BackboneSpec, Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
 from benchmark.seeding import seeded
 from benchmark.training import Trainer
@@ -22,14 +25,14 @@ SIZE, PEOPLE, PHOTOS = 32, 5, 6
 class NoisyPeople:
     """Photos of people as coloured noise, held in memory; one fixed pattern a person plus noise a photo."""
 
-    def __init__(self, people: int = PEOPLE, photos: int = PHOTOS) -> None:
-        generator = torch.Generator().manual_seed(0)
+    def __init__(self, people: int = PEOPLE, photos: int = PHOTOS, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
         patterns = torch.rand(people, 3, SIZE, SIZE, generator=generator).repeat_interleave(photos, 0)
         noise = 0.2 * torch.randn(patterns.shape, generator=generator)
         self.pixels = ((patterns + noise).clamp(0, 1) * 255).to(torch.uint8)
         self.identity = np.repeat(np.arange(people), photos)
         self.keys = [f"{person}/{number}" for person in range(people) for number in range(photos)]
-        self.digest = content_hash("noisy people", people, photos)
+        self.digest = content_hash("noisy people", people, photos, seed)
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -37,10 +40,45 @@ class NoisyPeople:
     def load(self, index: np.ndarray) -> torch.Tensor:
         return self.pixels[torch.as_tensor(np.asarray(index))]
 
+    def take(self, index: np.ndarray) -> NoisyPeople:
+        """Some of the photos."""
+        taken = copy.copy(self)
+        taken.pixels, taken.identity = self.pixels[torch.as_tensor(np.asarray(index))], self.identity[index]
+        taken.keys = [self.keys[i] for i in np.arange(len(self))[index]]
+        taken.digest = content_hash(self.digest, taken.keys)
+        return taken
+
 
 @pytest.fixture(scope="session")
 def photos() -> NoisyPeople:
     return NoisyPeople()
+
+
+@pytest.fixture(scope="session")
+def public() -> NoisyPeople:
+    """Other people than ``photos`` shows."""
+    return NoisyPeople(people=30, photos=4, seed=1)
+
+
+@pytest.fixture
+def context(photos: NoisyPeople, public: NoisyPeople) -> Callable[..., ReleaseContext]:
+    """What a ``release`` stage is given, with some of it exchanged."""
+
+    def make(seed: int = 0, **changes) -> ReleaseContext:
+        given = ReleaseContext(photos, public, InputSpec(size=(SIZE, SIZE)), seed, torch.device("cpu"))
+        return replace(given, **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(track: Track, photos: NoisyPeople) -> nn.Module:
+    """A backbone trained on ``photos`` for a few epochs, with statistics of its own; copy it before changing it."""
+    with seeded(0):
+        backbone = create(track.backbone.name, {**track.backbone.kwargs, "input_size": [SIZE, SIZE]})
+    head = build_head(HeadSpec(), 16, PEOPLE, torch.Generator().manual_seed(0))
+    Trainer(backbone, head, photos, track.training, InputSpec(size=(SIZE, SIZE)), seed=0).run()
+    return backbone.eval()
 
 
 @pytest.fixture(scope="session")
