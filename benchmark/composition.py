@@ -85,8 +85,8 @@ class Composition(Defense):
 
     @property
     def needs_public(self) -> bool:  # type: ignore[override]
-        """Whether any member needs public faces."""
-        return any(m.needs_public for m in self.members)
+        """Whether any member needs public faces as it is configured."""
+        return any(m.uses_public() for m in self.members)
 
     @property
     def specs(self) -> tuple[DefenseSpec, ...]:

@@ -45,7 +45,7 @@ def check_setting(members: Sequence[Defense], backbone: BackboneSpec, *, photos:
         FaceVeilError: with the reason and what to do instead.
     """
     for m in members:
-        if m.needs_public and not public:
+        if m.uses_public() and not public:
             raise CompositionError(
                 f"{m.name} needs public faces and this track has none: choose a track with auxiliary people."
             )

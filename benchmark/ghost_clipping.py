@@ -1,4 +1,4 @@
-"""Per-sample clipped gradients of a face-recognition network, without ever holding one gradient per sample.
+"""Clipped per-unit gradients of a face-recognition network, without ever holding one gradient per unit.
 
 Opacus' ghost clipping (arXiv 2009.03106) with rules for the layers that our backbones and heads are made of, and with one
 pass backward instead of two.
@@ -81,6 +81,7 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
     def __init__(self, classifier: Classifier, max_grad_norm: float) -> None:
         _refuse_coupling(classifier)
         self._passed: list[tuple[nn.Module, list[Tensor], Tensor]] = []  # layer, inputs, errors of the current pass
+        self.rows = 1  # photos of a unit
         try:
             super().__init__(classifier, loss_reduction="sum", max_grad_norm=max_grad_norm)
         except NotImplementedError as error:
@@ -93,6 +94,7 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
             FaceVeilError: the first photo's loss depends on the second photo, a parameter takes no part, operations work in
                 place, layers share weights, or the norms noted are not those that autograd finds.
         """
+        self.rows = 1
         images = images.detach().requires_grad_()
         names, parameters = zip(*trainable_parameters(self._module), strict=True)
         try:
@@ -120,49 +122,60 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
             return
         inputs, error = module.activations.pop(), errors[0].detach()
         if type(module) in self.NORM_SAMPLERS:
-            for parameter, norms in self.NORM_SAMPLERS[type(module)](module, inputs, error).items():
+            for parameter, norms in self.NORM_SAMPLERS[type(module)](module, inputs, error, self.rows).items():
                 parameter._norm_sample = norms
             self._passed.append((module, inputs, error))
         else:
             rule = self.GRAD_SAMPLERS.get(type(module), ft_compute_per_sample_gradient)
             for parameter, gradients in rule(module, inputs, error).items():
+                if self.rows > 1:
+                    gradients = gradients.unflatten(0, (-1, self.rows)).sum(1)
                 used_before = parameter.grad_sample
                 parameter.grad_sample = gradients if used_before is None else used_before + gradients
         for _, parameter in trainable_parameters(module):
             parameter._forward_counter -= 1
 
-    def accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Adds the clipped gradient of every photo's cross entropy to ``.grad``; returns the losses (B,), detached.
+    def accumulate(self, images: Tensor, labels: Tensor, rows: int = 1, weights: Tensor | None = None) -> Tensor:
+        """Adds the clipped gradient of every unit's cross entropy to ``.grad``; returns the losses (B,), detached.
+
+        Args:
+            rows: consecutive photos that make a unit: one gradient, one clip (arXiv 2204.13650, section 3.2, for views).
+            weights: (B,) of the photos within their unit; default their mean.
 
         One pass backward gives the errors of all layers, from them the norms, and from errors scaled by the clipping factors
         the sum of the clipped gradients, layer by layer (arXiv 2210.00038).
         """
+        if len(images) % rows:
+            raise ValueError(f"{len(images)} photos do not make whole units of {rows}")
+        self.rows = rows
         images = images.detach().requires_grad_()
         losses = F.cross_entropy(self(images, labels), labels, reduction="none")
-        losses.sum().backward(inputs=[images])  # no further than to the errors: gradients of weights would be thrown away
-        self._add_clipped(self.clipping_factors(len(losses)))
+        weighted = losses / rows if weights is None else losses * weights
+        weighted.sum().backward(inputs=[images])  # no further than to the errors: gradients of weights would be thrown away
+        self._add_clipped(self.clipping_factors(len(losses) // rows))
         return losses.detach()
 
-    def _norms(self, photos: int) -> list[Tensor]:
+    def _norms(self, units: int) -> list[Tensor]:
         """Every trainable parameter's norms (B,) of the last pass, as noted by the hooks, which are then forgotten."""
         norms = []
         for parameter in self.trainable_parameters:
             noted = parameter.__dict__.pop("_norm_sample", None)
             if parameter.grad_sample is not None:
                 noted = parameter.grad_sample.flatten(1).norm(dim=1)
-            norms.append(parameter.new_zeros(photos) if noted is None else noted.to(parameter.dtype))
+            norms.append(parameter.new_zeros(units) if noted is None else noted.to(parameter.dtype))
         return norms
 
-    def clipping_factors(self, photos: int) -> Tensor:
-        """What every photo's gradient is scaled by, (B,), so that its norm is at most the bound."""
-        self.per_sample_gradient_norms = torch.stack(self._norms(photos)).norm(dim=0)
+    def clipping_factors(self, units: int) -> Tensor:
+        """What every unit's gradient is scaled by, (units,), so that its norm is at most the bound."""
+        self.per_sample_gradient_norms = torch.stack(self._norms(units)).norm(dim=0)
         return (self.max_grad_norm / (self.per_sample_gradient_norms + 1e-6)).clamp(max=1)
 
     def _add_clipped(self, factors: Tensor) -> None:
-        """Adds every parameter's per-sample gradients, scaled by their photos' ``factors`` (B,), to its ``.grad``."""
+        """Adds every parameter's gradients, scaled by their units' ``factors`` (units,), to its ``.grad``."""
+        by_row = factors.repeat_interleave(self.rows)
         while self._passed:
             module, inputs, errors = self._passed.pop()
-            scaled = errors * factors.to(errors.dtype).view(-1, *[1] * (errors.dim() - 1))
+            scaled = errors * by_row.to(errors.dtype).view(-1, *[1] * (errors.dim() - 1))
             for parameter, gradient in self.SUMS[type(module)](module, inputs, scaled).items():
                 _add(parameter, gradient)
         for parameter in self.trainable_parameters:

@@ -78,7 +78,7 @@ _LAYERS = (nn.Conv2d, nn.Linear, nn.PReLU, *_NORMS)
 def _squares(layer: nn.Module, inputs: Tensor, errors: Tensor) -> Tensor:
     """Squared norms (B,) of a layer's weight gradients, from inputs and errors of (2B, ...): photo n and its view B + n."""
     if isinstance(layer, nn.Conv2d):
-        norms = conv_norms(layer, [inputs], errors, uses=2)
+        norms = conv_norms(layer, [_interleaved(inputs)], _interleaved(errors), rows=2)
     elif isinstance(layer, nn.Linear):
         norms = linear_norms(layer, [_together(inputs)], _together(errors))
     elif isinstance(layer, nn.PReLU):
@@ -86,6 +86,11 @@ def _squares(layer: nn.Module, inputs: Tensor, errors: Tensor) -> Tensor:
     else:
         norms = {i: _added(g) for i, g in enumerate(_affine_gradients(layer, inputs, errors))}
     return torch.stack([n.square() for n in norms.values()]).sum(0) if norms else errors.new_zeros(len(errors) // 2)
+
+
+def _interleaved(rows: Tensor) -> Tensor:
+    """Photo n and its view one after the other, as the rows of a unit."""
+    return rows.unflatten(0, (2, -1)).transpose(0, 1).flatten(0, 1)
 
 
 def _together(rows: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""Per-sample gradients of single layers: their norms, and the gradients of scaled losses, without holding one a sample.
+"""Per-unit gradients of single layers: their norms, and the gradients of scaled losses, without holding one a unit.
 
-A rule is given a layer, the list of its inputs, and the errors: the loss's gradients with respect to the layer's output, one
-row a photo.  ``..._norms`` returns one norm a photo (N,), ``..._sums`` the sum over photos (the parameter's shape), and
-``..._gradients`` one gradient a photo.
+A unit is what one clip covers: a photo, a photo with its augmented views, or a person with all their photos; it is ``rows``
+consecutive rows of the batch.  A rule is given a layer, the list of its inputs, and the errors: the loss's gradients with
+respect to the layer's output, one row a photo.  ``..._norms`` returns one norm a unit (N,), ``..._sums`` the sum over rows
+(the parameter's shape), and ``..._gradients`` one gradient a row.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _CHUNK_CPU, _CHUNK_GPU = 1 << 19, 1 << 26
 
 
 def _product_norms(a: Tensor, b: Tensor) -> Tensor:
-    """Norms (N,) of the products sum_t a_t b_t^T of every sample, of all its groups G together.
+    """Norms (N,) of the products sum_t a_t b_t^T of every unit, of all its groups G together.
 
     ``a`` (N, G, T, P), ``b`` (N, G, T, D).  By Gram matrices over t where they are smaller than the products.
     """
@@ -29,6 +30,11 @@ def _product_norms(a: Tensor, b: Tensor) -> Tensor:
     if positions * (rows + columns) < rows * columns:
         return ((a @ a.mT) * (b @ b.mT)).sum((1, 2, 3)).clamp(min=0).sqrt()
     return torch.linalg.vector_norm(b.mT @ a, dim=(1, 2, 3))
+
+
+def _joined(x: Tensor, rows: int) -> Tensor:
+    """(N rows, G, T, P) as (N, G, rows T, P): a unit's gradient adds up over its rows as over positions."""
+    return x if rows == 1 else x.unflatten(0, (-1, rows)).transpose(1, 2).flatten(2, 3)
 
 
 def _padded(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -53,27 +59,32 @@ def _patches(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return grouped.permute(0, 3, 1, 2, 4).reshape(count, layer.groups, rows * columns, -1)
 
 
-def conv_norms(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor, uses: int = 1) -> PerParameter:
-    """Norms of the gradients of a convolution's weight and bias.
-
-    A photo that passes the layer several times (``uses``) has that many rows, N apart, whose gradients add up.
-    """
-    x, by_use = (t.unflatten(0, (uses, -1)).transpose(0, 1) for t in (inputs[0], errors))
-    per_sample = uses * layer.weight[0].numel() * layer.groups * errors[0, 0].numel()
-    size = max(1, (_CHUNK_CPU if x.device.type == "cpu" else _CHUNK_GPU) // per_sample)
-    norms = {
-        layer.weight: torch.cat([_weight_norms(layer, *part) for part in zip(x.split(size), by_use.split(size), strict=True)])
-    }
+def conv_norms(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor, rows: int = 1) -> PerParameter:
+    """Norms of the gradients of a convolution's weight and bias."""
+    x = inputs[0]
+    by_position = errors.flatten(2).unflatten(1, (layer.groups, -1)).mT
+    per_unit = rows * layer.weight[0].numel() * layer.groups * by_position.shape[2]
+    size = rows * max(1, (_CHUNK_CPU if x.device.type == "cpu" else _CHUNK_GPU) // per_unit)
+    parts = zip(x.split(size), by_position.split(size), strict=True)
+    weight = [_product_norms(_joined(_patches(layer, part), rows), _joined(back, rows)) for part, back in parts]
+    norms = {layer.weight: torch.cat(weight)}
     if layer.bias is not None:
-        norms[layer.bias] = by_use.sum((1, 3, 4)).norm(dim=1)
+        norms[layer.bias] = errors.sum((2, 3)).unflatten(0, (-1, rows)).sum(1).norm(dim=1)
     return norms
 
 
-def _weight_norms(layer: nn.Conv2d, x: Tensor, errors: Tensor) -> Tensor:
-    """Norms (n,) of the gradients of a convolution's weight; ``x`` and ``errors`` are (n, uses, C, H, W)."""
-    patches = _patches(layer, x.flatten(0, 1)).unflatten(0, x.shape[:2])
-    back = errors.flatten(3).unflatten(2, (layer.groups, -1)).mT
-    return _product_norms(*(t.transpose(1, 2).flatten(2, 3) for t in (patches, back)))
+def conv_gradients(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> PerParameter:
+    """Gradients (N, ...) of a convolution's weight and bias.  (Opacus' own rule takes the memory order for granted.)"""
+    x = inputs[0]
+    by_position = errors.flatten(2).unflatten(1, (layer.groups, -1))
+    per_row = layer.weight[0].numel() * layer.groups * by_position.shape[3]
+    size = max(1, (_CHUNK_CPU if x.device.type == "cpu" else _CHUNK_GPU) // per_row)
+    parts = zip(x.split(size), by_position.split(size), strict=True)
+    weight = torch.cat([back @ _patches(layer, part) for part, back in parts]).flatten(1, 2)
+    gradients = {layer.weight: weight.unflatten(2, (*layer.kernel_size, -1)).movedim(-1, 2)}
+    if layer.bias is not None:
+        gradients[layer.bias] = errors.sum((2, 3))
+    return gradients
 
 
 def conv_sums(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> PerParameter:
@@ -88,9 +99,9 @@ def conv_sums(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> PerPara
     return sums
 
 
-def linear_norms(layer: nn.Linear | Softmax, inputs: list[Tensor], errors: Tensor) -> PerParameter:
-    """Norms of the gradients of weight and bias of y = W x + b on inputs (N, ..., D)."""
-    x, back = (t.reshape(len(t), 1, -1, t.shape[-1]) for t in (inputs[0].to(errors.dtype), errors))
+def linear_norms(layer: nn.Linear | Softmax, inputs: list[Tensor], errors: Tensor, rows: int = 1) -> PerParameter:
+    """Norms of the gradients of weight and bias of y = W x + b on inputs (N rows, ..., D)."""
+    x, back = (t.reshape(len(t) // rows, 1, -1, t.shape[-1]) for t in (inputs[0].to(errors.dtype), errors))
     norms = {layer.weight: _product_norms(x, back)}
     if layer.bias is not None:
         norms[layer.bias] = back.sum((1, 2)).norm(dim=1)
@@ -120,11 +131,15 @@ def _cosine_slopes(layer: Head, inputs: list[Tensor], errors: Tensor) -> tuple[T
 # The cosine of a unit embedding e to a class centre w grows along (e - cos w / |w|) / |w|, of length sqrt(1 - cos^2) / |w|.
 
 
-def cosine_head_norms(layer: Head, inputs: list[Tensor], errors: Tensor) -> PerParameter:
-    """Norms of the gradients of a margin head's class centres: rows of different classes add up in squares."""
-    cosines, slopes = _cosine_slopes(layer, inputs, errors)
-    lengths = (1 - cosines.square()).clamp(min=0) / layer.weight.detach().square().sum(1)
-    return {layer.weight: (slopes.square() * lengths).sum(1).sqrt()}
+def cosine_head_norms(layer: Head, inputs: list[Tensor], errors: Tensor, rows: int = 1) -> PerParameter:
+    """Norms of the gradients of a margin head's class centres: different classes add up in squares.
+
+    Within a class the rows r of a unit add up as vectors: the product of two is e_r . e_s - cos_r cos_s, times both slopes.
+    """
+    cosines, slopes = (t.unflatten(0, (-1, rows)) for t in _cosine_slopes(layer, inputs, errors))
+    unit = F.normalize(inputs[0].to(slopes.dtype)).unflatten(0, (-1, rows))
+    squares = (slopes * ((unit @ unit.mT) @ slopes)).sum(1) - (slopes * cosines).sum(1).square()
+    return {layer.weight: (squares.clamp(min=0) / layer.weight.detach().square().sum(1)).sum(1).sqrt()}
 
 
 def cosine_head_sums(layer: Head, inputs: list[Tensor], errors: Tensor) -> PerParameter:
@@ -136,8 +151,16 @@ def cosine_head_sums(layer: Head, inputs: list[Tensor], errors: Tensor) -> PerPa
     return {layer.weight: (along - (slopes * cosines).sum(0)[:, None] * weight / lengths) / lengths}
 
 
+def cosine_head_gradients(layer: Head, inputs: list[Tensor], errors: Tensor) -> PerParameter:
+    """Gradients (N, classes, D) of a margin head's class centres."""
+    cosines, slopes = _cosine_slopes(layer, inputs, errors)
+    lengths = layer.weight.detach().norm(dim=1, keepdim=True)
+    away = F.normalize(inputs[0].to(slopes.dtype))[:, None] - cosines[..., None] * (layer.weight.detach() / lengths)
+    return {layer.weight: slopes[..., None] * away / lengths}
+
+
 def prelu_gradients(layer: nn.PReLU, inputs: list[Tensor], errors: Tensor) -> PerParameter:
-    """Per-sample gradients (N, slopes) of a PReLU on inputs (N, C, ...)."""
+    """Gradients (N, slopes) of a PReLU on inputs (N, C, ...)."""
     gradients = inputs[0].clamp(max=0) * errors
     gradients = gradients.reshape(*gradients.shape[:2], -1).sum(2)
     return {layer.weight: gradients if layer.num_parameters > 1 else gradients.sum(1, keepdim=True)}

@@ -512,6 +512,10 @@ class Defense(Plugin):
             photos: how many will be trained on.
         """
 
+    def uses_public(self) -> bool:
+        """Whether this configuration trains on the track's auxiliary people: ``needs_public``, or what a setting says."""
+        return self.needs_public
+
     def prepare(self, backbone: BackboneSpec) -> BackboneSpec:
         """Change the architecture before training, by what a card can name: ``norm`` and the backbone's own arguments.
 

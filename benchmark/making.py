@@ -72,7 +72,7 @@ def make_submission(
     composition = compose(defense)
     track = training_track(populations.track, backbone, init)
     check_on(composition, track, len(photos), populations.roles.auxiliary)
-    if composition.needs_public and public is None:
+    if composition.uses_public() and public is None:
         public = populations.auxiliary
     run = _Run(track, photos, public, seed, work, init, device, progress)
     named = (defense,) if isinstance(defense, DefenseSpec) else defense  # as its maker named it, not with every default
@@ -152,7 +152,7 @@ class _Run:
             self.photos.digest,
             self.seed,
             self.init.submission_id if self.init else None,
-            *([self.public.digest] if self.public is not None and defense.needs_public else []),
+            *([self.public.digest] if self.public is not None and defense.uses_public() else []),
         )
 
 
@@ -178,7 +178,7 @@ def _card(
 ) -> Card:
     claim = training.get("claim")
     idle = {m.name: m.not_applicable for m in defense.members if m.not_applicable}
-    using = ", ".join(m.name for m in defense.members if m.needs_public)
+    using = ", ".join(m.name for m in defense.members if m.uses_public())
     public = (AdditionalData(name="auxiliary", use=f"the track's public people, by {using}"),) if using else ()
     values: dict[str, Any] = {
         "name": defense.label[:80],

@@ -101,7 +101,7 @@ def train_backbone(
         FaceVeilError: backbone, size or initial weights do not fit together, or training failed.
     """
     start = time.perf_counter()
-    if defense.needs_public and public is None:
+    if defense.uses_public() and public is None:
         raise FaceVeilError(f"defence {defense.name!r} needs public faces: give the track's auxiliary photos.")
     spec = defense.prepare(track.backbone)
     kwargs = complete_kwargs(spec.name, spec.kwargs, (track.image_size, track.image_size))

@@ -338,7 +338,7 @@ def test_a_defence_trains_and_changes_what_it_claims(plugin, flow):
         assert defended.weights_sha256 != undefended.weights_sha256
     if plugin.post_hoc:
         assert card.training["base_submission"] == undefended.submission_id
-    assert bool(card.additional_data) == plugin.needs_public
+    assert bool(card.additional_data) == build_defense(spec).uses_public()
     if plugin.family == "dp":
         assert card.claim is not None
         assert card.claim.covers == "model"

@@ -9,6 +9,7 @@ from torch import nn
 from benchmark.backbones import create
 from benchmark.ghost_clipping import Classifier, GhostClipping
 from benchmark.heads import build_head
+from benchmark.hook_clipping import HookClipping
 from benchmark.interfaces import FaceVeilError
 from benchmark.protocol import HeadSpec
 from benchmark.seeding import seeded
@@ -42,21 +43,35 @@ def naive_gradients(model: Classifier, images: torch.Tensor, labels: torch.Tenso
     return [list(torch.autograd.grad(loss, parameters)) for loss in losses]
 
 
+def units_of(gradients: list[list[torch.Tensor]], rows: int, weights: torch.Tensor) -> list[list[torch.Tensor]]:
+    """The gradients of units of ``rows`` photos each, from those of the photos."""
+    scaled = [[w * g for g in photo] for w, photo in zip(weights, gradients, strict=True)]
+    return [[sum(parts) for parts in zip(*scaled[i : i + rows], strict=True)] for i in range(0, len(scaled), rows)]
+
+
 def norms_of(gradients: list[list[torch.Tensor]]) -> torch.Tensor:
     return torch.stack([torch.stack([g.norm() for g in photo]).norm() for photo in gradients])
 
 
-def assert_clipped_as_naively(model: Classifier, images: torch.Tensor, labels: torch.Tensor) -> None:
-    """Norms, and the sum of clipped gradients, for a bound that clips some photos and spares others."""
-    naive = naive_gradients(model, images, labels)
+def assert_clipped_as_naively(
+    model: Classifier,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    rows: int = 1,
+    weights: torch.Tensor | None = None,
+    clipping: type[GhostClipping] = GhostClipping,
+) -> None:
+    """Norms, and the sum of clipped gradients, for a bound that clips some units and spares others."""
+    mean = torch.full((len(images),), 1 / rows, dtype=images.dtype)
+    naive = units_of(naive_gradients(model, images, labels), rows, mean if weights is None else weights)
     norms = norms_of(naive)
     bound = norms.median().item()
-    private = GhostClipping(model, bound)
-    losses = private.accumulate(images, labels)
+    private = clipping(model, bound)
+    losses = private.accumulate(images, labels, rows, weights)
     torch.testing.assert_close(private.per_sample_gradient_norms, norms, rtol=1e-4, atol=1e-4)
     factors = (bound / norms).clamp(max=1)
     assert factors.min() < 1
-    assert factors.max() == 1
+    assert factors.max() == pytest.approx(1)
     for number, parameter in enumerate(private.trainable_parameters):
         wanted = sum(factor * photo[number] for factor, photo in zip(factors, naive, strict=True))
         torch.testing.assert_close(parameter.grad, wanted, rtol=1e-4, atol=1e-4 * wanted.abs().max().item())
@@ -67,6 +82,35 @@ def assert_clipped_as_naively(model: Classifier, images: torch.Tensor, labels: t
 @pytest.mark.parametrize("head", ["softmax", "cosface", "arcface"])
 def test_clipped_sum_of_backbone_and_head_is_the_naive_one(head):
     assert_clipped_as_naively(classifier(small(), head), photos(), LABELS)
+
+
+UNITS = torch.tensor([0, 0, 3, 6, 6, 2])
+
+
+@pytest.mark.parametrize("clipping", [GhostClipping, HookClipping])
+@pytest.mark.parametrize("head", ["softmax", "cosface", "arcface"])
+def test_a_unit_of_several_photos_is_clipped_as_one(head, clipping):
+    assert_clipped_as_naively(classifier(small(), head), photos(6), UNITS, rows=2, clipping=clipping)
+
+
+@pytest.mark.parametrize("clipping", [GhostClipping, HookClipping])
+def test_photos_of_weight_nought_take_no_part(clipping):
+    weights = torch.tensor([0.5, 0.5, 0, 1 / 3, 1 / 3, 1 / 3], dtype=torch.float64)
+    assert_clipped_as_naively(classifier(small()), photos(6), UNITS, rows=3, weights=weights, clipping=clipping)
+
+
+def test_units_of_depthwise_convolutions():
+    assert_clipped_as_naively(classifier(small("mobilefacenet")), photos(6), UNITS, rows=2)
+
+
+def test_photos_that_make_no_whole_units_are_refused():
+    with pytest.raises(ValueError, match="whole units of 3"):
+        GhostClipping(classifier(small()), 1.0).accumulate(photos(), LABELS, rows=3)
+
+
+@pytest.mark.parametrize("head", ["softmax", "cosface", "arcface"])
+def test_hooks_clip_as_naively(head):
+    assert_clipped_as_naively(classifier(small(), head), photos(), LABELS, clipping=HookClipping)
 
 
 @pytest.mark.parametrize("name", ["mobilefacenet", "ir_se_50"])

@@ -14,11 +14,12 @@ from torch import nn
 from benchmark.backbones import create
 from benchmark.card import Claim
 from benchmark.interfaces import FaceVeilError
+from benchmark.private_training import PrivateRun, private
 from benchmark.protocol import BackboneSpec
 from benchmark.registry import build_attack
 from benchmark.seeding import weights_digest
 from benchmark.training import train_backbone
-from defenses.dp_sgd import DPSGD, Run, private
+from defenses.dp_sgd import DPSGD
 
 NOISY = DPSGD(noise_multiplier=1.0, batch_size=10, epochs=3, lr=0.1, momentum=0.5)
 SILENT = {"noise_multiplier": 1e-9, "max_grad_norm": 1e5, "momentum": 0.0}  # noise of 1e-4, nothing clipped
@@ -28,6 +29,30 @@ def trained(make_trainer, defense: DPSGD, **kwargs):
     trainer = make_trainer(defense, **kwargs)
     defense.fit(trainer)
     return trainer
+
+
+def run_of(defense: DPSGD, trainer, model) -> PrivateRun:
+    count = len(trainer.photos)
+    return PrivateRun("dp_sgd", trainer, model, defense.plan(count), defense.steps(), list(np.arange(count)[:, None]))
+
+
+def flat_backbone(trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trainer.backbone.parameters()])
+
+
+class SpiedPhotos:
+    """Photos that tell what is loaded."""
+
+    def __init__(self, photos, load) -> None:
+        self.identity, self.keys, self.digest, self.load = photos.identity, photos.keys, photos.digest, load
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+
+def other_people(photos):
+    """Public photos: three people of their own."""
+    return type(photos)(people=3, photos=4)
 
 
 def digest(trainer) -> tuple[str, str]:
@@ -58,8 +83,8 @@ def test_the_sum_is_divided_by_the_expected_batch_not_by_the_drawn_one(make_trai
     defense = DPSGD(**SILENT, batch_size=10, epochs=1, lr=0.01)
     trainer, plain = make_trainer(defense), make_trainer(defense)
     start, drawn = flat(trainer), np.array([0, 4, 9, 20])
-    with private(trainer, defense.max_grad_norm) as model:
-        totals = Run(defense, defense.plan(len(photos)), trainer, model).step(drawn, 0)
+    with private(trainer, defense.steps()) as model:
+        totals = run_of(defense, trainer, model).step(drawn, 0)
     images, labels = plain.batch(drawn, 0)
     losses = F.cross_entropy(plain.head(plain.backbone(images), labels), labels, reduction="none")
     parameters = [*plain.backbone.parameters(), *plain.head.parameters()]
@@ -73,8 +98,8 @@ def test_an_empty_batch_is_noise_of_the_promised_scale(make_trainer, photos):
     defense = DPSGD(noise_multiplier=1.5, max_grad_norm=2.0, batch_size=5, lr=1.0, epochs=1)
     trainer = make_trainer(defense)
     start = flat(trainer)
-    with private(trainer, defense.max_grad_norm) as model:
-        run = Run(defense, defense.plan(len(photos)), trainer, model)
+    with private(trainer, defense.steps()) as model:
+        run = run_of(defense, trainer, model)
         totals = run.step(np.array([], np.int64), 0)
         noise = flat(trainer) - start
         run.step(np.array([], np.int64), 0)
@@ -95,8 +120,8 @@ def test_one_photo_moves_the_weights_by_at_most_the_clip(make_trainer, photos):
     ends = []
     for drawn in (np.array([3, 7, 11, 12]), np.array([3, 7, 12])):
         trainer = make_trainer(defense)
-        with private(trainer, defense.max_grad_norm) as model:
-            run = Run(defense, defense.plan(len(photos)), trainer, model)
+        with private(trainer, defense.steps()) as model:
+            run = run_of(defense, trainer, model)
             run.noise.manual_seed(1)
             run.step(drawn, 0)
         ends.append(flat(trainer))
@@ -111,7 +136,7 @@ def test_batches_are_poisson_samples(make_trainer, photos, monkeypatch):
         drawn.append((epoch, index))
         return torch.zeros(3)
 
-    monkeypatch.setattr(Run, "step", record)
+    monkeypatch.setattr(PrivateRun, "step", record)
     trained(make_trainer, defense)
     steps = defense.plan(len(photos)).steps
     assert len(drawn) == steps == 80 * 5
@@ -140,8 +165,10 @@ def test_same_seed_same_weights_and_the_physical_batch_is_only_rounding(make_tra
     assert (flat(chunked) - flat(first)).norm() < 1e-3 * flat(first).norm()
 
 
-def test_a_resumed_run_ends_in_the_same_weights(make_trainer, tmp_path):
-    whole = trained(make_trainer, NOISY)
+@pytest.mark.parametrize("settings", [{}, {"ema": 0.9, "multiplicity": 2}], ids=str)
+def test_a_resumed_run_ends_in_the_same_weights(make_trainer, tmp_path, settings):
+    defense = DPSGD(**{**NOISY.settings(), **settings})
+    whole = trained(make_trainer, defense)
 
     class Killed(Exception):
         pass
@@ -151,15 +178,127 @@ def test_a_resumed_run_ends_in_the_same_weights(make_trainer, tmp_path):
             raise Killed
 
     path = tmp_path / "checkpoint.pt"
-    interrupted = make_trainer(NOISY, checkpoint=path, progress=kill)
+    interrupted = make_trainer(defense, checkpoint=path, progress=kill)
     with pytest.raises(Killed):
-        NOISY.fit(interrupted)
+        defense.fit(interrupted)
     epochs = []
-    resumed = trained(make_trainer, NOISY, checkpoint=path, progress=lambda line: epochs.append(line.epoch))
+    resumed = trained(make_trainer, defense, checkpoint=path, progress=lambda line: epochs.append(line.epoch))
     assert epochs == [2, 3], "the second epoch was not saved"
     assert digest(resumed) == digest(whole)
     assert [line.loss for line in resumed.history] == [line.loss for line in whole.history]
     assert resumed.provenance == whole.provenance
+
+
+def test_hooks_and_ghost_clipping_take_the_same_steps(make_trainer):
+    ghost = trained(make_trainer, NOISY)
+    hooks = trained(make_trainer, NOISY.model_copy(update={"gradients": "hooks"}))
+    assert digest(ghost) != digest(hooks)
+    assert (flat(ghost) - flat(hooks)).norm() < 1e-3 * flat(ghost).norm()
+
+
+# Views, averages, pre-training, presets
+
+
+@pytest.mark.parametrize("gradients", ["ghost", "hooks"])
+def test_a_photo_with_all_its_views_moves_the_weights_by_at_most_the_clip(make_trainer, photos, gradients):
+    defense = DPSGD(
+        noise_multiplier=0.5, max_grad_norm=0.1, batch_size=10, lr=1.0, epochs=1, multiplicity=4, gradients=gradients
+    )
+    ends = []
+    for drawn in (np.array([3, 7, 11, 12]), np.array([3, 7, 11])):  # the last photo's views are drawn last
+        trainer = make_trainer(defense)
+        with private(trainer, defense.steps()) as model:
+            run = run_of(defense, trainer, model)
+            run.noise.manual_seed(1)
+            run.views = np.random.default_rng(1)
+            run.step(drawn, 0)
+        ends.append(flat(trainer))
+    assert 0.5 * 0.1 / 10 < (ends[0] - ends[1]).norm() <= 0.1 / 10 * 1.01
+
+
+def test_the_views_of_a_photo_differ_and_their_gradient_is_averaged_before_the_clip(make_trainer, photos, monkeypatch):
+    defense = DPSGD(**SILENT, batch_size=10, epochs=1, lr=0.01, multiplicity=3)
+    trainer, plain = make_trainer(defense), make_trainer(defense)
+    start, seen = flat(trainer), []
+    with private(trainer, defense.steps()) as model:
+        run = run_of(defense, trainer, model)
+        accumulate = model.accumulate
+
+        def spy(images, labels, rows, weights):
+            seen.append((images.clone(), labels.clone(), rows))
+            return accumulate(images, labels, rows, weights)
+
+        monkeypatch.setattr(model, "accumulate", spy)
+        totals = run.step(np.array([0, 9]), 0)
+    ((images, labels, rows),) = seen
+    assert (rows, len(images), totals[2]) == (3, 6, 6)
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert len({view.numpy().tobytes() for view in images}) == 6
+    losses = F.cross_entropy(plain.head(plain.backbone(images), labels), labels, reduction="none")
+    gradients = torch.autograd.grad(losses.sum() / 3 / 10, [*plain.backbone.parameters(), *plain.head.parameters()])
+    step = -0.01 * torch.cat([g.flatten() for g in gradients])
+    assert (flat(trainer) - start - step).norm() < 1e-3 * step.norm()
+
+
+def test_the_average_of_weights_is_what_comes_out(make_trainer, photos):
+    defense = DPSGD(noise_multiplier=1.0, batch_size=len(photos), epochs=4, lr=0.1, ema=0.5)
+    last = DPSGD(**{**defense.settings(), "ema": 0.0})
+    path = [flat(trained(make_trainer, last.model_copy(update={"epochs": n}))) for n in (1, 2, 3, 4)]
+    average = flat(make_trainer(last))
+    for step, weights in enumerate(path):
+        average = average.lerp(weights, 1 - min(0.5, (1 + step) / (10 + step)))
+    assert torch.allclose(flat(trained(make_trainer, defense)), average, atol=1e-5)
+
+
+def test_pre_training_touches_public_photos_alone_and_comes_first(make_trainer, photos, tmp_path):
+    defense = DPSGD(noise_multiplier=1.0, batch_size=10, epochs=1, lr=1e-6, pretrain_epochs=2)
+    assert defense.uses_public()
+    assert not DPSGD().uses_public()
+    lines = []
+    trainer = make_trainer(defense, public=other_people(photos), progress=lines.append, checkpoint=tmp_path / "run/c.pt")
+    untrained, touched = flat_backbone(trainer), []
+    load = photos.load
+
+    def note(index):
+        touched.append(len(lines))
+        return load(index)
+
+    trainer.photos = SpiedPhotos(photos, note)
+    defense.fit(trainer)
+    assert [line.epochs for line in lines] == [2, 2, 1]
+    assert all(done in (0, 2) for done in touched), "two photos are tried at the start, the rest after the public epochs"
+    assert touched.count(0) == 1
+    moved = (flat_backbone(trainer) - untrained).norm()
+    assert moved > 0.1, "the private step is too small to be seen; what moved is the public part"
+    report = trainer.provenance["pretraining"]
+    assert (report["people"], report["photos"], report["epochs"]) == (3, 12, 2)
+    again = make_trainer(defense, public=other_people(photos), progress=lines.append, checkpoint=tmp_path / "again/c.pt")
+    defense.fit(again)
+    assert len(lines) == 4, "another run that starts alike takes the pre-trained weights over"
+    assert digest(again) == digest(trainer)
+
+
+def test_pre_training_without_public_faces_is_refused(make_trainer):
+    with pytest.raises(FaceVeilError, match="public faces"):
+        DPSGD(noise_multiplier=1.0, pretrain_epochs=1).fit(make_trainer(NOISY))
+
+
+def test_presets_fill_what_is_not_given():
+    high, medium = DPSGD(preset="high_utility"), DPSGD(preset="medium", batch_size=128)
+    assert (high.noise_multiplier, high.batch_size, high.lr, high.epochs, high.multiplicity) == (0.00625, 64, 4.0, 16, 8)
+    assert (medium.noise_multiplier, medium.batch_size, medium.epochs, medium.ema) == (0.2, 128, 200, 0.999)
+    assert high.epsilon is None
+    assert DPSGD(preset="high_utility", epsilon=8.0).noise_multiplier is None
+    assert DPSGD(**medium.settings()) == medium
+
+
+@pytest.mark.parametrize("preset", ["high_utility", "medium"])
+def test_the_presets_say_vacuous_at_once(preset):
+    mechanism = DPSGD(preset=preset).plan(2000)
+    assert mechanism.bound.vacuous
+    said = mechanism.provenance("dp_sgd", "photo")
+    assert "claim" not in said
+    assert "vacuous" in said["dp_sgd"]["note"]
 
 
 def test_progress_is_reported_every_epoch(make_trainer):
@@ -325,5 +464,7 @@ def test_prepare_swaps_batchnorm_and_keeps_the_rest(norm, prepared):
 
 def test_the_adaptive_attacks_read_feature_means():
     attacks = [build_attack(spec) for spec in DPSGD().adaptive_attacks()]
-    assert [(a.name, a.statistics) for a in attacks] == [("bn_distance", "feature_means")] * 2
-    assert {a.statistic for a in attacks} == {"mean", "mean_var"}
+    distances, regrown = attacks[:2], attacks[2:]
+    assert [(a.name, a.statistics) for a in distances] == [("bn_distance", "feature_means")] * 2
+    assert {a.statistic for a in distances} == {"mean", "mean_var"}
+    assert [a.name for a in regrown] == ["regrown_head"]
