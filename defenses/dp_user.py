@@ -42,8 +42,8 @@ class DPUser(Defense):
     noise_multiplier: float | None = Field(0.62, gt=0, description="noise deviation in units of max_grad_norm")
     delta: float | None = Field(None, gt=0, lt=1, description="None: 1 / (number of people) ^ 1.1")
     max_grad_norm: PositiveFloat = Field(1.0, description="every person's gradient is clipped to this norm")
-    users: PositiveInt = Field(32, description="expected people a round; capped at the number of people")
-    rounds: PositiveInt = 200
+    users: PositiveInt = Field(64, description="expected people a round; capped at the number of people")
+    rounds: PositiveInt = 60
     lr: PositiveFloat = 1.0
     momentum: float = Field(0.0, ge=0, lt=1)
     head: Literal["joint", "fixed"] = Field("joint", description="rows trained within a person's update, or left random")
