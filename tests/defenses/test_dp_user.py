@@ -144,7 +144,12 @@ def test_a_resumed_run_ends_in_the_same_weights(make_trainer, tmp_path):
 # The guarantee
 
 
-@pytest.mark.parametrize("settings", [{"users": 32, "rounds": 200}, {"epsilon": 4.0}, {"users": 90, "rounds": 40, "noise_multiplier": 1.5}], ids=str)
+PUBLISHED = {"users": 32, "rounds": 200}
+
+
+@pytest.mark.parametrize(
+    "settings", [PUBLISHED, {"epsilon": 4.0}, {"users": 90, "rounds": 40, "noise_multiplier": 1.5}], ids=str
+)
 def test_the_claim_is_a_persons_and_independent_accountants_agree(settings):
     mechanism = DPUser(**settings).plan(360)
     claim = Claim(**mechanism.provenance("dp_user", "person")["claim"])
