@@ -2,79 +2,163 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
-from scipy.special import logsumexp
+from pydantic import Field, PositiveInt, PrivateAttr
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from attacks.membership.calibration import lira, rmia, worlds
+from attacks.membership.centres import Posterior, gallery, regrow, regrow_weighted
+from attacks.membership.joint_inference import (
+    Densities,
+    JointInference,
+    fitted_densities,
+    gaussian_densities,
+    known_logits,
+)
 from benchmark.interfaces import (
     Access,
     Contrast,
     Knowledge,
     MembershipAttack,
-    NotApplicableError,
+    QueryShadow,
     Reference,
     SignalRequest,
     Signals,
 )
 
-BLOCK = 1024
-
 
 class RegrownHead(MembershipAttack):
-    """The log-posterior of a photo's person under a head regrown from the other photos.
+    """How well a photo fits its person's class under a head regrown from that person's photos.
 
-    The centre c_p of a person is the normalised mean of the embeddings of that person's *other* photos; the score is
-    s cos(f(x), c_p) - logsumexp_q s cos(f(x), c_q), the logarithm of the softmax that training maximised.  The attacker
-    knows which photos show the same person, not which were trained on, and needs neither labels nor shadow models.
-    With ``statistics="auxiliary"`` it first repairs BatchNorm statistics that a defence has perturbed, on public faces.
+    The centre c_p of a person is a mean of the embeddings of that person's *other* photos, the logit of photo x is
+    s cos(f(x), c_p) - log mean_{q != p} exp(s cos(f(x), c_q)): that of the softmax which training maximised.  The attacker
+    knows which photos show the same person, not which were trained on.  ``gallery`` says how the centre is made:
+
+    - ``mean``: all other photos alike;
+    - ``weighted``: each as much as it looks trained on, in rounds;
+    - ``joint`` (default): every subset of a person's photos is a hypothesis about which were trained on, and all are weighed
+      together (:mod:`attacks.membership.joint_inference`).
+
+    With ``knowledge="none"`` it needs neither labels nor shadow backbones.  Labels (``partial``, or ``auxiliary`` shadows' own
+    people) give the densities of the joint inference, or a linear rule on the logit's two terms.  Shadows asked about the same
+    photos (``query_pool``) give each photo two distributions of its own; with ``mean`` and ``weighted`` centres ``rule`` then
+    says what is made of them, and auxiliary shadows calibrate offline.
+
+    ``statistics="auxiliary"`` first repairs BatchNorm statistics that a defence has perturbed, on public faces; ``queries``
+    averages the answers of a system that adds noise; ``raw`` (needs the weights) bypasses what it does to its embeddings.
     """
 
     name: ClassVar[str] = "regrown_head"
-    summary: ClassVar[str] = "Regrows the dropped classification layer from embeddings and reads the training loss off it."
+    summary: ClassVar[str] = "Regrows the dropped classification layer from embeddings and infers which photos made it."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     access: ClassVar[Access] = Access.EMBEDDING
     contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE, Contrast.IDENTITY, Contrast.PAPER)
     needs_gallery: ClassVar[bool] = True
 
-    knowledge: Literal[Knowledge.NONE] = Knowledge.NONE
+    knowledge: Literal[Knowledge.NONE, Knowledge.PARTIAL, Knowledge.AUXILIARY, Knowledge.QUERY_POOL] = Knowledge.NONE
+    gallery: Literal["joint", "weighted", "mean"] = "joint"
+    rule: Literal["lira", "rmia"] = "lira"
     scale: float = Field(32.0, gt=0)
     statistics: Literal["stored", "auxiliary"] = "stored"
+    queries: PositiveInt = 1
+    raw: bool = False
+
+    _densities: Densities | None = PrivateAttr(None)
+    _linear: Pipeline | None = PrivateAttr(None)
+    _shadows: Sequence[QueryShadow] = PrivateAttr(())
+
+    @property
+    def calibrates(self) -> bool:
+        offline = self.knowledge == Knowledge.AUXILIARY and self.gallery != "joint"
+        return self.knowledge == Knowledge.QUERY_POOL or offline
 
     def required_access(self) -> Access:
-        """Estimating the statistics again takes the weights."""
-        return Access.EMBEDDING if self.statistics == "stored" else Access.WEIGHTS
+        """Estimating the statistics again, or bypassing the transform, takes the weights."""
+        return self.requests()[0].access
 
     def requests(self) -> tuple[SignalRequest, ...]:
-        return (SignalRequest(layers="embedding", reference=self.statistics),)
+        return (SignalRequest(layers="embedding", reference=self.statistics, queries=self.queries, raw=self.raw),)
+
+    def fit(self, signals: Signals, labels: np.ndarray) -> None:
+        """Takes the densities of the joint inference, or a linear rule, from photos whose membership is known."""
+        models = np.unique(signals.group) if len(signals.group) else [0]
+        parts = [signals.group == m if len(signals.group) else np.ones(len(signals), bool) for m in models]
+        logits, terms, whole = [], [], True
+        for part in parts:
+            embeddings, person = self._photos(signals.take(part))
+            known = labels[part] == 1
+            posterior = self._regrown(embeddings, person)  # without labels, as it will be for `score`
+            logits.append(known_logits(embeddings, person, posterior.others, known, self.scale))
+            terms.append(_terms(posterior))
+            whole = whole and _whole(person, known)
+        known = np.concatenate([labels[part] == 1 for part in parts])
+        if self.gallery == "joint" and not whole:
+            self._densities = fitted_densities(np.concatenate(logits), known)
+        else:
+            self._linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+            self._linear.fit(np.concatenate(terms), known)
+
+    def calibrate(self, shadows: Sequence[QueryShadow]) -> None:
+        self._shadows = shadows
 
     def score(self, signals: Signals) -> np.ndarray:
-        """(N,) log-posteriors.
+        """(N,) log-odds, or what ``rule`` makes of them.
 
         Raises:
             NotApplicableError: a person has one photo only, so that nothing is left to grow a centre from.
         """
-        people, person, count = np.unique(signals.identity, return_inverse=True, return_counts=True)
-        if (count < 2).any():
-            raise NotApplicableError(
-                f"{int((count < 2).sum())} of {len(people)} people have one photo only; "
-                "a regrown head needs two or more a person."
-            )
-        embeddings = unit(np.asarray(signals[self.requests()[0]], np.float64))
-        sums = np.zeros((len(people), embeddings.shape[1]))
-        np.add.at(sums, person, embeddings)
-        centres = unit(sums)
-        own = (embeddings * unit(sums[person] - embeddings)).sum(1)
-        scores = np.empty(len(embeddings))
-        for start in range(0, len(embeddings), BLOCK):
-            block = slice(start, start + BLOCK)
-            logits = embeddings[block] @ centres.T
-            logits[np.arange(len(logits)), person[block]] = own[block]
-            scores[block] = self.scale * own[block] - logsumexp(self.scale * logits, axis=1)
-        return scores
+        embeddings, person = self._photos(signals)
+        # Where whole people are in question, their photos have nothing to tell apart among themselves.
+        of_people = self._linear is not None or (self._shadows and all(_whole(person, s.inside) for s in self._shadows))
+        if self.gallery == "joint" and not of_people:
+            return self._jointly(embeddings, person)
+        posterior = self._regrown(embeddings, person)
+        if self._shadows:
+            return self._calibrated(posterior)
+        if self._linear is not None:
+            return self._linear.decision_function(_terms(posterior))
+        return posterior.log_odds
+
+    def _photos(self, signals: Signals) -> tuple[np.ndarray, np.ndarray]:
+        return gallery(signals, self.requests()[0])
+
+    def _regrown(self, embeddings: np.ndarray, person: np.ndarray) -> Posterior:
+        grow = regrow if self.gallery == "mean" else regrow_weighted
+        return grow(embeddings, person, self.scale)
+
+    def _calibrated(self, posterior: Posterior) -> np.ndarray:
+        scores = np.stack([self._regrown(*self._photos(s.signals)).log_odds for s in self._shadows])
+        inside = np.stack([s.inside for s in self._shadows])
+        if self.rule == "lira":
+            return lira(posterior.log_odds, scores, inside)
+        return rmia(posterior.log_odds, scores, inside, temperature=float(np.std(scores)) or 1.0)
+
+    def _jointly(self, embeddings: np.ndarray, person: np.ndarray) -> np.ndarray:
+        first = regrow_weighted(embeddings, person, self.scale)
+        inference = JointInference(embeddings, person, first.others, first.log_odds, self.scale)
+        known = self._densities
+        if self._shadows:
+            w = worlds(np.stack([self._known(s) for s in self._shadows]), np.stack([s.inside for s in self._shadows]))
+            known = gaussian_densities((w.mean_in, w.mean_out), (w.deviation_in, w.deviation_out))
+        return inference.log_odds(inference.learn(known))
+
+    def _known(self, shadow: QueryShadow) -> np.ndarray:
+        """(N,) logits of a shadow's photos under what was really inside."""
+        embeddings, person = self._photos(shadow.signals)
+        others = self._regrown(embeddings, person).others
+        return known_logits(embeddings, person, others, shadow.inside, self.scale)
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1; zero rows stay zero."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+def _terms(posterior: Posterior) -> np.ndarray:
+    return np.stack([posterior.own, posterior.others], axis=1)
+
+
+def _whole(person: np.ndarray, inside: np.ndarray) -> bool:
+    """Whether each person is inside with all photos or with none."""
+    share = np.bincount(person, inside) / np.bincount(person)
+    return bool(np.isin(share, (0, 1)).all())

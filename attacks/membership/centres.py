@@ -1,0 +1,88 @@
+"""Class centres from a gallery: the classification layer that was dropped, as far as embeddings of the people tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from benchmark.interfaces import NotApplicableError, SignalRequest, Signals
+
+BLOCK = 1024
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1; zero rows stay zero."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def gallery(signals: Signals, request: SignalRequest) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings (N, D) of length 1, and people (N,) numbered 0..P-1.
+
+    Raises:
+        NotApplicableError: a person has one photo only, so that nothing is left to grow a centre from.
+    """
+    people, person, count = np.unique(signals.identity, return_inverse=True, return_counts=True)
+    if (count < 2).any():
+        raise NotApplicableError(
+            f"{int((count < 2).sum())} of {len(people)} people have one photo only; a centre needs two or more a person."
+        )
+    return unit(np.asarray(signals[request], np.float64)), person
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What a regrown head says of N photos: scaled cosines to the own centre, and how they compare with all other centres."""
+
+    own: np.ndarray  # (N,) s cos(f(x), c_p), the photo itself left out of c_p
+    others: np.ndarray  # (N,) log of the mean over q != p of exp(s cos(f(x), c_q)): a mean, so that populations compare
+
+    @property
+    def log_odds(self) -> np.ndarray:
+        """(N,) logit of the own class's softmax, but for the number of people: the same order, without a ceiling."""
+        return self.own - self.others
+
+
+def regrow(embeddings: np.ndarray, person: np.ndarray, scale: float, weights: np.ndarray | None = None) -> Posterior:
+    """Every photo under centres that are weighted means of the people's photos; a photo does not vote on its own centre.
+
+    Args:
+        embeddings: (N, D), of length 1.
+        person: (N,) int, 0..P-1, each with at least two photos.
+        weights: (N,) of the photos in their person's centre; default all 1.
+    """
+    weighted = embeddings if weights is None else embeddings * weights[:, None]
+    sums = np.zeros((person.max() + 1, embeddings.shape[1]))
+    np.add.at(sums, person, weighted)
+    centres = unit(sums)
+    own = scale * (embeddings * unit(sums[person] - weighted)).sum(1)
+    others = np.empty(len(embeddings))
+    for start in range(0, len(embeddings), BLOCK):
+        block = slice(start, start + BLOCK)
+        logits = scale * (embeddings[block] @ centres.T)
+        logits[np.arange(len(logits)), person[block]] = -np.inf
+        others[block] = logsumexp(logits, axis=1)
+    others -= np.log(max(1, len(centres) - 1))
+    return Posterior(own, others)
+
+
+def weigh(log_odds: np.ndarray, person: np.ndarray, sharpness: float) -> np.ndarray:
+    """(N,) weights softmax(sharpness * log_odds) within each person, the largest being 1."""
+    exponent = sharpness * log_odds
+    largest = np.full(person.max() + 1, -np.inf)
+    np.maximum.at(largest, person, exponent)
+    return np.exp(exponent - largest[person])
+
+
+def regrow_weighted(
+    embeddings: np.ndarray, person: np.ndarray, scale: float, *, sharpness: float = 0.2, rounds: int = 5
+) -> Posterior:
+    """Photos weigh in their person's centre as much as they look trained on; the weights and the centres in turn.
+
+    Photos that were trained on lie close to the true centre and to one another, so their vote finds it.
+    """
+    posterior = regrow(embeddings, person, scale)
+    for _ in range(rounds):
+        posterior = regrow(embeddings, person, scale, weigh(posterior.log_odds, person, sharpness))
+    return posterior

@@ -1,0 +1,79 @@
+"""One number a photo, from what a backbone without its head (or, for reference, with it) says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from attacks.membership.centres import gallery, regrow, regrow_weighted, unit
+from benchmark.interfaces import NotApplicableError, SignalRequest, Signals
+
+SCALE = 32.0
+EMBEDDING = SignalRequest(layers="embedding")
+HEAD_LOGIT = SignalRequest(layers="head", statistic="logit")
+StatisticName = Literal["centre_cosine", "regrown_logit", "weighted_logit", "compactness", "embedding_norm", "head_logit"]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A function of signals with the request that it reads."""
+
+    request: SignalRequest
+    of: Callable[[Signals], np.ndarray]
+
+
+def centre_cosine(signals: Signals) -> np.ndarray:
+    """Cosine to the mean of the person's other photos."""
+    embeddings, person = gallery(signals, EMBEDDING)
+    sums = np.zeros((person.max() + 1, embeddings.shape[1]))
+    np.add.at(sums, person, embeddings)
+    return (embeddings * unit(sums[person] - embeddings)).sum(1)
+
+
+def regrown_logit(signals: Signals) -> np.ndarray:
+    """Log-odds of the regrown class, all photos alike in the centre."""
+    return regrow(*gallery(signals, EMBEDDING), SCALE).log_odds
+
+
+def weighted_logit(signals: Signals) -> np.ndarray:
+    """Log-odds of the regrown class, photos weighted by how trained on they look."""
+    return regrow_weighted(*gallery(signals, EMBEDDING), SCALE).log_odds
+
+
+def compactness(signals: Signals) -> np.ndarray:
+    """Mean cosine between a person's photos, the same for each of them."""
+    embeddings, person = gallery(signals, EMBEDDING)
+    count = np.bincount(person)
+    sums = np.zeros((len(count), embeddings.shape[1]))
+    np.add.at(sums, person, embeddings)
+    return ((np.square(sums).sum(1) - count) / (count * (count - 1)))[person]
+
+
+def embedding_norm(signals: Signals) -> np.ndarray:
+    """Length of the embedding.
+
+    Raises:
+        NotApplicableError: the system normalises what it returns.
+    """
+    norms = np.linalg.norm(np.asarray(signals[EMBEDDING], np.float64), axis=1)
+    if np.ptp(norms) <= 1e-5 * np.abs(norms).max():
+        raise NotApplicableError("every embedding has the same norm: the system normalises what it returns.")
+    return norms
+
+
+def head_logit(signals: Signals) -> np.ndarray:
+    """Log-odds of the own class under the training head: what LiRA scales the confidence to (arXiv 2112.03570)."""
+    return np.asarray(signals[HEAD_LOGIT], np.float64)[:, 0]
+
+
+STATISTICS: Mapping[StatisticName, Statistic] = {
+    "centre_cosine": Statistic(EMBEDDING, centre_cosine),
+    "regrown_logit": Statistic(EMBEDDING, regrown_logit),
+    "weighted_logit": Statistic(EMBEDDING, weighted_logit),
+    "compactness": Statistic(EMBEDDING, compactness),
+    "embedding_norm": Statistic(EMBEDDING, embedding_norm),
+    "head_logit": Statistic(HEAD_LOGIT, head_logit),
+}
