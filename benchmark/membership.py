@@ -138,15 +138,20 @@ def run_attack(
     started = time.perf_counter()
     results: dict[Contrast, ContrastResult] = {}
     scores: dict[Contrast, Scores] = {}
-    try:
-        for contrast in attack.contrasts:
+    reasons_by_contrast: dict[Contrast, str] = {}
+    for contrast in attack.contrasts:
+        try:
             scores[contrast] = run_contrast(spec, evidence, contrast)
             results[contrast] = describe(contrast, scores[contrast], blind.get(contrast, 0.5), seed)
-    except NotApplicableError as error:
-        return result.model_copy(update={"status": "not_applicable", "reason": str(error)}), {}
-    except FaceVeilError as error:
-        return result.model_copy(update={"status": "failed", "reason": str(error)}), {}
+        except NotApplicableError as error:
+            reasons_by_contrast[contrast] = str(error)
+        except FaceVeilError as error:
+            return result.model_copy(update={"status": "failed", "reason": str(error)}), {}
+    if not results:
+        reason = next(iter(reasons_by_contrast.values()))
+        return result.model_copy(update={"status": "not_applicable", "reason": reason}), {}
     update = {
+        "not_applicable": reasons_by_contrast,
         "contrasts": results,
         "seconds": time.perf_counter() - started,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

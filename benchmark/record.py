@@ -60,6 +60,7 @@ class AttackResult(_Model):
     access: str
     knowledge: str
     contrasts: dict[Contrast, ContrastResult] = Field(default_factory=dict)
+    not_applicable: dict[Contrast, str] = Field(default_factory=dict)  # contrasts it has no meaning for here, and why
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
     queries: int = 0  # forward passes of single photos through the target

@@ -118,7 +118,7 @@ def rmia(
     """Share of other photos z over whose ratio p(z)/p̄(z) the photo's ratio p(x)/p̄(x) lies (arXiv 2312.03262, equation 4), (N,).
 
     p is exp(score / temperature), p̄ its mean over the worlds with and without the photo.  Offline
-    p̄ = ((1 + a) p_out + 1 - a) / 2, with p_out scaled by its largest value, since exp of a score is no probability.
+    p̄ = ((1 + a) p_out + 1 - a) / 2, with p in units of the median p_out, since exp of a score is no probability.
     """
     known = np.isfinite(shadows)
     scaled, log_target = shadows / temperature, target / temperature
@@ -129,8 +129,8 @@ def rmia(
         log_out = np.where(np.isfinite(log_out), log_out, log_in)
         log_mean = np.logaddexp(log_in, log_out) - np.log(2)
     else:
-        top = max(np.max(log_out), np.max(log_target))
-        log_mean = np.log(((1 + offline_a) * np.exp(log_out - top) + (1 - offline_a)) / 2) + top
+        middle = np.median(log_out[np.isfinite(log_out)])
+        log_mean = np.logaddexp(np.log(1 + offline_a) + log_out - middle, np.log(1 - offline_a)) - np.log(2) + middle
     ratio = log_target - log_mean
     order = np.sort(ratio)
     below = np.searchsorted(order, ratio, side="left")

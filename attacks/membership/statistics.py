@@ -65,8 +65,15 @@ def embedding_norm(signals: Signals) -> np.ndarray:
 
 
 def head_logit(signals: Signals) -> np.ndarray:
-    """Log-odds of the own class under the training head: what LiRA scales the confidence to (arXiv 2112.03570)."""
-    return np.asarray(signals[HEAD_LOGIT], np.float64)[:, 0]
+    """Log-odds of the own class under the training head: what LiRA scales the confidence to (arXiv 2112.03570).
+
+    Raises:
+        NotApplicableError: the head has no class for people it was not trained on.
+    """
+    logits = np.asarray(signals[HEAD_LOGIT], np.float64)[:, 0]
+    if not np.isfinite(logits).all():
+        raise NotApplicableError("the training head has no class for people who were not trained on.")
+    return logits
 
 
 STATISTICS: Mapping[StatisticName, Statistic] = {

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import numpy as np
+
+from attacks.membership.rmia import Rmia
+from benchmark.interfaces import AttackSpec, Contrast
+from benchmark.membership import run_contrast
+from benchmark.metrics import auc
+
+PLANTED_AUC = 0.55  # as lira's: the embedding's norm and compactness are weak statistics
+
+
+def test_the_default_statistic_finds_the_planted_leak_clearly(tiny):
+    spec = AttackSpec(name="rmia")
+    scores = run_contrast(spec, tiny.evidence([spec]), Contrast.SAMPLE)
+    assert auc(scores.score, scores.label) > 0.85
+    assert ((scores.score >= 0) & (scores.score <= 1)).all()
+
+
+def test_the_unit_of_the_statistic_does_not_matter():
+    rng = np.random.default_rng(0)
+    target, shadows = rng.standard_normal(30), rng.standard_normal((4, 30))
+    inside = rng.random((4, 30)) < 0.5
+    found, scaled = (Rmia().calibrated(f * target, f * shadows, inside) for f in (1.0, 50.0))
+    np.testing.assert_allclose(found, scaled)
