@@ -53,6 +53,14 @@ class Claim(_Model):
     accountant: Line = ""
 
 
+class CanaryNote(_Model):
+    """That the training set held canaries: how many were drawn and of which kind, never which of them were trained on."""
+
+    unit: Literal["photo", "person"]
+    kind: Name
+    count: PositiveInt
+
+
 class AdditionalData(_Model):
     """Data beyond the track's member photos that the training used."""
 
@@ -79,6 +87,7 @@ class Card(_Model):
     additional_data: Annotated[tuple[AdditionalData, ...], Field(max_length=16)] = ()
     claim: Claim | None = None
     plugin_files: Annotated[Mapping[Name, Sha256], Field(max_length=8)] = {}  # of defences from outside the project
+    canaries: CanaryNote | None = None  # trained on a track's variant with canaries
     licence: Line = "unstated"
     links: Annotated[tuple[Link, ...], Field(max_length=8)] = ()
     notes: Annotated[str, Field(max_length=2000)] = ""

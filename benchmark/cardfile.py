@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from benchmark import inference
-from benchmark.card import AdditionalData, Card, Claim
+from benchmark.card import AdditionalData, CanaryNote, Card, Claim
 from benchmark.interfaces import DefenseSpec, FaceVeilError
 from benchmark.protocol import BackboneSpec, InputSpec
 from benchmark.refusals import CardError, Problem, shown
@@ -20,6 +20,7 @@ _EDIT = "Edit card.json."
 _NESTED: dict[str, type[BaseModel]] = {
     "additional_data": AdditionalData,
     "backbone": BackboneSpec,
+    "canaries": CanaryNote,
     "claim": Claim,
     "defenses": DefenseSpec,
     "input": InputSpec,

@@ -9,6 +9,7 @@ from benchmark.data.populations import Populations
 from benchmark.interfaces import Defense
 from benchmark.record import AttackResult, Flag, Gate
 from benchmark.submission import Submission
+from benchmark.tracks import CANARIES
 
 PROBES = 16
 
@@ -21,6 +22,12 @@ def flags(submission: Submission, populations: Populations) -> list[Flag]:
     if named != track:
         reason = f"The card names track {named!r}: on {track!r} nobody says what these weights were trained on."
         found.append(Flag(name="other_track", severity="warning", reason=reason))
+    with_canaries = submission.card.canaries is not None
+    if with_canaries != track.endswith(CANARIES):
+        reason = (
+            f"These weights were trained {'with' if with_canaries else 'without'} canaries: they have no rank on {track!r}."
+        )
+        found.append(Flag(name="canaries", severity="error", reason=reason))
     return found
 
 

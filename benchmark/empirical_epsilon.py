@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 # Shares of all canaries that score at least the threshold: ranks, so that no threshold depends on a coin.
 THRESHOLD_SHARES = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 # Share of the canaries guessed about, and whether the lowest are guessed out as the highest are guessed in.
-GUESSES = ((1.0, "both"), (0.5, "both"), (0.25, "both"), (0.1, "both"), (0.25, "top"), (0.1, "top"))
+GUESSES = ((1.0, "both"), (0.5, "both"), (0.2, "both"), (0.2, "top"))
 _LARGEST = 64.0  # no number of canaries reaches this epsilon
 
 

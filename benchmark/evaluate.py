@@ -21,6 +21,7 @@ import torch
 
 from benchmark import registry
 from benchmark.atomic import write_text
+from benchmark.canary_audit import kept_audit
 from benchmark.data.populations import Populations
 from benchmark.eligibility import flags, reasons_unranked
 from benchmark.evidence import Evidence, Shadows, gather
@@ -90,7 +91,9 @@ class Evaluation:
         self._check_initial_weights()
         specs = self._specs(attacks)  # first, so that a wrong name costs nothing
         self.step("checks")
-        found = self._pieces.get("flags", lambda: [f.model_dump(mode="json") for f in flags(self.submission, self.populations)])
+        found = self._pieces.get(
+            f"flags-{track.name}", lambda: [f.model_dump(mode="json") for f in flags(self.submission, self.populations)]
+        )
         red = tuple(Flag(**f) for f in found)
         self.step("utility")
         utility = self._pieces.get("utility", self._utility)
@@ -120,6 +123,7 @@ class Evaluation:
             attacks={n: registry.info(a) for n, a in registry.membership_attacks().items() if n in {s.name for s, _ in specs}},
             defenses={d.name: registry.info(d) for d in defenses},
             provenance=self._provenance(self._pieces.seconds()),
+            audit=kept_audit(self.cache, self.submission),
             extra={} if track.conclusive else {"smoke": True},
         )
 

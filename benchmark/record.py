@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmark.card import Card
+from benchmark.card import Card, Claim
 from benchmark.interfaces import AttackSpec, Contrast, content_hash
 
 SCHEMA_VERSION: Final = 1
@@ -158,6 +158,34 @@ class Headline(_Model):
     leakage_replicates: tuple[float, ...] = ()
 
 
+class EpsilonBound(_Model):
+    """A lower bound of epsilon at ``delta``: every claim below it is refuted with ``confidence``."""
+
+    epsilon: float
+    delta: float
+    ceiling: float  # the most that so many canaries can show
+    n: int
+    method: Literal["clopper_pearson", "one_run"]
+    detail: str
+    confidence: float
+
+
+class CanaryAudit(_Model):
+    """What canaries prove of a training, in the unit ``unit``, beside the claim in that unit (``upper``)."""
+
+    unit: Literal["photo", "person"]
+    kind: str
+    canaries: int
+    included: int
+    seed: int
+    control: bool = False  # on a backbone that was trained on none of them
+    attack: str
+    auc: Metric
+    lower: tuple[EpsilonBound, ...]
+    upper: Claim | None = None
+    note: str = ""  # why there is no upper bound
+
+
 class Flag(_Model):
     """Something a reader should know before trusting an entry."""
 
@@ -214,6 +242,7 @@ class Record(_Model):
     defenses: dict[str, PluginInfo] = Field(default_factory=dict)
     inversion: Inversion | None = None  # None: not run
     provenance: Provenance
+    audit: CanaryAudit | None = None  # of entries that were trained with canaries
     extra: Mapping[str, Any] = Field(default_factory=dict)
 
     @property
@@ -221,6 +250,7 @@ class Record(_Model):
         """Hash of what was trained, without its seed: records that share it are one entry with its spread."""
         card = self.card
         inference = dict(card.inference) if card.inference else None
+        canaries = [card.canaries.model_dump(mode="json")] if card.canaries else []
         return content_hash(
             self.track,
             self.protocol_version,
@@ -231,6 +261,7 @@ class Record(_Model):
             card.backbone.model_dump(mode="json"),
             inference,
             card.initialised_from,
+            *canaries,
         )
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from benchmark.canaries import Canaries, canary_path, write_canaries
 from benchmark.composition import Defenses, compose
 from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluate import Evaluation
@@ -68,6 +69,7 @@ class Session:
         out: Path,
         card: Mapping[str, Any] | None = None,
         backbone: BackboneSpec | None = None,
+        canaries: Canaries | None = None,
     ) -> Submission:
         """Trains on the members' seen photos and writes a submission; notes that these weights were trained here.
 
@@ -75,12 +77,15 @@ class Session:
             defense: one spec, or several that are composed in their order.
             card: further fields of the card.
             backbone: instead of the track's.
+            canaries: mixed into the training set; which of them were trained on is written beside the submission.
         """
+        seen = self.populations.seen
+        card = dict(card or {}) | ({"canaries": canaries.note} if canaries else {})
         self.progress.step(f"training {compose(defense).label}")
         submission = make_submission(
             self.populations,
             defense,
-            self.populations.seen,
+            canaries.training_set(seen) if canaries else seen,
             seed=seed,
             out=out,
             work=self.cache / "training",
@@ -91,6 +96,8 @@ class Session:
             progress=self.progress.training,
         )
         note_trained_here(self.cache, submission, self.populations)
+        if canaries is not None:
+            write_canaries(canary_path(out), canaries, submission, self.populations)
         return submission
 
     def evaluate(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None) -> Record:

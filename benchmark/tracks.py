@@ -87,13 +87,25 @@ _TRACKS = (
 )
 TRACKS: dict[str, Track] = {track.name: track for track in _TRACKS}
 
+CANARIES = "+canaries"  # ends the name of a track's variant
+
+
+def with_canaries(track: Track) -> Track:
+    """The variant of a track whose entries were trained with canaries: another name, so another ranking."""
+    if track.name.endswith(CANARIES):
+        return track
+    summary = f"{track.summary} Trained with canaries, for audits."
+    return track.model_copy(update={"name": f"{track.name}{CANARIES}", "summary": summary})
+
 
 def get_track(name: str) -> Track:
-    """A track by name.
+    """A track by name; ``NAME+canaries`` is its variant for audits.
 
     Raises:
         UnknownPluginError: no such track; names the nearest.
     """
+    if name.endswith(CANARIES):
+        return with_canaries(get_track(name.removesuffix(CANARIES)))
     if name not in TRACKS:
         raise unknown("track", name, TRACKS)
     return TRACKS[name]

@@ -69,6 +69,16 @@ def train(
     backbone_set: Annotated[list[str] | None, typer.Option(help="An argument of that backbone, key=value.")] = None,
     name: Annotated[str | None, typer.Option(help="Name on the card.")] = None,
     team: Annotated[str, typer.Option(help="Team on the card.")] = "anonymous",
+    canaries: Annotated[
+        int, typer.Option(min=0, help="Mix in canaries, each by a fair coin, for `faceveil audit`; makes it TRACK+canaries.")
+    ] = 0,
+    canary_unit: Annotated[str, typer.Option(help="photo, or person: whole people more.")] = "photo",
+    canary_kind: Annotated[
+        str, typer.Option(help="photo: mislabelled, blank, out_of_distribution, duplicated. person: natural, mislabelled.")
+    ] = "",
+    canary_seed: Annotated[
+        int | None, typer.Option(help="Of canaries and coins; by default the seed, which the card tells.")
+    ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -76,24 +86,29 @@ def train(
 
     An interrupted run goes on at its last finished epoch when started again.
     """
+    from benchmark.canaries import canary_path, draw_canaries, make_plan
     from benchmark.composition import compose, parse_defenses
     from benchmark.making import check_on, training_track
     from benchmark.session import Session
-    from benchmark.tracks import get_track
+    from benchmark.tracks import get_track, with_canaries
 
     refuse_overwriting(out)
     if backbone_set and backbone is None:
         raise FaceVeilError("--backbone-set gives arguments to --backbone NAME; name one (see `faceveil list backbones`).")
     specs = parse_defenses(defense, settings(set_ or []))
     network = BackboneSpec(name=backbone, kwargs=settings(backbone_set or [])) if backbone else None
-    setting, start = get_track(track), open_init(init)
+    plan = make_plan(canary_unit, canary_kind, canaries, seed if canary_seed is None else canary_seed) if canaries else None
+    setting, start = with_canaries(get_track(track)) if plan else get_track(track), open_init(init)
     roles = setting.roles  # those of the data may be fewer: checked again where they are known
     check_on(compose(specs), training_track(setting, network, start), roles.members * roles.seen, roles.auxiliary)
     with steps() as progress:
         session = Session(setting, data, pick_device(device), init=start, progress=progress)
         card = {"team": team} | ({"name": name} if name else {})
-        submission = session.train(specs, seed, out, card, network)
+        mixed_in = draw_canaries(session.populations, plan) if plan else None
+        submission = session.train(specs, seed, out, card, network, mixed_in)
     report = describe(submission, out)
+    if plan:
+        report["canaries"] = {**plan.model_dump(), "secret": str(canary_path(out))}
     emit(report, json, lambda: facts(report))
 
 
