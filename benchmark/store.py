@@ -106,6 +106,24 @@ class Store:
             raise UnknownRecordError(f"no record of submission {submission_id!r}{where}. Evaluate it, or import its record.")
         return _parse(found.payload, found.id)
 
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of every record by its permanent name: what has changed is known without reading the records."""
+        with self._database.session() as session:
+            rows = session.execute(select(RecordRow.id, RecordRow.fingerprint))
+            return {row.id: row.fingerprint for row in rows}
+
+    def record_named(self, name: str) -> Record:
+        """The record of a permanent name, as :meth:`fingerprints` lists them.
+
+        Raises:
+            UnknownRecordError: there is none.
+        """
+        with self._database.session() as session:
+            payload = session.scalar(select(RecordRow.payload).where(RecordRow.id == name))
+        if payload is None:
+            raise UnknownRecordError(f"no record {name!r} in the store; it may have been replaced: read the list again.")
+        return _parse(payload, name)
+
     def version(self) -> int:
         """A number that grows with every change, for caches: one read of one row."""
         with self._database.session() as session:

@@ -1,5 +1,5 @@
 """Altair charts: data frames in, charts out.  Colours are Okabe and Ito's (jfly.uni-koeln.de/color, 2008), never alone:
-families differ by shape too, contrasts by place, ROC curves by dashes.
+families differ by shape too.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ STYLES = {
     "Combined": ("#56B4E9", "triangle-right"),
     "Other": (GREY, "stroke"),
 }
-CONTRAST_COLOURS = {"sample": "#0072B2", "identity": "#E69F00", "seen_vs_held_out": GREY}
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY)
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 _NAME_LENGTH = 32
 
 
@@ -36,11 +33,18 @@ def short(text: str, length: int = _NAME_LENGTH) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
-def pareto(frame: pd.DataFrame, theme: str = "light", height: int = 460) -> alt.LayerChart:
+def pareto(
+    frame: pd.DataFrame,
+    theme: str = "light",
+    height: int = 460,
+    title: str = "Leakage, membership advantage",
+    least: float = 0.0,
+) -> alt.LayerChart:
     """Utility against leakage with 95 % intervals; better is up and to the right, so leakage falls along the axis.
 
     ``frame`` has the columns of :data:`leaderboard.frame.COLUMNS`; rows without both values are left out.  Entries of rank 1
-    are filled and named, the others hollow and pale.  ``theme``: light or dark.
+    are filled and named, the others hollow and pale.  ``theme``: light or dark.  ``least``: the leakage of a backbone that
+    leaks nothing, always in sight.
     """
     data = _pareto_data(frame)
     families = [f for f in STYLES if f in set(data["family"])]
@@ -48,11 +52,11 @@ def pareto(frame: pd.DataFrame, theme: str = "light", height: int = 460) -> alt.
     legend = alt.Legend(orient="top", title=None, symbolSize=110, symbolOpacity=1, columns=2, labelLimit=0)
     colour = alt.Color("family:N", scale=alt.Scale(domain=families, range=colours), legend=legend)
     shape = alt.Shape("family:N", scale=alt.Scale(domain=families, range=shapes), legend=legend)
-    x_range, y_range = _range(data, "leakage", include=0.0), _range(data, "utility")
+    x_range, y_range = _range(data, "leakage", include=least), _range(data, "utility")
     axis = alt.Axis(tickCount=8, format=".2f", labelOverlap=True)
     x = alt.X(
         "leakage:Q",
-        title="Leakage, membership advantage  (less →)",
+        title=f"{title}  (less →)",
         axis=axis,
         scale=alt.Scale(domain=x_range, reverse=True, nice=False),
     )
@@ -68,11 +72,12 @@ def pareto(frame: pd.DataFrame, theme: str = "light", height: int = 460) -> alt.
     ]
     # channels are objects and the data stand once, on the whole: Altair is many times slower at guessing and at copying
     base = alt.Chart().encode(x, y, colour)
+    pale = 0.6 if theme == "light" else 0.85
     others = (
-        base.transform_filter("!datum.front").encode(shape, tooltip=tooltip).mark_point(size=100, strokeWidth=2, opacity=0.6)
+        base.transform_filter("!datum.front").encode(shape, tooltip=tooltip).mark_point(size=100, strokeWidth=2, opacity=pale)
     )
     points = base.transform_filter("datum.front").encode(shape, tooltip=tooltip).mark_point(filled=True, size=140, opacity=1)
-    faint = alt.Opacity("front:N", scale=alt.Scale(domain=[True, False], range=[0.6, 0.3]), legend=None)
+    faint = alt.Opacity("front:N", scale=alt.Scale(domain=[True, False], range=[0.75, pale / 2]), legend=None)
     across = base.encode(alt.X("leakage_low:Q"), alt.X2("leakage_high:Q"), faint).mark_rule(strokeWidth=1.5)
     along = base.encode(alt.Y("utility_low:Q"), alt.Y2("utility_high:Q"), faint).mark_rule(strokeWidth=1.5)
     _place_names(data, x_range, y_range, height - 110)
@@ -147,80 +152,9 @@ def _names(data: pd.DataFrame, theme: str) -> list[alt.Chart]:
     return layers
 
 
-def attack_bars(attacks: pd.DataFrame, theme: str = "light") -> alt.LayerChart:
-    """AUC of every attack and contrast as bars from chance, with 95 % intervals.
-
-    ``attacks`` is :func:`leaderboard.details.attack_frame`, with at least one AUC.  The attack's name stands above its bars,
-    so that long names fit on a phone.
-    """
-    data = attacks.dropna(subset=["auc"]).copy()
-    names = list(dict.fromkeys(data["attack"]))
-    contrasts = [c for c in CONTRAST_COLOURS if c in set(data["contrast"])]
-    step = len(contrasts) + 1.6  # in bars: one for each contrast, a line for the name, and air
-    data["row"] = data["attack"].map(names.index) * step + 1 + data["contrast"].map(contrasts.index)
-    data["text"] = [interval(*values) for values in data[["auc", "auc_low", "auc_high"]].to_numpy(float)]
-    left = min(0.45, float(np.nanmin(data[["auc", "auc_low"]].to_numpy(float))) - 0.02)
-    titles = pd.DataFrame({"attack": names, "row": [i * step - 0.1 for i in range(len(names))], "left": left})
-    axis = alt.Axis(tickCount=6, format=".2f", labelOverlap=True)
-    x = alt.X("auc:Q", title="AUC  (0.5 = chance, nothing leaks)", axis=axis, scale=alt.Scale(domain=[left, 1.0], nice=False))
-    y = alt.Y("row:Q", axis=None, scale=alt.Scale(domain=[-0.9, len(names) * step - 1], reverse=True, nice=False))
-    colour = alt.Color(
-        "contrast:N",
-        scale=alt.Scale(domain=contrasts, range=[CONTRAST_COLOURS[c] for c in contrasts]),
-        legend=alt.Legend(orient="top", title=None, labelLimit=0),
-    )
-    tooltip = [
-        alt.Tooltip("attack:N", title="Attack"),
-        alt.Tooltip("contrast:N", title="Contrast"),
-        alt.Tooltip("text:N", title="AUC"),
-        alt.Tooltip("people:Q", title="People"),
-    ]
-    base = alt.Chart(data).encode(y=y, tooltip=tooltip)
-    bars = base.mark_bar(size=11, opacity=0.85, cornerRadiusEnd=2).encode(x=x, x2=alt.datum(0.5), color=colour)
-    whiskers = base.mark_rule(strokeWidth=1.5, color=GREY).encode(x="auc_low:Q", x2="auc_high:Q")
-    text = alt.Chart(titles).mark_text(align="left", fontSize=12, fontWeight=600, color=INK[theme])
-    title = text.encode(x="left:Q", y=y, text="attack:N")
-    chance = alt.Chart(pd.DataFrame({"auc": [0.5]})).mark_rule(strokeDash=[4, 3], color=GREY).encode(x="auc:Q")
-    return alt.layer(bars, whiskers, chance, title).properties(height=int(17 * step * len(names)) + 120)
-
-
-def roc(points: pd.DataFrame, highlight: str = "") -> alt.LayerChart:
-    """ROC curves on log axes, one an attack.  ``points``: attack, fpr, tpr; zeros cannot be drawn and are left out.
-
-    ``highlight``: the attack that is drawn thicker.
-    """
-    data = points[(points["fpr"] > 0) & (points["tpr"] > 0)]
-    attacks = list(dict.fromkeys(data["attack"]))
-    floor = float(min(data["fpr"].min(), data["tpr"].min())) if len(data) else 1e-3
-    floor = 10.0 ** np.floor(np.log10(floor))
-    scale = alt.Scale(type="log", domain=[floor, 1], nice=False)
-    colours = [_LINES[i % len(_LINES)] for i in range(len(attacks))]
-    dashes = [_DASHES[i % len(_DASHES)] for i in range(len(attacks))]
-    legend = alt.Legend(orient="top", title=None, columns=1, labelLimit=300, symbolType="stroke", symbolSize=300)
-    lines = (
-        alt.Chart(data)
-        .mark_line(interpolate="step-after")
-        .encode(
-            x=alt.X("fpr:Q", title="False positive rate", scale=scale, axis=alt.Axis(format=".0e", values=_decades(floor))),
-            y=alt.Y("tpr:Q", title="True positive rate", scale=scale, axis=alt.Axis(format=".0e", values=_decades(floor))),
-            color=alt.Color("attack:N", scale=alt.Scale(domain=attacks, range=colours), legend=legend),
-            strokeDash=alt.StrokeDash("attack:N", scale=alt.Scale(domain=attacks, range=dashes), legend=legend),
-            strokeWidth=alt.condition(alt.datum.attack == highlight, alt.value(3), alt.value(1.5)),
-            tooltip=["attack:N", alt.Tooltip("fpr:Q", format=".2e"), alt.Tooltip("tpr:Q", format=".3f")],
-        )
-    )
-    diagonal = pd.DataFrame({"fpr": [floor, 1.0], "tpr": [floor, 1.0]})
-    chance = alt.Chart(diagonal).mark_line(strokeDash=[4, 3], color=GREY, strokeWidth=1).encode(x="fpr:Q", y="tpr:Q")
-    return alt.layer(chance, lines).properties(height=400 + 16 * len(attacks))
-
-
-def _decades(floor: float) -> list[float]:
-    return [10.0**k for k in range(int(np.log10(floor)), 1)]
-
-
-def pareto_alt(frame: pd.DataFrame) -> str:
+def pareto_alt(frame: pd.DataFrame, leakage: str = "membership advantage") -> str:
     """What the Pareto chart shows, in words, for screen readers."""
     shown = frame.dropna(subset=["utility", "leakage"])
     front = shown[(shown["rank"] == 1).fillna(False).astype(bool)]
     best = "; ".join(f"{r.entry}: utility {r.utility:.3f}, leakage {r.leakage:.3f}" for r in front.itertuples())
-    return f"Scatter plot of {len(shown)} entries, utility against membership leakage. Rank 1: {best or 'none'}."
+    return f"Scatter plot of {len(shown)} entries, utility against {leakage}. Rank 1: {best or 'none'}."

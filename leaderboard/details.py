@@ -4,55 +4,26 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from benchmark.interfaces import Access, Contrast
-from benchmark.record import AttackResult, Metric, Record
-from leaderboard.ranking import envelope
+from benchmark.interfaces import Contrast
+from benchmark.record import AttackResult, Record
+from leaderboard.ranking import RankedEntry
 
 CONTRASTS = {
     Contrast.SAMPLE: "sample: trained photos / other photos of the same people",
     Contrast.IDENTITY: "identity: people trained on / people never trained on",
-    Contrast.PAPER: "trained photos / people never trained on (mixes both)",
+    Contrast.PAPER: "seen_vs_held_out: trained photos / people never trained on",
 }
 
-
-@dataclass(frozen=True)
-class Strongest:
-    """The strongest attack on a contrast: its label, AUC (mean over seeds) and the envelope of the seeds' intervals."""
-
-    attack: str = ""
-    auc: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-def strongest(records: Sequence[Record], contrast: Contrast) -> Strongest:
-    """The headless attack of the largest AUC on a contrast.
-
-    Attacks that need the head are references and do not count; nor do attacks that not every seed was put to.
-    """
-    best = Strongest()
-    for label in dict.fromkeys(a.label for r in records for a in r.membership if a.access != Access.HEAD):
-        metrics = [m for m in (attack_metric(r, label, contrast, "auc") for r in records) if m and m.value is not None]
-        if len(metrics) < len(records):
-            continue
-        auc = sum(m.value for m in metrics) / len(metrics)
-        if best.auc is None or auc > best.auc:
-            best = Strongest(label, auc, *envelope(metrics))
-    return best
-
-
-def attack_metric(record: Record, label: str, contrast: Contrast, name: str) -> Metric | None:
-    """A metric of the attack of that label, or None where it was not run or has no such metric."""
-    for attack in record.membership:
-        if attack.label == label and attack.status == "ok" and contrast in attack.contrasts:
-            return attack.contrasts[contrast].metrics.get(name)
-    return None
+# colour and shape, as of the families
+CONTRAST_STYLES = {
+    "sample": ("#0072B2", "square"),
+    "identity": ("#D55E00", "triangle-up"),
+    "seen_vs_held_out": ("#8A8F98", "circle"),
+}
 
 
 def attack_frame(record: Record) -> pd.DataFrame:
@@ -70,14 +41,73 @@ def attack_frame(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*names, "queries", "seconds"])
 
 
+def attack_dots(frame: pd.DataFrame) -> pd.DataFrame:
+    """:func:`attack_frame` as rows of a dot plot: AUC by attack, the strongest first, a dot a contrast."""
+    order = frame.groupby("attack")["auc"].max().sort_values(ascending=False, na_position="last").index
+    places = {attack: i for i, attack in enumerate(order)}
+    data = frame.sort_values("attack", key=lambda column: column.map(places), kind="stable")
+    texts = [interval(*values) for values in data[["auc", "auc_low", "auc_high"]].to_numpy(float)]
+    names = {"attack": "label", "contrast": "group", "auc": "value", "auc_low": "low", "auc_high": "high"}
+    return data.rename(columns=names)[list(names.values())].assign(text=texts)
+
+
+def strongest_labels(record: Record, contrast: Contrast) -> list[str]:
+    """The attacks on a contrast by falling AUC."""
+    found = {}
+    for attack in record.membership:
+        metric = attack.contrasts[contrast].metrics.get("auc") if contrast in attack.contrasts else None
+        if metric is not None:
+            found[attack.label] = metric.value if metric.value is not None else -1.0
+    return sorted(found, key=lambda label: -found[label])
+
+
+def attack_notes(record: Record) -> pd.DataFrame:
+    """One row an attack of the record: what it is, and where it comes from."""
+    rows = [(info.name, info.summary, info.access, info.reference) for info in record.attacks.values()]
+    return pd.DataFrame(rows, columns=["attack", "what it does", "access", "reference"])
+
+
+def cost_frame(record: Record) -> pd.DataFrame:
+    """What training, evaluation and each attack cost."""
+    training, origin = record.card.training, record.provenance
+    rows: list[tuple[str, Any, Any, Any]] = []
+    if isinstance(training.get("seconds"), int | float):
+        rows.append(("training (as the trainer wrote it)", float(training["seconds"]), None, None))
+    rows.append(("evaluation", origin.seconds, origin.peak_memory_mb, None))
+    rows += [(f"attack {a.label}", a.seconds, a.peak_memory_mb, a.queries) for a in record.membership if a.status == "ok"]
+    return pd.DataFrame(rows, columns=["what", "seconds", "peak memory, MB", "queries"]).astype({"queries": "Int64"})
+
+
+def citation(entry: RankedEntry, record: Record) -> str:
+    """BibTeX of an entry: its hash names it for good."""
+    scope = entry.scope
+    year = record.provenance.created[:4]
+    return (
+        f"@misc{{faceveil-{entry.key},\n"
+        f"  title  = {{{_bibtex(entry.label)} on the FaceVeil leaderboard}},\n"
+        f"  author = {{{{{_bibtex(record.card.team)}}}}},\n"
+        f"  year   = {{{year}}},\n"
+        f"  note   = {{Track {_bibtex(scope.track)}, protocol {_bibtex(scope.protocol_version)}, {scope.board}, "
+        f"weights sha256 {record.provenance.weights_sha256[:16]}, entry {entry.key}}}\n"
+        "}"
+    )
+
+
+def _bibtex(text: str) -> str:
+    """Text in which nothing is a command."""
+    return "".join(f"\\{c}" if c in "&%$#_" else c for c in text if c not in "{}\\~^")
+
+
 def attack_table(record: Record) -> pd.DataFrame:
     """:func:`attack_frame` to be read: metrics with their intervals as text, or why there is none."""
     frame = attack_frame(record)
+    strongest = frame.groupby("attack")["auc"].max().rank(ascending=False, method="first")
+    frame = frame.sort_values("attack", key=lambda column: column.map(strongest), kind="stable").reset_index(drop=True)
     for name, title in _METRICS.items():
         ends = [frame[f"{name}{end}"] for end in ("", "_low", "_high", "_note")]
         frame[title] = [_text(*values) for values in zip(*ends, strict=True)]
     columns = ["attack", "contrast", *_METRICS.values(), "people", "positives", "negatives", "access", "knowledge", "adaptive"]
-    return frame[[*columns, "queries", "seconds"]]
+    return frame[[*columns, "queries", "seconds"]].assign(adaptive=frame["adaptive"].map({True: "yes", False: ""}))
 
 
 def not_run(record: Record) -> list[str]:

@@ -1,38 +1,18 @@
-"""Records -> one row an entry, cached until the store or a record file changes."""
+"""Entries as a table: one row an entry, every column explained."""
 
 from __future__ import annotations
 
-import json
-import os
-import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from benchmark.home import home
 from benchmark.interfaces import Contrast
-from benchmark.record import Record
-from benchmark.store import Store
-from leaderboard.details import attack_metric, strongest
-from leaderboard.ranking import RankedEntry, rank
+from leaderboard.ranking import RankedEntry, envelope
+from leaderboard.runs import FAMILIES, Run
 
-RECORDS = Path(__file__).parent / "records"
 SMOKE = "smoke run: too small to conclude from"
-
-FAMILIES = {
-    "none": "No defence",
-    "bn_statistics": "BN statistics",
-    "dp": "Differential privacy",
-    "training": "Training",
-    "architecture": "Architecture",
-    "embedding": "Embedding",
-    "combined": "Combined",
-    "other": "Other",
-}
 
 COLUMNS = {
     "key": "Stable name of the entry, used in links.",
@@ -40,6 +20,7 @@ COLUMNS = {
     "tied": "True where other entries share the rank.",
     "entry": "Name that the submitter gave; one row is one configuration over all its seeds.",
     "defense": "Defences with their settings, in the order in which they were composed.",
+    "defense_name": "Defences without their settings.",
     "family": "What kind of defence it is.",
     "team": "Who submitted it.",
     "board": "verified: re-trained by the evaluator. weights: trained elsewhere, nobody can prove on what.",
@@ -65,6 +46,8 @@ COLUMNS = {
     "identity_auc_high": "Upper end of its 95 % interval; with several seeds the highest of theirs.",
     "identity_attack": "The attack that reached identity_auc.",
     "tpr_at_1": "TPR@FPR=1 % of the attack that gave the leakage. Empty: too few photos to measure it.",
+    "tpr_at_1_low": "Lower end of its 95 % interval; with several seeds the lowest of theirs.",
+    "tpr_at_1_high": "Upper end of its 95 % interval; with several seeds the highest of theirs.",
     "epsilon": "Claimed epsilon of differential privacy, as the submitter states it. Lower is stronger.",
     "epsilon_of": "What the claim covers: delta, protected unit, and whether the model or its BN statistics alone.",
     "flags": "What to know before trusting the entry.",
@@ -74,7 +57,8 @@ COLUMNS = {
     "complete": "Every attack of the track and of the defence was run.",
     "smoke": "From a smoke run, too small to conclude from.",
     "reasons": "Why the entry is not ranked. Empty: it is.",
-    "dominated_by": "Entries that significantly dominate this one.",
+    "dominated_by": "Entries that significantly dominate this one, at most twenty, the best first.",
+    "dominators": "How many entries significantly dominate this one.",
     "created": "When the newest of its records was made, UTC.",
     "track": "Track: data, split, backbone and budget, frozen.",
     "protocol_version": "Entries of different protocol versions never share a ranking.",
@@ -84,126 +68,94 @@ COLUMNS = {
 }
 
 
-@dataclass(frozen=True)
-class Board:
-    """Everything the pages read.  ``frame`` has the columns of :data:`COLUMNS`, one row an entry, in ranking order."""
-
-    frame: pd.DataFrame
-    entries: dict[str, RankedEntry]  # by key
-    problems: tuple[str, ...] = ()  # record files that could not be read
-
-
-def load(url: str | None = None, folder: Path | None = None) -> Board:
-    """The board of a store and of a folder of ``*.json`` files (one record, or a list of them, each).
-
-    ``url``: path or URL of the store; default the environment's FACEVEIL_STORE, else the home's.  ``folder``: default the
-    environment's FACEVEIL_RECORDS, else the records that ship with the project.  Where nothing has changed it costs
-    one query, of the store's version.
-
-    Raises:
-        StoreError: the store cannot be opened or read.
-    """
-    folder = folder or Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
-    store = _store(url or os.environ.get("FACEVEIL_STORE") or str(home() / "store.sqlite"))
-    files = tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.glob("*.json")))
-    with _LOCK:
-        return _load(store, store.version(), files)
-
-
-_LOCK = threading.Lock()  # the first reader builds, the others wait instead of building too
-
-
-@lru_cache(maxsize=8)
-def _store(url: str) -> Store:
-    return Store(url)
-
-
-@lru_cache(maxsize=2)
-def _load(store: Store, version: int, files: tuple[tuple[Path, int], ...]) -> Board:  # noqa: ARG001 (part of the cache's key)
-    records, problems = store.records(), []
-    for path, _ in files:
-        try:
-            content = json.loads(path.read_bytes())
-            records += [Record.model_validate(item) for item in (content if isinstance(content, list) else [content])]
-        except (OSError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-            problems.append(f"{path.name}: {str(error).splitlines()[0]}")
-    return build(records, tuple(problems))
-
-
-def build(records: Iterable[Record], problems: tuple[str, ...] = ()) -> Board:
-    """The board of some records."""
-    entries = rank(records)
+def frame_of(entries: Sequence[RankedEntry]) -> pd.DataFrame:
+    """The columns of :data:`COLUMNS`, one row an entry, in the order given."""
     frame = pd.DataFrame([_row(entry) for entry in entries], columns=list(COLUMNS))
     frame["rank"] = frame["rank"].astype("Int64")
-    return Board(frame, {entry.key: entry for entry in entries}, problems)
+    return frame
+
+
+def haystack(frame: pd.DataFrame) -> pd.Series:
+    """What the search looks through: the texts of each row in one, in small letters."""
+    columns = ["entry", "defense", "family", "team", "leakage_attack", "flags", "backbone"]
+    return pd.Series(
+        [" ".join(texts).casefold() for texts in frame[columns].astype(str).to_numpy()], index=frame.index, dtype=str
+    )
 
 
 def _row(entry: RankedEntry) -> dict[str, Any]:
-    first, scope = entry.records[0], entry.scope
-    headline = next((r.headline for r in entry.records if r.headline), None)
-    claim = first.card.claim
+    first, scope = entry.runs[0], entry.scope
+    headline = next((r.headline for r in entry.runs if r.headline), None)
+    claim = first.claim
     row: dict[str, Any] = {
         "key": entry.key,
         "rank": entry.rank,
         "tied": entry.tied,
         "entry": entry.label,
-        "defense": first.card.defense_label,
-        "family": FAMILIES[family(first)],
-        "team": first.card.team,
+        "defense": first.defense,
+        "defense_name": " + ".join(first.defense_names),
+        "family": FAMILIES[first.family],
+        "team": first.team,
         "leakage_attack": headline.leakage_attack if headline else "",
         "leakage_contrast": str(headline.leakage_contrast) if headline else "",
-        "tpr_at_1": _tpr(entry.records),
         "epsilon": claim.epsilon if claim else None,
         "epsilon_of": f"delta={claim.delta:g}, per {claim.unit}, {claim.covers.replace('_', ' ')}" if claim else "",
         "flags": "; ".join(_flags(entry)),
-        "seeds": len({r.card.seed for r in entry.records}),
-        "training_seconds": _mean([r.card.training.get("seconds") for r in entry.records]),
-        "backbone": first.card.backbone.name,
-        "complete": all(r.complete for r in entry.records),
+        "seeds": len({r.seed for r in entry.runs}),
+        "training_seconds": _mean([r.training_seconds for r in entry.runs]),
+        "backbone": first.backbone,
+        "complete": all(r.complete for r in entry.runs),
         "smoke": is_smoke(entry),
         "reasons": "; ".join(entry.reasons),
         "dominated_by": ", ".join(entry.dominated_by),
-        "created": max(r.provenance.created for r in entry.records),
+        "dominators": entry.dominators,
+        "created": max(r.created for r in entry.runs),
         "configuration": entry.configuration,
-        **scope.__dict__,
+        "track": scope.track,
+        "board": scope.board,
+        "protocol_version": scope.protocol_version,
+        "data_digest": scope.data_digest,
+        "split_digest": scope.split_digest,
     }
     for name, axis in (("utility", entry.utility), ("leakage", entry.leakage)):
         row |= {name: axis.value, f"{name}_low": axis.low, f"{name}_high": axis.high}
         row |= {f"{name}_n": axis.n, f"{name}_unit": axis.unit}
+    tpr = [r.tpr_at_1 for r in entry.runs if r.headline]
+    row["tpr_at_1"] = _mean([t and t[0] for t in tpr])
+    row["tpr_at_1_low"], row["tpr_at_1_high"] = envelope([t[1:] if t else (None, None) for t in tpr])
     for contrast in (Contrast.SAMPLE, Contrast.IDENTITY):
-        best = strongest(entry.records, contrast)
-        row |= {f"{contrast}_attack": best.attack, f"{contrast}_auc": best.auc}
-        row |= {f"{contrast}_auc_low": best.low, f"{contrast}_auc_high": best.high}
+        label, auc, low, high = strongest(entry.runs, contrast)
+        row |= {f"{contrast}_attack": label, f"{contrast}_auc": auc, f"{contrast}_auc_low": low, f"{contrast}_auc_high": high}
     return row
 
 
-def family(record: Record) -> str:
-    """The family of its defences, a key of :data:`FAMILIES`; undefended parts of a composition do not count."""
-    names = {record.defenses[d.name].family if d.name in record.defenses else "other" for d in record.card.defenses}
-    named = (names - {"none"}) or {"none"}
-    only = named.pop() if len(named) == 1 else "combined"
-    return only if only in FAMILIES else "other"
+def strongest(runs: Sequence[Run], contrast: Contrast) -> tuple[str, float | None, float | None, float | None]:
+    """The headless attack of the largest AUC on a contrast: its label, the mean over seeds, the envelope of their intervals.
+
+    Attacks that need the head are references and do not count; nor do attacks that not every seed was put to.
+    """
+    best: tuple[str, float | None, float | None, float | None] = ("", None, None, None)
+    for label in dict.fromkeys(a.label for r in runs for a in r.attacks if a.headless):
+        found = [values for r in runs if (values := r.attack_auc(label, contrast)) is not None]
+        if len(found) < len(runs):
+            continue
+        auc = sum(value for value, _, _ in found) / len(found)
+        if best[1] is None or auc > best[1]:
+            best = (label, auc, *envelope([(low, high) for _, low, high in found]))
+    return best
 
 
 def is_smoke(entry: RankedEntry) -> bool:
     """True where any of its runs was a smoke run."""
-    return any(bool(r.extra.get("smoke")) for r in entry.records)
+    return any(run.smoke for run in entry.runs)
 
 
 def _flags(entry: RankedEntry) -> list[str]:
     texts = [SMOKE] if is_smoke(entry) else []
-    texts += [f"{flag.name} ({flag.severity}): {flag.reason}" for record in entry.records for flag in record.flags]
+    texts += [f"{flag.name} ({flag.severity}): {flag.reason}" for run in entry.runs for flag in run.flags]
     return list(dict.fromkeys([*texts, *entry.left_out]))
 
 
-def _tpr(records: Sequence[Record]) -> float | None:
-    headlines = [(r, r.headline) for r in records if r.headline]
-    metrics = [attack_metric(r, h.leakage_attack, h.leakage_contrast, "tpr@fpr=1e-2") for r, h in headlines]
-    return _mean([m.value if m else None for m in metrics])
-
-
-def _mean(values: Sequence[Any]) -> float | None:
+def _mean(values: Sequence[float | None]) -> float | None:
     """Mean, or None where one is missing."""
-    if not values or any(not isinstance(v, int | float) for v in values):
-        return None
-    return sum(values) / len(values)
+    return float(np.mean([float(v) for v in values])) if values and None not in values else None

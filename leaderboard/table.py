@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -32,6 +33,8 @@ def printed(frame: pd.DataFrame) -> pd.DataFrame:
     result = frame.copy()
     # padded with blanks, so that the place sorts as text
     result["place"] = [charts.place(r, t).rjust(4 + 2 * t) for r, t in zip(frame["rank"], frame["tied"], strict=True)]
+    result["created"] = frame["created"].str[:10]
+    result["flags"] = ["▲ " + flags if flags else "" for flags in frame["flags"]]
     for axis in ("utility", "leakage"):
         parts = zip(frame[f"{axis}_low"], frame[f"{axis}_high"], frame[f"{axis}_n"], frame[f"{axis}_unit"], strict=True)
         result[f"{axis}_interval"] = [_interval(*part) for part in parts]
@@ -60,21 +63,38 @@ CONFIG = {
     "entry": _text("Entry", "entry", 190, pinned=True),
     "reasons": _text("Why it is not ranked", "reasons", "large"),
     "utility": _bar("Utility ↑", "utility", "blue"),
-    "utility_interval": _text("95 % interval and n", "utility_low", 190),
+    "utility_interval": _text("Utility: 95 % interval, n", "utility_low", 190),
     "leakage": _bar("Leakage ↓", "leakage", "orange"),
-    "leakage_interval": _text("95 % interval and n", "leakage_low", 190),
-    "leakage_attack": _text("by attack", "leakage_attack"),
-    "leakage_contrast": _text("on contrast", "leakage_contrast"),
+    "leakage_interval": _text("Leakage: 95 % interval, n", "leakage_low", 190),
+    "leakage_attack": _text("by attack", "leakage_attack", 150),
+    "leakage_contrast": _text("on contrast", "leakage_contrast", 90),
+    "family": _text("Family", "family", 120),
+    "flags": _text("Red flags", "flags", "medium"),
     "sample_auc": _number("Sample AUC ↓", "sample_auc"),
     "identity_auc": _number("Identity AUC ↓", "identity_auc"),
     "tpr_at_1": _number("TPR@1 % ↓", "tpr_at_1"),
     "epsilon": _number("Claimed ε ↓", "epsilon", "%.3g"),
-    "flags": _text("Flags", "flags", "medium"),
     "defense": _text("Defence", "defense", "medium"),
-    "family": _text("Family", "family"),
-    "team": _text("Team", "team"),
+    "team": _text("Team", "team", 110),
+    "board": _text("Board", "board", 80),
     "seeds": _number("Seeds", "seeds", "%d"),
     "training_seconds": _number("Training, s", "training_seconds", "%.0f"),
+    "backbone": _text("Backbone", "backbone", 120),
+    "created": _text("Evaluated", "created", 100),
+    "key": _text("Link name", "key", 100),
 }
-RANKED = tuple(name for name in CONFIG if name != "reasons")
-UNRANKED = tuple(name for name in CONFIG if name != "place")
+LABELS = {name: config["label"] for name, config in CONFIG.items()}
+FIXED = ("place", "entry", "reasons")
+OPTIONAL = tuple(name for name in CONFIG if name not in FIXED)
+_HIDDEN = ("board", "backbone", "created", "key")
+DEFAULT = tuple(name for name in OPTIONAL if name not in _HIDDEN)
+
+
+def columns(frame: pd.DataFrame, chosen: Sequence[str]) -> list[str]:
+    """The columns of a table of ranked or of unranked entries, in the order of :data:`CONFIG`; flags where there are any."""
+    first = ["place", "entry"] if frame["rank"].notna().all() else ["entry", "reasons"]
+    rest = [name for name in OPTIONAL if name in chosen]
+    if "flags" in rest:
+        rest.remove("flags")
+        first += ["flags"] if (frame["flags"] != "").any() else []
+    return first + rest

@@ -92,10 +92,10 @@ def ranking_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     rank = service("rank")
     rows = []
     for entry in rank(records):
-        first = entry.records[0]
+        first = entry.runs[0]
         head = first.headline
         rows.append({
-            "rank": entry.rank, "tied": entry.tied, "entry": entry.label, "board": first.board, "seeds": len(entry.records),
+            "rank": entry.rank, "tied": entry.tied, "entry": entry.label, "board": first.board, "seeds": len(entry.runs),
             "utility": [entry.utility.value, entry.utility.low, entry.utility.high],
             "leakage": [entry.leakage.value, entry.leakage.low, entry.leakage.high],
             "by": f"{head.leakage_attack} ({head.leakage_contrast.value})" if head else "",

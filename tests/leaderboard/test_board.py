@@ -13,8 +13,9 @@ from streamlit.testing.v1 import AppTest
 from benchmark.card import Claim
 from benchmark.record import Flag
 from benchmark.store import Store
-from leaderboard import frame, launch, table
-from leaderboard.frame import COLUMNS, build
+from leaderboard import launch, loading, table
+from leaderboard.frame import COLUMNS
+from leaderboard.loading import build
 
 ROOT = Path(__file__).parents[2]  # the checkout; the package may be installed elsewhere
 EVIL = "<img src=x onerror=alert(1)> [x](https://evil.example) :red[hi] $x$"
@@ -41,7 +42,7 @@ def records():
 def app(tmp_path, monkeypatch):
     """Starts the board on the records given, from this test's own store and no shipped records."""
     monkeypatch.setenv("FACEVEIL_STORE", str(tmp_path / "store.sqlite"))
-    monkeypatch.setattr(frame.load, "__defaults__", (None, tmp_path))
+    monkeypatch.setattr(loading.load, "__defaults__", (None, tmp_path))
 
     def start(made=None, **query) -> AppTest:
         store = Store(tmp_path / "store.sqlite")
@@ -85,7 +86,7 @@ def test_ranked_entries_come_first_and_unranked_with_their_reasons(app):
     assert unranked["reasons"].iloc[0] == "blind gate: pixels tell"
     assert "incomplete" in unranked["reasons"].iloc[1]
     assert "place" not in unranked
-    assert "**6 of 6 entries** · 1 on the other board · protocol 0.1" in text(test)
+    assert "**6 of 6 entries** · 1 on the other board · sorted by rank, then name · protocol 0.1" in text(test)
 
 
 def test_places_sort_as_text():
@@ -140,16 +141,6 @@ def test_the_url_restores_the_view(app):
     assert shown(app([], board="Weights only")) == [EVIL]
 
 
-def test_a_link_to_an_entry_finds_its_track_board_and_details(app, tmp_path):
-    app()
-    keys = {e.label: k for k, e in build(records()).entries.items()}
-    for name, track in ((EVIL, "synthetic-quick"), ("early 6", "synthetic-quick")):
-        test = app([], entry=keys[name])
-        assert test.selectbox(key="track").value == track
-        assert [t.value.split(" · ")[0] for t in test.text] == [name]
-    assert "not on this board" in text(app([], entry="0123456789"))
-
-
 def test_tracks_are_apart_and_the_default_one_comes_first(app):
     test = app([*records(), make_record("big", track="synthetic-64"), make_record("odd", track="another")])
     assert test.selectbox(key="track").value == "synthetic-64"
@@ -172,31 +163,42 @@ def test_smoke_runs_are_announced(app):
 
 
 def test_what_submitters_wrote_is_never_rendered(app):
-    test = app(board="Weights only", tab="Card")
+    test = app(board="Weights only")
     for kind in (test.markdown, test.caption, test.info, test.warning, test.error, test.title, test.subheader):
         assert not any("evil" in str(element.value) for element in kind)
     assert not any(element.allow_html for element in test.markdown)
     assert EVIL in shown(test)
-    assert [EVIL in code.value for code in test.code] == [True, True]  # flags and card, as code
+    assert any("evil" in flags for flags in test.dataframe[0].value["flags"])  # beside the entry, as a cell
 
 
-def test_details_are_those_of_the_entry(app):
-    key = next(k for k, e in build(records()).entries.items() if e.label == "dp")
-    test = app(tab="Reproduce", entry=key)
-    values = {m.label: m.value for m in test.metric}
-    assert values["Utility, TAR@FAR=1e-3"] == "0.400"
-    assert values["Claimed ε"] == "8"
-    assert any("faceveil train --track synthetic-quick --defense dp_sgd --set epsilon=8" in c.value for c in test.code)
+def test_flags_stand_beside_the_entry_where_there_are_any(app):
+    assert list(app(board="Weights only").dataframe[0].value)[:3] == ["place", "entry", "flags"]
+    assert "flags" not in app().dataframe[0].value
 
 
-def test_details_of_an_entry_with_seeds_and_of_one_without_attacks(app):
-    runs = [make_record("seeds", seed=s, utility=0.5 + s / 10) for s in range(3)]
-    empty = make_record("empty", settings={"a": 1}, headline=False, complete=False, membership=())
-    test = app([*runs, empty], tab="ROC")
-    assert any("3 seeds" in c.value for c in test.caption)
-    assert len(test.button_group) == 4  # board, families, run, contrast
-    assert "no attack was run" in text(search(test, "empty"))
-    assert "No attack was run" in text(app([], tab="Attacks", q="empty"))
+def test_columns_are_chosen_and_reset(app):
+    test = app()
+    assert "backbone" not in test.dataframe[0].value
+    test.multiselect(key="columns").set_value(["Backbone"]).run()
+    assert list(test.dataframe[0].value) == ["place", "entry", "backbone"]
+    next(b for b in test.button if b.label == "Reset").click().run()
+    assert "utility" in test.dataframe[0].value
+
+
+def test_what_is_ticked_can_be_opened_or_compared(app):
+    test = app()
+    buttons = {b.label: b for b in test.button}
+    assert buttons["Open"].disabled
+    assert buttons["Compare"].disabled
+
+
+def test_of_many_rows_the_first_are_shown_and_all_are_counted(app, monkeypatch):
+    monkeypatch.setattr("leaderboard.filters.ROWS", 3)
+    test = app()
+    assert shown(test) == ["dp", "early 12", "undefended"]
+    assert "**6 of 6 entries** · rows 1 to 3 shown" in text(test)
+    assert shown(search(test, "half")) == ["half"]  # filters look through all
+    assert shown(app([], rows="2")) == ["early 6", "gate", "half"]
 
 
 def test_a_store_that_cannot_be_read_is_explained(app, tmp_path):

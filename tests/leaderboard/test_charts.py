@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 from record_factory import make_record
 
-from benchmark.interfaces import Contrast
-from leaderboard import charts, details
-from leaderboard.frame import FAMILIES, build
+from leaderboard import charts
+from leaderboard.loading import build
+from leaderboard.runs import FAMILIES
 
 
 def board(*points: tuple[float, float]) -> pd.DataFrame:
@@ -95,39 +93,6 @@ def test_pareto_text_is_readable_in_both_themes():
     assert not set(inks["light"]) & set(inks["dark"])
 
 
-def test_attack_bars_start_at_chance_and_carry_their_interval():
-    record = make_record(leakage=0.4)
-    spec = charts.attack_bars(details.attack_frame(record)).to_dict()
-    (bars,) = marks(spec, "bar")
-    assert bars["encoding"]["x2"] == {"datum": 0.5}
-    data = rows(spec, bars)
-    assert len(data) == 9  # three attacks on three contrasts; the one that does not apply has no bar
-    assert len({row["row"] for row in data}) == 9
-    metric = record.membership[0].contrasts[Contrast.SAMPLE].metrics["auc"]
-    assert (data[0]["auc"], data[0]["auc_low"], data[0]["auc_high"]) == (metric.value, metric.low, metric.high)
-    assert {row["attack"] for row in rows(spec, marks(spec, "text")[0])} == {row["attack"] for row in data}
-
-
-def test_attack_bars_show_an_auc_below_chance():
-    frame = details.attack_frame(make_record())
-    frame.loc[0, ["auc", "auc_low", "auc_high"]] = [0.31, 0.28, 0.35]
-    spec = charts.attack_bars(frame).to_dict()
-    assert marks(spec, "bar")[0]["encoding"]["x"]["scale"]["domain"][0] < 0.28
-
-
-def test_roc_is_logarithmic_and_draws_no_zeros():
-    record = make_record(leakage=0.4)
-    spec = charts.roc(details.roc_frame(record, Contrast.SAMPLE), highlight="regrown_head").to_dict()
-    lines = marks(spec, "line")[-1]
-    for axis in ("x", "y"):
-        assert lines["encoding"][axis]["scale"]["type"] == "log"
-        assert lines["encoding"][axis]["scale"]["domain"] == [1e-3, 1]
-    data = rows(spec, lines)
-    assert min(min(row["fpr"], row["tpr"]) for row in data) > 0
-    assert len({row["attack"] for row in data}) == 3
-    assert "regrown_head" in json.dumps(lines["encoding"]["strokeWidth"])
-
-
 @pytest.mark.parametrize(
     ("rank", "tied", "text"),
     [(1, True, "1 ="), (2, False, "2"), (None, False, "–"), (pd.NA, False, "–")],
@@ -139,3 +104,10 @@ def test_place(rank, tied, text):
 def test_short():
     assert charts.short("abc", 3) == "abc"
     assert charts.short("abcd efgh", 6) == "abcd…"
+
+
+def test_pareto_keeps_the_value_at_which_nothing_leaks_in_sight():
+    spec = charts.pareto(board((0.8, 0.9)), title="AUC", least=0.5).to_dict()
+    x = marks(spec, "point")[0]["encoding"]["x"]
+    assert x["title"].startswith("AUC")
+    assert x["scale"]["domain"][0] < 0.5

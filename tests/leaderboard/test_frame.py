@@ -10,9 +10,9 @@ from record_factory import contrast_result, make_record
 from benchmark.card import Claim
 from benchmark.interfaces import AttackSpec, Contrast
 from benchmark.record import AttackResult, Flag, PluginInfo
-from benchmark.store import Store, StoreError
 from leaderboard import details
-from leaderboard.frame import COLUMNS, build, load
+from leaderboard.frame import COLUMNS
+from leaderboard.loading import build
 
 
 def row(*records) -> pd.Series:
@@ -128,60 +128,6 @@ def test_smoke_runs_are_labelled():
     assert "too small to conclude from" in found["flags"]
 
 
-def test_keys_are_stable_and_tell_scopes_apart():
-    one, two = make_record(seed=0), make_record(seed=1)
-    (first,) = build([one]).entries
-    (both,) = build([two, one]).entries
-    (other,) = build([make_record(split="another")]).entries
-    assert first == both != other
-
-
-def test_load_reads_store_and_files_and_caches_on_their_version(tmp_path):
-    url, folder = str(tmp_path / "store.sqlite"), tmp_path / "records"
-    folder.mkdir()
-    assert load(url, folder).frame.empty
-    store = Store(url)
-    store.add_record(make_record(name="in store"))
-    (folder / "one.json").write_text(make_record(name="in file", settings={"x": 1}).model_dump_json())
-    first = load(url, folder)
-    assert set(first.frame["entry"]) == {"in store", "in file"}
-    assert load(url, folder) is first  # nothing changed: nothing is read again
-    store.add_record(make_record(name="new", settings={"x": 2}))
-    assert set(load(url, folder).frame["entry"]) == {"in store", "in file", "new"}
-    listed = [make_record(name=n, settings={"n": n}).model_dump_json() for n in ("a", "b")]
-    (folder / "two.json").write_text(f"[{','.join(listed)}]")
-    assert len(load(url, folder).frame) == 5
-
-
-def test_a_record_in_the_store_and_in_a_file_is_one_entry(tmp_path):
-    Store(str(tmp_path / "s.sqlite")).add_record(make_record())
-    (tmp_path / "same.json").write_text(make_record().model_dump_json())
-    board = load(str(tmp_path / "s.sqlite"), tmp_path)
-    assert list(board.frame["seeds"]) == [1]
-    assert len(next(iter(board.entries.values())).records) == 1
-
-
-def test_files_that_are_no_records_are_named_and_the_rest_is_shown(tmp_path):
-    (tmp_path / "a.json").write_text("{ no json")
-    (tmp_path / "b.json").write_text('{"track": 1}')
-    (tmp_path / "c.json").write_text(make_record(name="good").model_dump_json())
-    board = load(str(tmp_path / "s.sqlite"), tmp_path)
-    assert list(board.frame["entry"]) == ["good"]
-    assert [p.split(":")[0] for p in board.problems] == ["a.json", "b.json"]
-
-
-def test_the_store_is_named_by_the_environment(tmp_path, monkeypatch):
-    Store(str(tmp_path / "x.sqlite")).add_record(make_record(name="by environment"))
-    monkeypatch.setenv("FACEVEIL_STORE", str(tmp_path / "x.sqlite"))
-    assert list(load(folder=tmp_path).frame["entry"]) == ["by environment"]
-
-
-def test_a_store_that_cannot_be_read_says_so(tmp_path):
-    (tmp_path / "no.sqlite").write_bytes(b"this is not a database" * 100)
-    with pytest.raises(StoreError):
-        load(str(tmp_path / "no.sqlite"), tmp_path)
-
-
 def test_attack_table_has_intervals_and_reasons():
     record = make_record(photos=600)
     table = details.attack_table(record)
@@ -205,6 +151,7 @@ def test_reproduce_quotes_what_submitters_wrote():
 
 def test_nothing_here_imports_torch():
     """A board must start in a second and fit in a small machine."""
-    code = "import sys, leaderboard.views.board, leaderboard.launch; print('torch' in sys.modules)"
+    views = "[importlib.import_module(f'leaderboard.views.{m.name}') for m in pkgutil.iter_modules(leaderboard.views.__path__)]"
+    code = f"import importlib, pkgutil, sys, leaderboard.launch, leaderboard.views; {views}; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

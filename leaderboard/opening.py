@@ -1,0 +1,92 @@
+"""What every page begins with: the records, or why there are none; and the scope that the reader has chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from benchmark.interfaces import FaceVeilError
+from leaderboard.loading import Board, load
+
+DEFAULT_TRACK = "synthetic-64"
+BOARDS = {"verified": "Verified", "weights": "Weights only"}
+_SETTING = ["protocol_version", "data_digest", "split_digest"]
+
+
+def open_board() -> Board:
+    """The board; where there is none, says why and ends the page."""
+    try:
+        board = load()
+    except FaceVeilError as error:
+        st.error("The store of records cannot be read.", icon=":material/error:")
+        st.code(str(error), language=None, wrap_lines=True)
+        st.stop()
+    if board.problems:
+        st.warning("Some record files could not be read and are not shown:", icon=":material/error:")
+        st.code("\n".join(board.problems), language=None, wrap_lines=True)
+    if board.frame.empty:
+        _empty()
+        st.stop()
+    return board
+
+
+def _empty() -> None:
+    st.info("There are no results yet. This command makes some:", icon=":material/rocket_launch:")
+    st.code("faceveil quickstart", language="bash")
+    st.caption(
+        "It trains, attacks and ranks four entries in about five minutes on two cores. Then reload this page. "
+        "To open another store: `faceveil leaderboard --store PATH`."
+    )
+
+
+def choose_scope(frame: pd.DataFrame) -> pd.DataFrame:
+    """The entries of the chosen track, board, protocol and split: those that are ranked against each other.
+
+    The choices are kept from page to page, and stand in the address.
+    """
+    tracks = sorted(frame["track"].unique())
+    first = tracks.index(DEFAULT_TRACK) if DEFAULT_TRACK in tracks else 0
+    track = st.selectbox("Track", tracks, index=first, key="track", bind="query-params", width=168, persist_state="session")
+    frame = frame[frame["track"] == track]
+    boards = [name for name in BOARDS if (frame["board"] == name).any()]
+    chosen = st.segmented_control(
+        "Board",
+        boards,
+        default=boards[0],
+        required=True,
+        format_func=BOARDS.get,
+        key="board",
+        bind="query-params",
+        persist_state="session",
+        help="Verified entries were re-trained by the evaluator. Nobody can prove what others' weights were trained on: "
+        "they are ranked apart.",
+    )
+    frame = frame[frame["board"] == chosen]
+    settings = {_setting(row): row for row in frame[_SETTING].drop_duplicates().itertuples(index=False)}
+    if len(settings) > 1:
+        names = sorted(settings, key=lambda name: (_version(settings[name].protocol_version), name), reverse=True)
+        name = st.selectbox("Protocol and data", names, key="setting", bind="query-params", width=330, persist_state="session")
+        frame = frame[(frame[_SETTING] == list(settings[name])).all(axis=1)]
+    return frame
+
+
+def _setting(row: Any) -> str:
+    return f"protocol {row.protocol_version}, data {row.data_digest[:8]}, split {row.split_digest[:8]}"
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """``0.10`` comes after ``0.9``."""
+    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in text.split("."))
+
+
+def theme() -> str:
+    """``light`` or ``dark``, as the reader has it."""
+    return st.context.theme.type or "light"
+
+
+def announce_smoke(scope: pd.DataFrame) -> None:
+    """Says so where entries of a smoke run are among the entries."""
+    if scope["smoke"].any():
+        st.warning("Entries of a smoke run are among these: too small to conclude from.", icon=":material/science:")
