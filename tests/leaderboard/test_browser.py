@@ -20,7 +20,7 @@ from benchmark.store import Store
 from leaderboard.loading import build
 
 sync_api = pytest.importorskip("playwright.sync_api")
-WAIT = 30_000  # ms, at most, for anything to appear: the machine may be busy
+WAIT = 120_000  # ms, at most, for anything to appear: the machine may be busy
 sync_api.expect.set_options(timeout=WAIT)
 CHROMIUM = shutil.which("chromium")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
