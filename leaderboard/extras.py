@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
+from benchmark.interfaces import PluginSpec
 from benchmark.record import Record
 from leaderboard.details import interval
 
@@ -41,27 +42,61 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def table(value: Any) -> pd.DataFrame:
-    """One row a number or text: what it is, its value with the interval, n and a note."""
-    rows = list(_rows(value, ()))
-    frame = pd.DataFrame(rows, columns=["what", "value", "n", "note"])
-    return frame.loc[:, [c for c in frame if c in ("what", "value") or (frame[c] != "").any()]]
+def tables(value: Any) -> dict[str, pd.DataFrame]:
+    """A part as tables by title: its numbers and texts a row each under ``""``, and each list of alike things a table."""
+    found: dict[str, pd.DataFrame] = {}
+    facts = list(_rows(value, (), found))
+    if facts:
+        frame = pd.DataFrame(facts, columns=["what", "value", "n", "note"])
+        kept = [c for c in frame if c in ("what", "value") or (frame[c] != "").any()]
+        found = {"": frame[kept], **found}
+    return found
 
 
-def _rows(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str, str, str]]:
+def _rows(value: Any, path: tuple[str, ...], lists: dict[str, pd.DataFrame]) -> Iterator[tuple[str, str, str, str]]:
+    """What is one number or text, as rows; lists of mappings go to ``lists``."""
     name = " · ".join(path)
-    if isinstance(value, Mapping) and "value" in value and ("n" in value or "low" in value):
+    if _is_metric(value):
         yield _metric(name, value)
     elif isinstance(value, Mapping) and len(path) < _DEPTH:
         for key, item in value.items():
-            yield from _rows(item, (*path, str(key).replace("_", " ")))
-    elif isinstance(value, list) and value and isinstance(value[0], Mapping) and len(path) < _DEPTH:
-        for i, item in enumerate(value):
-            yield from _rows(item, (*path, _title(item, i)))
+            yield from _rows(item, (*path, str(key).replace("_", " ")), lists)
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+        lists[name.capitalize()] = _grid(value)
     elif isinstance(value, list) and len(value) > 12:
         yield name, f"{len(value)} values", "", ""
-    elif value is not None and value != "":
+    elif isinstance(value, list) and value and isinstance(value[0], str):
+        yield from ((name, text, "", "") for text in value)
+    elif value not in (None, "", [], {}):
         yield name, _text(value), "", ""
+
+
+def _grid(items: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Alike things as rows; numbers with their intervals as text, columns without anything left out."""
+    frame = pd.DataFrame([_cells(item) for item in items]).fillna("")
+    return frame.loc[:, [column for column in frame if (frame[column] != "").any()]]
+
+
+def _cells(item: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    cells: dict[str, str] = {}
+    for key, value in item.items():
+        name = f"{before}{key}".replace("_", " ")
+        if _is_metric(value):
+            _, text, n, _ = _metric(name, value)
+            cells[name] = f"{text}, n = {n}" if n and value["value"] is not None else text
+        elif key == "spec" and isinstance(value, Mapping):
+            cells["attack"] = PluginSpec.model_validate(value).label
+        elif isinstance(value, Mapping):
+            cells |= _cells(value, "" if key == "metrics" else f"{name} · ")
+        elif isinstance(value, list) and (len(value) > 12 or (value and isinstance(value[0], Mapping))):
+            cells[name] = f"{len(value)} values"
+        elif value not in (None, "", [], {}):
+            cells[name] = _text(value)
+    return cells
+
+
+def _is_metric(value: Any) -> bool:
+    return isinstance(value, Mapping) and "value" in value and ("n" in value or "low" in value)
 
 
 def _metric(name: str, value: Mapping[str, Any]) -> tuple[str, str, str, str]:
@@ -74,13 +109,6 @@ def _metric(name: str, value: Mapping[str, Any]) -> tuple[str, str, str, str]:
         text = str(number)
     n = f"{value['n']} {value.get('unit', '')}".strip() if value.get("n") is not None else ""
     return name, text, n, str(value.get("note") or "") if number is not None else ""
-
-
-def _title(item: Mapping[str, Any], number: int) -> str:
-    for key in ("label", "name", "attack"):
-        if isinstance(item.get(key), str):
-            return str(item[key])
-    return str(number + 1)
 
 
 def _text(value: Any) -> str:

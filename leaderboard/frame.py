@@ -48,6 +48,12 @@ COLUMNS = {
     "tpr_at_1": "TPR@FPR=1 % of the attack that gave the leakage. Empty: too few photos to measure it.",
     "tpr_at_1_low": "Lower end of its 95 % interval; with several seeds the lowest of theirs.",
     "tpr_at_1_high": "Upper end of its 95 % interval; with several seeds the highest of theirs.",
+    "inversion": "Inversion leakage: share of members whose faces could be rebuilt from the backbone alone, less that of "
+    "people never trained on, for the best inversion attack; mean over seeds. 0 = none. Lower is better.",
+    "inversion_low": "Lower end of its 95 % interval; with several seeds the lowest of theirs.",
+    "inversion_high": "Upper end of its 95 % interval; with several seeds the highest of theirs.",
+    "inversion_n": "How many were counted for it.",
+    "inversion_attack": "The attack that gave it.",
     "epsilon": "Claimed epsilon of differential privacy, as the submitter states it. Lower is stronger.",
     "epsilon_of": "What the claim covers: delta, protected unit, and whether the model or its BN statistics alone.",
     "flags": "What to know before trusting the entry.",
@@ -123,10 +129,23 @@ def _row(entry: RankedEntry) -> dict[str, Any]:
     tpr = [r.tpr_at_1 for r in entry.runs if r.headline]
     row["tpr_at_1"] = _mean([t and t[0] for t in tpr])
     row["tpr_at_1_low"], row["tpr_at_1_high"] = envelope([t[1:] if t else (None, None) for t in tpr])
+    row |= _inversion(entry)
     for contrast in (Contrast.SAMPLE, Contrast.IDENTITY):
         label, auc, low, high = strongest(entry.runs, contrast)
         row |= {f"{contrast}_attack": label, f"{contrast}_auc": auc, f"{contrast}_auc_low": low, f"{contrast}_auc_high": high}
     return row
+
+
+def _inversion(entry: RankedEntry) -> dict[str, Any]:
+    """Nothing unless every seed was put to it."""
+    found = [run.inversion for run in entry.runs if run.inversion is not None and run.inversion.value is not None]
+    if not found or len(found) < len(entry.runs):
+        return {"inversion_attack": ""}
+    low, high = envelope([(metric.low, metric.high) for metric in found])
+    value = float(np.mean([metric.value for metric in found]))
+    attack = entry.runs[0].inversion_attack
+    ends = {"inversion": value, "inversion_low": low, "inversion_high": high}
+    return {**ends, "inversion_n": min(metric.n for metric in found), "inversion_attack": attack}
 
 
 def strongest(runs: Sequence[Run], contrast: Contrast) -> tuple[str, float | None, float | None, float | None]:

@@ -66,7 +66,7 @@ class Run:
     """One record in brief.
 
     ``auc`` (attacks, contrasts, 3): value, low and high of each attack on each of :data:`CONTRASTS`, NaN where there is none.
-    ``utility_replicates`` and ``leakage_replicates`` (B,).
+    ``utility_replicates``, ``leakage_replicates`` and ``inversion_replicates`` (B,).
     """
 
     source: Source
@@ -90,9 +90,12 @@ class Run:
     evaluation_seconds: float
     headline: Headline | None  # without replicates
     tpr_at_1: tuple[float, float, float] | None  # TPR@FPR=1 % of the headline's attack, with its interval
+    inversion: Metric | None  # training identities recovered, over held-out people; None: not measured, or not ranked
+    inversion_attack: str
     attacks: tuple[AttackRun, ...]
     utility_replicates: np.ndarray = field(compare=False, repr=False)
     leakage_replicates: np.ndarray = field(compare=False, repr=False)
+    inversion_replicates: np.ndarray = field(compare=False, repr=False)
     auc: np.ndarray = field(compare=False, repr=False)
 
     @property
@@ -112,6 +115,7 @@ def summarise(record: Record, source: Source = Source()) -> Run:
     """The record in brief."""
     card, headline = record.card, record.headline
     seconds = card.training.get("seconds")
+    inversion = record.inversion if record.inversion and not record.inversion.unranked else None
     return Run(
         source=source,
         scope=_scope(Scope.of(record)),
@@ -134,6 +138,9 @@ def summarise(record: Record, source: Source = Source()) -> Run:
         evaluation_seconds=record.provenance.seconds,
         headline=headline.model_copy(update={"utility_replicates": (), "leakage_replicates": ()}) if headline else None,
         tpr_at_1=_tpr(record),
+        inversion=inversion.leakage if inversion else None,
+        inversion_attack=inversion.leakage_attack if inversion else "",
+        inversion_replicates=np.array(inversion.leakage_replicates if inversion else (), dtype=float),
         attacks=tuple(_attack(a.label, a.spec.name, a.access, a.knowledge, a.adaptive, a.status) for a in record.membership),
         utility_replicates=np.array(headline.utility_replicates if headline else (), dtype=float),
         leakage_replicates=np.array(headline.leakage_replicates if headline else (), dtype=float),

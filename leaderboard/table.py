@@ -73,6 +73,7 @@ CONFIG = {
     "sample_auc": _number("Sample AUC ↓", "sample_auc"),
     "identity_auc": _number("Identity AUC ↓", "identity_auc"),
     "tpr_at_1": _number("TPR@1 % ↓", "tpr_at_1"),
+    "inversion": _number("Inversion ↓", "inversion"),
     "epsilon": _number("Claimed ε ↓", "epsilon", "%.3g"),
     "defense": _text("Defence", "defense", "medium"),
     "team": _text("Team", "team", 110),

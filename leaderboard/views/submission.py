@@ -7,6 +7,8 @@ Markdown or HTML.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -85,7 +87,7 @@ def _inside(entry: RankedEntry, record: Record) -> None:
         "Utility": lambda: _utility(record),
     }
     for title, value in extras.sections(record).items():
-        parts[title] = lambda value=value: _numbers(extras.table(value))  # type: ignore[misc]
+        parts[title] = partial(_extra, value)
     parts |= {
         "Cost": lambda: _numbers(details.cost_frame(record)),
         "Card": lambda: st.code(details.card_text(record), language="json", height=420),
@@ -145,6 +147,14 @@ def _utility(record: Record) -> None:
     _numbers(details.utility_frame(record))
     st.caption("The blind gate: what classifiers that never saw the model can tell. It should be chance.")
     _numbers(details.gate_frame(record))
+
+
+def _extra(value: Any) -> None:
+    """A part that goes beyond the standard ones."""
+    for title, frame in extras.tables(value).items():
+        if title:
+            st.text(title)
+        _numbers(frame)
 
 
 def _reproduce(entry: RankedEntry, record: Record) -> None:

@@ -17,16 +17,30 @@ def test_what_a_record_holds_beyond_the_standard_is_a_section_each():
 
 
 def test_numbers_carry_their_interval_and_n():
-    (row,) = extras.table({"refit_statistics": METRIC}).to_dict("records")
+    (row,) = extras.tables({"refit_statistics": METRIC})[""].to_dict("records")
     assert row == {"what": "refit statistics", "value": "0.310 [0.200, 0.400]", "n": "50 people", "note": "one target"}
 
 
 def test_what_cannot_be_measured_says_why():
-    table = extras.table({"a": {"value": None, "n": 3, "note": "too few"}})
+    table = extras.tables({"a": {"value": None, "n": 3, "note": "too few"}})[""]
     assert table["value"].tolist() == ["too few"]
 
 
-def test_nested_lists_and_plain_values_are_rows():
-    table = extras.table({"runs": [{"name": "x", "auc": METRIC, "ok": True}, {"auc": METRIC}], "series": list(range(99))})
-    assert table["what"].tolist() == ["runs · x · name", "runs · x · auc", "runs · x · ok", "runs · 2 · auc", "series"]
-    assert table["value"].tolist()[2:] == ["yes", "0.310 [0.200, 0.400]", "99 values"]
+def test_plain_values_sentences_and_long_series_are_rows():
+    table = extras.tables({"ok": True, "inner": {"x": 0.25}, "reading": ["one", "two"], "series": list(range(99)), "no": None})[
+        ""
+    ]
+    rows = list(zip(table["what"], table["value"], strict=True))
+    assert rows == [("ok", "yes"), ("inner · x", "0.25"), ("reading", "one"), ("reading", "two"), ("series", "99 values")]
+
+
+def test_lists_of_alike_things_are_tables_of_their_own():
+    attack = {"spec": {"name": "alsuv", "settings": {"steps": 3}}, "metrics": {"rank1": METRIC}, "reason": ""}
+    attack["judges"] = {"a": {"x": METRIC}}
+    found = extras.tables({"results": [attack, {**attack, "reason": "none"}], "seed": 1})
+    assert list(found) == ["", "Results"]
+    grid = found["Results"]
+    assert grid["attack"].tolist() == ["alsuv(steps=3)"] * 2
+    assert grid["rank1"].tolist() == ["0.310 [0.200, 0.400], n = 50 people"] * 2
+    assert grid["reason"].tolist() == ["", "none"]
+    assert "judges · a · x" in grid
