@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from benchmark.data.populations import SEEN, SIDES, Populations
-from benchmark.evidence import gather
+from benchmark.data.populations import SEEN, Populations
+from benchmark.evidence import Shadows, gather
+from benchmark.feature_statistics import ReferenceStatistics, estimated_statistics, stored_statistics
 from benchmark.interfaces import (
     AttackSpec,
     Contrast,
@@ -22,12 +23,11 @@ from benchmark.interfaces import (
     MembershipAttack,
     NotApplicableError,
     SignalRequest,
-    Signals,
 )
-from benchmark.membership import narrowed
+from benchmark.membership import training_signals
 from benchmark.registry import build_attack
 from benchmark.shadows import Shadow, public_pairs
-from benchmark.signals import ReferenceStatistics, estimated_statistics, measure, stored_statistics
+from benchmark.signals import measure
 from benchmark.target import Target
 
 
@@ -37,12 +37,12 @@ class Guides:
 
     Args:
         target: with ``weights`` access.
-        shadows: by knowledge; called when a guide needs some.
+        shadows: the auxiliary ones; called when a guide needs them.
     """
 
     target: Target
     populations: Populations
-    shadows: Callable[[Knowledge], Iterable[Shadow]]
+    shadows: Callable[[], Iterable[Shadow]]
     cache: Path | None = None
 
     def __call__(self, spec: AttackSpec) -> ImageFunction:
@@ -57,9 +57,9 @@ class Guides:
         attack = build_attack(spec)
         if type(attack).differentiable_score is MembershipAttack.differentiable_score:
             attack.differentiable_score({})  # tells why
-        contrast = Contrast.PAPER if Contrast.PAPER in attack.contrasts else attack.contrasts[0]
-        if attack.knowledge != Knowledge.NONE:
-            attack.fit(*self._training(spec, attack, contrast))
+        if attack.knowledge == Knowledge.QUERY_POOL:
+            raise NotApplicableError("generated faces are in no query pool: a guide is fitted on other people.")
+        self._fit(spec, attack)
         requests = attack.requests()
         references = self._references(requests)
 
@@ -68,23 +68,15 @@ class Guides:
 
         return guide
 
-    def _training(self, spec: AttackSpec, attack: MembershipAttack, contrast: Contrast) -> tuple[Signals, np.ndarray]:
-        partial = attack.knowledge == Knowledge.PARTIAL
-        pool = {} if partial else {attack.knowledge: self.shadows(attack.knowledge)}
-        evidence = gather(self.target, self.populations, [spec], shadows=pool, cache=self.cache)
+    def _fit(self, spec: AttackSpec, attack: MembershipAttack) -> None:
+        if attack.knowledge == Knowledge.NONE:
+            return
+        contrast = Contrast.PAPER if Contrast.PAPER in attack.contrasts else attack.contrasts[0]
+        shadows = Shadows(auxiliary=self.shadows() if attack.knowledge == Knowledge.AUXILIARY else ())
+        evidence = gather(self.target, self.populations, [spec], shadows=shadows, cache=self.cache)
         if evidence.unavailable:
             raise NotApplicableError(next(iter(evidence.unavailable.values())))
-        if partial:
-            index = evidence.sides(contrast, labelled=True)
-            return narrowed(evidence.signals.take(index), attack), evidence.labels(index, contrast)
-        parts, labels = [], []
-        for shadow in evidence.shadows.get(attack.knowledge, ()):
-            index = np.flatnonzero(np.isin(shadow.side, SIDES[contrast]))
-            parts.append(narrowed(shadow.signals.take(index), attack))
-            labels.append((shadow.side[index] == SIDES[contrast][0]).astype(np.int64))
-        if not parts:
-            raise NotApplicableError(f"the track's budget gives a {attack.knowledge.value!r} attacker no shadow backbones.")
-        return Signals.concatenate(parts), np.concatenate(labels)
+        attack.fit(*training_signals(attack, evidence, contrast))
 
     def _references(self, requests: Iterable[SignalRequest]) -> Mapping[str, ReferenceStatistics]:
         found: dict[str, ReferenceStatistics] = {}

@@ -414,11 +414,12 @@ class Inversion:
     """What an inversion attack returns.
 
     ``images`` float (count, 3, S, S) in [0, 1]; ``trace`` (steps,) the mean objective after each step, lower is better,
-    empty where nothing is optimised.
+    empty where nothing is optimised.  ``notes`` tell a reader what was done otherwise than asked.
     """
 
     images: torch.Tensor
     trace: Sequence[float] = ()
+    notes: Sequence[str] = ()
 
 
 class InversionAttack(Plugin):

@@ -127,6 +127,7 @@ class InversionEvaluation:
         pieces = Pieces(self.rebuilder.cache / "inversions" / "judged")
         judged = pieces.get(name, lambda: self._judge(goal, made.images))
         update = {
+            "reason": "; ".join(made.notes),
             "images": len(made.images),
             "metrics": {k: Metric(**m) for k, m in judged["panel"].items()},
             "judges": {judge: {k: Metric(**m) for k, m in found.items()} for judge, found in judged["judges"].items()},

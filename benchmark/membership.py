@@ -62,7 +62,7 @@ def check_access(attack: MembershipAttack) -> None:
             )
 
 
-def _training_signals(attack: MembershipAttack, evidence: Evidence, contrast: Contrast) -> tuple[Signals, np.ndarray]:
+def training_signals(attack: MembershipAttack, evidence: Evidence, contrast: Contrast) -> tuple[Signals, np.ndarray]:
     """Labelled signals according to the attack's knowledge: of some of the target's people, or of auxiliary shadows."""
     if attack.knowledge == Knowledge.PARTIAL:
         index = evidence.sides(contrast, labelled=True)
@@ -106,7 +106,7 @@ def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Sc
     """
     attack = build_attack(spec)
     if attack.knowledge in (Knowledge.PARTIAL, Knowledge.AUXILIARY):
-        attack.fit(*_training_signals(attack, evidence, contrast))
+        attack.fit(*training_signals(attack, evidence, contrast))
     index = evidence.sides(contrast, labelled=False)
     if attack.calibrates:
         attack.calibrate(query_shadows(attack, evidence, contrast, index))

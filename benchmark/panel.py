@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -188,12 +188,13 @@ def _trained(
     track = populations.track
     side = tuple(track.backbone.kwargs.get("input_size", (track.image_size, track.image_size)))
     spec = BackboneSpec(name=spec.name, kwargs=complete_kwargs(spec.name, {"input_size": side, **spec.kwargs}, side))
+    track = track.model_copy(update={"training": track.judge_training or track.training})
     settings = track.settings("image_size", "head", "training")
     name = content_hash(settings, populations.judges.digest, spec.model_dump(mode="json"), number)
     path = folder / f"{spec.name}-{name}"
     if not (path / "card.json").exists():
         make_submission(
-            populations,
+            replace(populations, track=track),
             UNDEFENDED,
             populations.judges,
             seed=JUDGE_SEED + number,

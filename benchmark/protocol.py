@@ -113,8 +113,9 @@ class Track(_Frozen):
     inversion_budget: InversionBudget = InversionBudget()
     judges: tuple[BackboneSpec, ...] = (  # the evaluator's panel: two architectures or more
         BackboneSpec(name="iresnet_slim"),
-        BackboneSpec(name="mobilefacenet", kwargs={"width": 0.5}),
+        BackboneSpec(name="mobilefacenet", kwargs={"width": 0.25}),
     )
+    judge_training: TrainingConfig | None = None  # None: as entries are trained
     budget: Budget
     conclusive: bool = True  # False: too small to conclude from, and marked so
     shows_faces: bool = False  # whether the data's terms allow reconstructions to be shown

@@ -31,7 +31,6 @@ from benchmark.interfaces import (
     Inversion,
     InversionAttack,
     InversionContext,
-    Knowledge,
     NotApplicableError,
     Photos,
     SimilarityScores,
@@ -39,7 +38,7 @@ from benchmark.interfaces import (
 )
 from benchmark.making import UNDEFENDED, ProgressCallback
 from benchmark.panel import embed_photos
-from benchmark.registry import build_inversion
+from benchmark.registry import build_inversion, defenses
 from benchmark.seeding import derived_seed, seeded
 from benchmark.shadows import Shadow, ShadowPool
 from benchmark.submission import Submission
@@ -57,6 +56,7 @@ class Rebuilt:
     queries: int
     seconds: float
     peak_memory_mb: float
+    notes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -70,6 +70,7 @@ class Rebuilder:
     Args:
         generator: the attacker's, frozen, with the digest of its file; None where the track has none.
         chunk: images made together.
+        init: the weights that a fine-tuned target, and its shadows, started from.
         cache: signals and shadow backbones; chunks go to its folder ``inversions``.
     """
 
@@ -81,6 +82,7 @@ class Rebuilder:
     device: torch.device | str = "cpu"
     generator: FaceGenerator | None = None
     generator_digest: str = ""
+    init: Submission | None = None
     step: Callable[[str], None] = lambda _text: None
     training: ProgressCallback | None = None
 
@@ -109,6 +111,7 @@ class Rebuilder:
             queries=sum(int(p["queries"]) for p in parts),
             seconds=sum(float(p["seconds"]) for p in parts),
             peak_memory_mb=max(float(p["memory"]) for p in parts),
+            notes=tuple(dict.fromkeys(str(note) for p in parts for note in p["notes"])),
         )
 
     def _name(self, spec: AttackSpec, goal: Goal, count: int, sources: Photos | None) -> str:
@@ -140,6 +143,7 @@ class Rebuilder:
                 file,
                 images=images.numpy(),
                 trace=np.asarray(made.trace, np.float32),
+                notes=np.array(list(made.notes), dtype=np.str_),
                 queries=queries.images,
                 seconds=time.perf_counter() - started,
                 memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -190,13 +194,13 @@ class Rebuilder:
         asked = np.flatnonzero(~np.isin(people, labelled))
         return torch.from_numpy(asked[rows.numpy() % len(asked)])
 
-    def _shadows(self, knowledge: Knowledge) -> Iterable[Shadow]:
+    def _shadows(self) -> Iterable[Shadow]:
+        """Auxiliary shadows under the target's own defence, where it is known here."""
         pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
-        if knowledge != Knowledge.AUXILIARY or not pool.count(knowledge):
+        card = self.submission.card
+        if not all(d.name in defenses() for d in card.defenses):
             return ()
-        defenses = self.submission.card.defenses
-        same = defenses[0] if len(defenses) == 1 else UNDEFENDED
-        return pool.auxiliary(same, self.submission.card.backbone, progress=self.training)
+        return pool.auxiliary(card.defenses, card.backbone, init=self.init, progress=self.training)
 
     def _surrogate(self) -> ImageFunction:
         """An undefended backbone that the attacker trained on public people: the first shadow.

@@ -1,0 +1,97 @@
+"""DeepInversion: batches of images whose features have the statistics that the BatchNorm layers stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from attacks.latents import Descent, PSpace, draw, render
+from benchmark.feature_statistics import normalisation_layers
+from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Reference
+
+
+class DeepInversion(InversionAttack):
+    """Sum over layers of ||batch mean - running mean|| + ||batch variance - running variance||, the first layer times ten.
+
+    In ``pixels`` with total variation and l2 as the prior (published weights 1e-4 and 1e-5, rate 0.2 to 0.25), or through a
+    generator (``w``) whose latents are the prior.  Without a head there is no class term: what the batch shows is left to the
+    statistics.  It needs batches, so images of one chunk depend on each other.
+    """
+
+    name: ClassVar[str] = "deep_inversion"
+    summary: ClassVar[str] = "Images whose batch statistics match those that BatchNorm stored, in pixels or latents."
+    reference: ClassVar[Reference] = Reference(
+        title="Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", where="CVPR 2020", arxiv="1912.08795"
+    )
+    access: ClassVar[Access] = Access.WEIGHTS
+    goals: ClassVar[tuple[Goal, ...]] = (Goal.TRAINING_IDENTITIES,)
+
+    space: Literal["w", "pixels"] = "w"
+    steps: int = Field(100, ge=1)
+    lr: float | None = Field(None, gt=0)  # None: 0.05 for latents, 0.2 for pixels
+    first: float = Field(10.0, ge=0)  # weight of the first BatchNorm layer
+    statistics: float = Field(0.05, gt=0)  # weight of all of them
+    variation: float = Field(1e-4, ge=0)
+    l2: float = Field(1e-5, ge=0)
+    prior: float = Field(0.01, ge=0)  # of latents, as in bn_guided
+
+    def invert(self, context: InversionContext) -> Inversion:
+        layers = normalisation_layers(context.target.backbone, "stored")
+        if self.space == "w":
+            gaussian = PSpace.of(context)
+            start, image = draw(context, context.count), lambda latents: render(context, latents)
+            penalty: Callable[[Tensor, Tensor], Tensor] = lambda latents, _images: self.prior * gaussian.distance(latents)  # noqa: E731
+        else:
+            start = torch.randn(context.count, 3, context.image_size, context.image_size).to(context.device)
+            image, penalty = torch.sigmoid, lambda _pixels, images: self._pixel_prior(images)
+
+        def loss(latents: Tensor) -> Tensor:
+            images = image(latents)
+            with batch_statistics(layers) as found:
+                context.target.features(images)
+            weights = [self.first] + [1.0] * (len(layers) - 1)
+            distances = [
+                w * ((found[name][0] - layer.running_mean).norm() + (found[name][1] - layer.running_var).norm())
+                for w, (name, layer) in zip(weights, layers.items(), strict=True)
+            ]
+            return self.statistics * sum(distances) / len(images) + penalty(latents, images)
+
+        lr = self.lr or (0.05 if self.space == "w" else 0.2)
+        latents, trace = Descent(self.steps, lr, drop=0.8).run(start, loss)
+        with torch.no_grad():
+            return Inversion(image(latents), trace)
+
+    def _pixel_prior(self, images: Tensor) -> Tensor:
+        """Total variation (l2, four directions) and l2 norm of each image (B,), scaled to 255 grey levels' usual inputs."""
+        scaled = images * 2 - 1
+        right, down = scaled[..., 1:] - scaled[..., :-1], scaled[..., 1:, :] - scaled[..., :-1, :]
+        falling = scaled[..., 1:, 1:] - scaled[..., :-1, :-1]
+        rising = scaled[..., 1:, :-1] - scaled[..., :-1, 1:]
+        variation = sum(d.flatten(1).norm(dim=1) for d in (right, down, falling, rising))
+        return self.variation * variation + self.l2 * scaled.flatten(1).norm(dim=1)
+
+
+@contextmanager
+def batch_statistics(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """Mean and variance (C,) over batch and space of every layer's input, of the forward pass inside the block."""
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            axes = [d for d in range(args[0].dim()) if d != 1]
+            variance, mean = torch.var_mean(args[0], axes, correction=0)
+            found[name] = mean, variance
+
+        return hook
+
+    handles = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
