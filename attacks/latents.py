@@ -62,6 +62,11 @@ def draw(context: InversionContext, count: int, truncation: float = 1.0) -> Tens
         return generator.mapping(torch.randn(count, generator.z_dim).to(context.device), truncation)[:, :1].contiguous()
 
 
+def numbers(context: InversionContext, each: int) -> Tensor:
+    """Which target each of ``count * each`` latents is for."""
+    return torch.arange(context.count, device=context.device).repeat_interleave(each)
+
+
 def widen(context: InversionContext, latents: Tensor, space: Space) -> Tensor:
     """A starting point (B, 1 or num_ws, w_dim) of its own, for descent in ``space``."""
     layers = generator_of(context).num_ws if space == "w+" else 1

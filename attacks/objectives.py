@@ -97,11 +97,6 @@ def best_starts(context: InversionContext, pool: Tensor, each: int) -> Tensor:
     return pool[cosines.topk(each, dim=1).indices.flatten()]
 
 
-def numbers(context: InversionContext, each: int) -> Tensor:
-    """Which target each of ``count * each`` latents is for."""
-    return torch.arange(context.count, device=context.device).repeat_interleave(each)
-
-
 def similarity(context: InversionContext, latents: Tensor, number: Tensor) -> Tensor:
     """What a matcher says (B,) of the images of latents and the templates it keeps, in batches.
 

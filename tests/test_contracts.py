@@ -16,7 +16,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
+from tiny_generator import TinyGenerator
 from tiny_world import World
 
 from benchmark import registry
@@ -28,15 +30,20 @@ from benchmark.interfaces import (
     Contrast,
     Defense,
     DefenseSpec,
+    Goal,
+    InversionAttack,
     Knowledge,
     MembershipAttack,
+    NotApplicableError,
     Plugin,
 )
 from benchmark.making import make_untrained
 from benchmark.membership import check_access, narrowed, query_shadows, run_contrast
 from benchmark.metrics import roc
-from benchmark.registry import SettingsError, build_attack, build_defense
+from benchmark.rebuilding import Rebuilder, Rebuilt
+from benchmark.registry import SettingsError, build_attack, build_defense, build_inversion
 from benchmark.scoring import auc_estimate, contrast_metrics
+from benchmark.subjects import template_subjects
 
 TESTS = Path(__file__).parent
 FAMILIES = {"none", "bn_statistics", "dp", "training", "architecture", "embedding"}
@@ -90,8 +97,10 @@ each_defense = pytest.mark.parametrize("plugin", DEFENSES, ids=lambda p: p.name)
 
 
 def build(plugin: type[Plugin], settings: dict[str, Any]) -> Plugin:
-    kind = build_defense if issubclass(plugin, Defense) else build_attack
-    return kind(AttackSpec(name=plugin.name, settings=settings))
+    spec = AttackSpec(name=plugin.name, settings=settings)
+    if issubclass(plugin, Defense):
+        return build_defense(spec)
+    return build_inversion(spec) if issubclass(plugin, InversionAttack) else build_attack(spec)
 
 
 def leak_contrast(attack: MembershipAttack) -> Contrast:
@@ -297,6 +306,94 @@ def test_is_at_chance_on_an_untrained_backbone(name, tiny):
         scores = run_contrast(spec, evidence, contrast)
         value, deviation = auc_estimate(scores.score, scores.label, scores.identity, seed=0)
         assert abs(value - 0.5) < 4 * deviation, contrast
+
+
+# Inversion attacks
+
+INVERSIONS = list(registry.inversion_attacks().values())
+# Enough of everything to move, little enough for a test: applied to the settings of these names.
+SMALL = {"steps": 6, "pool": 24, "candidates": 24, "queries": 64, "population": 8, "generations": 3, "transforms": 2,
+         "photos": 60, "latents": 3, "optimised": 2, "average": 2}  # fmt: skip
+INVERSION_CASES = [
+    (AttackSpec(name=a.name, settings={k: v for k, v in SMALL.items() if k in a.model_fields} | s), goal)
+    for a in INVERSIONS
+    for s in variants(a)
+    for goal in a.goals
+]
+each_inversion = pytest.mark.parametrize(("spec", "goal"), INVERSION_CASES, ids=lambda x: getattr(x, "label", x))
+
+
+@pytest.fixture(scope="module")
+def rebuild(tiny, tmp_path_factory):
+    """Runs an attack on the tiny world for a goal, four images in two chunks; ``generator=False`` gives it none."""
+    generator = TinyGenerator(tiny.populations.auxiliary)
+    sources = template_subjects(tiny.populations, 2, seed=0).sources
+
+    def run(spec: AttackSpec, goal: Goal, *, generate: bool = True) -> Rebuilt | None:
+        cache = tmp_path_factory.mktemp("rebuilt")
+        (cache / "shadows").symlink_to(tiny.folder / "shadows")  # trained once for all of them
+        next(iter(tiny.shadows()))
+        held = generator if generate else None
+        rebuilder = Rebuilder(tiny.submission, tiny.populations, cache, seed=0, chunk=2, generator=held)
+        try:
+            return rebuilder.run(spec, goal, 4, sources if goal == Goal.TEMPLATE else None)
+        except NotApplicableError as error:
+            reasons.append(str(error))
+            return None
+
+    reasons: list[str] = []
+    yield run
+    assert all(len(reason) > 20 for reason in reasons)
+
+
+def test_controls_are_there():
+    assert {"random_latents", "nearest_public", "nearest_generator_training"} <= {a.name for a in INVERSIONS if a.control}
+    assert {Goal.TEMPLATE, Goal.TRAINING_IDENTITIES} == {g for a in INVERSIONS if not a.control for g in a.goals}
+
+
+@each_inversion
+def test_inversion_gives_pictures_again_and_again(spec, goal, rebuild):
+    """Images of the right size, the same from the same seed, whatever torch's random state was; the trace is finite."""
+    first = rebuild(spec, goal)
+    if first is None:
+        assert build_inversion(spec).required_access() == Access.HEAD, "only the reference with a head may lack what it needs"
+        assert goal == Goal.TEMPLATE
+        return
+    torch.manual_seed(1234)
+    state = torch.get_rng_state()
+    again = rebuild(spec, goal)
+    assert torch.equal(state, torch.get_rng_state()), "an attack leaves torch's random state as it was"
+    assert first.images.shape == (4, 3, 32, 32)
+    assert first.images.dtype == torch.uint8
+    assert torch.equal(first.images, again.images)
+    assert np.isfinite(first.trace).all()
+    assert first.images.float().std(0).mean() > 0.5, "four images, not four times one"
+
+
+@each_inversion
+def test_an_inversion_s_objective_falls(spec, goal, rebuild):
+    made = rebuild(spec, goal)
+    if made is None or build_inversion(spec).control:
+        return
+    assert len(made.trace) > 1
+    assert min(made.trace[1:]) < made.trace[0]
+    assert made.queries > 0
+
+
+@pytest.mark.parametrize("plugin", INVERSIONS, ids=lambda p: p.name)
+def test_without_a_generator_an_inversion_says_so(plugin, rebuild):
+    """It uses none, or says what it lacks; it never fails otherwise."""
+    for goal in plugin.goals:
+        spec = AttackSpec(name=plugin.name, settings={k: v for k, v in SMALL.items() if k in plugin.model_fields})
+        rebuild(spec, goal, generate=False)
+
+
+@pytest.mark.parametrize("plugin", INVERSIONS, ids=lambda p: p.name)
+def test_an_inversion_states_what_it_is(plugin):
+    assert plugin.goals
+    assert len(set(plugin.goals)) == len(plugin.goals)
+    for settings in variants(plugin):
+        assert isinstance(build_inversion(AttackSpec(name=plugin.name, settings=settings)).required_access(), Access)
 
 
 # Defences

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from attacks.latents import Descent, PSpace, draw, render
-from benchmark.feature_statistics import normalisation_layers
+from benchmark.feature_statistics import normalisation_layers, recording
 from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Reference
 
 
@@ -52,7 +51,8 @@ class DeepInversion(InversionAttack):
 
         def loss(latents: Tensor) -> Tensor:
             images = image(latents)
-            with batch_statistics(layers) as found:
+            found: dict[str, tuple[Tensor, Tensor]] = {}
+            with recording(layers, lambda name, features: found.update({name: _moments(features)})):
                 context.target.features(images)
             weights = [self.first] + [1.0] * (len(layers) - 1)
             distances = [
@@ -76,22 +76,7 @@ class DeepInversion(InversionAttack):
         return self.variation * variation + self.l2 * scaled.flatten(1).norm(dim=1)
 
 
-@contextmanager
-def batch_statistics(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """Mean and variance (C,) over batch and space of every layer's input, of the forward pass inside the block."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            axes = [d for d in range(args[0].dim()) if d != 1]
-            variance, mean = torch.var_mean(args[0], axes, correction=0)
-            found[name] = mean, variance
-
-        return hook
-
-    handles = [layer.register_forward_pre_hook(keep(name)) for name, layer in layers.items()]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (C,) over batch and space of (B, C, ...)."""
+    variance, mean = torch.var_mean(features, [d for d in range(features.dim()) if d != 1], correction=0)
+    return mean, variance
