@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from benchmark.cosines import unit_length
+from benchmark.gallery import check_may_show, write_gallery
 from benchmark.headline import first_half
 from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal, NotApplicableError, SignalRequest, content_hash
 from benchmark.panel import Panel, calibrate, embed
@@ -110,6 +113,31 @@ class InversionEvaluation:
         if self._count < self._full_count:
             reasons.append(f"{self._count} of {self._full_count} reconstructions were made")
         return tuple(reasons + [f"attack {r.label} failed: {r.reason}" for r in results if r.status == "failed"])
+
+    def gallery(self, spec: AttackSpec, goal: Goal, most: int, out: Path) -> None:
+        """Writes a picture of up to ``most`` of an attack's images; see :mod:`benchmark.gallery`.
+
+        For goal A beside the photos whose templates leaked, members first; for goal B beside the members whom the panel found.
+        """
+        populations = self.rebuilder.populations
+        check_may_show(populations.track)
+        images = self.images(spec, goal).images
+        heard = self._heard or self.panel.judges
+        if goal == Goal.TEMPLATE:
+            chosen = np.arange(len(images))[:most]
+            real = self.template_subjects.sources.load(chosen)
+        else:
+            gallery = self.identity_subjects.gallery
+            found = match([self._identity_view(j.target, j.calibration.thresholds, images) for j in heard], gallery)
+            member = (found.agreed >= 0) & (gallery.group[found.agreed] == MEMBER)
+            chosen = np.flatnonzero(member)[:most]
+            if not len(chosen):
+                raise FaceVeilError(f"{spec.label}: no reconstruction shows a member, so there is nothing to set beside them.")
+            photo = [int(np.flatnonzero(gallery.photos == person)[0]) for person in found.agreed[chosen]]
+            real = self.identity_subjects.photos.load(np.array(photo))
+        judge, public = heard[0].target, populations.auxiliary
+        cosines = unit_length(embed(judge, images[chosen])) @ unit_length(self._embedded(judge, public)).T
+        write_gallery(populations.track, real, images[chosen], public.load(cosines.argmax(1)), out)
 
     def _attack(self, spec: AttackSpec, goal: Goal) -> tuple[InversionResult, np.ndarray | None]:
         """The result, and for goal B the people (P,) bool that the panel found."""

@@ -13,9 +13,13 @@ from benchmark.composition import Defenses, compose
 from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluate import Evaluation
 from benchmark.home import cache_dir
-from benchmark.interfaces import AttackSpec, BackboneSpec
+from benchmark.interfaces import AttackSpec, BackboneSpec, FaceGenerator, FaceVeilError
+from benchmark.inversion import InversionEvaluation
 from benchmark.making import make_submission
+from benchmark.panel import Panel, open_panel
 from benchmark.protocol import Track
+from benchmark.rebuilding import Rebuilder
+from benchmark.registry import service
 from benchmark.submission import Submission
 from benchmark.tracks import get_track
 from benchmark.verified import note_trained_here
@@ -111,3 +115,57 @@ class Session:
             step=self.progress.step,
             training=self.progress.training,
         ).run(attacks)
+
+    def panel(self, judges: Sequence[Submission] = ()) -> Panel:
+        """The track's judges, trained where they are missing, and further ones; see :mod:`benchmark.panel`."""
+        return open_panel(
+            self.populations,
+            self.cache,
+            device=self.device,
+            extra=judges,
+            step=self.progress.step,
+            training=self.progress.training,
+        )
+
+    def inversion(
+        self,
+        submission: Submission,
+        *,
+        generator: Path | None = None,
+        judges: Sequence[Submission] = (),
+        targets: int | None = None,
+        reconstructions: int | None = None,
+    ) -> InversionEvaluation:
+        """Inversion attacks on a submission, ready to run.
+
+        Args:
+            generator: a file of the attacker's own instead of the track's generator.  Without any, attacks that need one are
+                not applicable.
+            judges: beside the track's.
+            targets, reconstructions: fewer than the track's budget, for a quick look.
+        """
+        track = self.populations.track
+        made, name, digest = self._generator(generator)
+        rebuilder = Rebuilder(
+            submission,
+            self.populations,
+            self.cache,
+            seed=track.split_seed,
+            chunk=track.inversion_budget.chunk,
+            device=self.device,
+            generator=made,
+            generator_digest=digest,
+            init=self.init,
+            step=self.progress.step,
+            training=self.progress.training,
+        )
+        return InversionEvaluation(rebuilder, self.panel(judges), targets, reconstructions, name)
+
+    def _generator(self, path: Path | None) -> tuple[FaceGenerator | None, str, str]:
+        track = self.populations.track
+        try:
+            return service("generator")(track.name, track.image_size, path, self.device)
+        except FaceVeilError as error:
+            if path is not None:
+                raise
+            return None, str(error), ""

@@ -1,0 +1,64 @@
+"""``faceveil bench inversion``: images times iterations per second of a latent search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.cli.output import Device, Json, emit, out, pick_device, steps, table
+
+
+def inversion(
+    submission: Annotated[Path, typer.Argument(help="Submission folder or zip to attack.")],
+    track: Annotated[str, typer.Option(help="Whose generator is used; see `faceveil list tracks`.")] = "synthetic-64",
+    generator: Annotated[Path | None, typer.Option(help="Another generator: .safetensors, .pkl or .pt.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="Templates that are inverted.")] = 16,
+    iterations: Annotated[int, typer.Option(min=1)] = 10,
+    batch: Annotated[int, typer.Option(min=1, help="Templates optimised together.")] = 16,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Times a latent search as plain loops do it, and what each step away from that gives.
+
+    Every row optimises the same latents towards the same templates; their final objectives should agree.
+    """
+    import torch
+
+    from benchmark.interfaces import Access
+    from benchmark.registry import service
+    from benchmark.submission import load_submission
+    from benchmark.target import Target
+    from benchmark.tracks import get_track
+
+    side, where = get_track(track).image_size, pick_device(device)
+    with steps() as progress:
+        made, name, _digest = service("generator")(track, side, generator, where)
+        target = Target(load_submission(submission), Access.WEIGHTS, where)
+        rows = service("inversion_bench")(
+            made, target, side, images=images, iterations=iterations, batch=batch, step=progress.step
+        )
+    document: dict[str, Any] = {
+        "generator": name, "images": images, "iterations": iterations, "device": where,
+        "threads": torch.get_num_threads(), "seed": 0, "rows": rows,
+    }  # fmt: skip
+
+    def show() -> None:
+        plain = rows[0]["rate"]
+        cells = []
+        for row in rows:
+            if row["rate"] is None:
+                cells.append([row["name"], "–", "–", "–", row["note"]])
+            else:
+                gain = f"{row['rate'] / plain:.2f}x"
+                cells.append([row["name"], f"{row['rate']:.1f}", gain, f"{row['objective']:.4f}", row["note"]])
+        table("latent search", ["how", "images x iterations / s", "against plain", "final objective", ""], cells)
+        out.print(f"{name}; {images} templates, {iterations} iterations; {where}, {torch.get_num_threads()} thread(s)")
+
+    emit(document, json, show)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("inversion")(inversion)
