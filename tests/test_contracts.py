@@ -324,17 +324,17 @@ each_inversion = pytest.mark.parametrize(("spec", "goal"), INVERSION_CASES, ids=
 
 
 @pytest.fixture(scope="module")
-def rebuild(tiny, tmp_path_factory):
-    """Runs an attack on the tiny world for a goal, four images in two chunks; ``generator=False`` gives it none."""
-    generator = TinyGenerator(tiny.populations.auxiliary)
-    sources = template_subjects(tiny.populations, 2, seed=0).sources
+def rebuild(flow, tmp_path_factory):
+    """Runs an attack for a goal, four images in two chunks; without a generator where ``generate`` is False."""
+    generator = TinyGenerator(flow.populations.auxiliary)
+    list(flow.shadows())
+    sources = template_subjects(flow.populations, 2, seed=0).sources
 
     def run(spec: AttackSpec, goal: Goal, *, generate: bool = True) -> Rebuilt | None:
         cache = tmp_path_factory.mktemp("rebuilt")
-        (cache / "shadows").symlink_to(tiny.folder / "shadows")  # trained once for all of them
-        next(iter(tiny.shadows()))
+        (cache / "shadows").symlink_to(flow.folder / "shadows")  # trained once for all of them
         held = generator if generate else None
-        rebuilder = Rebuilder(tiny.submission, tiny.populations, cache, seed=0, chunk=2, generator=held)
+        rebuilder = Rebuilder(flow.submission, flow.populations, cache, seed=0, chunk=2, generator=held)
         try:
             return rebuilder.run(spec, goal, 4, sources if goal == Goal.TEMPLATE else None)
         except NotApplicableError as error:
@@ -356,8 +356,7 @@ def test_inversion_gives_pictures_again_and_again(spec, goal, rebuild):
     """Images of the right size, the same from the same seed, whatever torch's random state was; the trace is finite."""
     first = rebuild(spec, goal)
     if first is None:
-        assert build_inversion(spec).required_access() == Access.HEAD, "only the reference with a head may lack what it needs"
-        assert goal == Goal.TEMPLATE
+        assert spec.settings.keys() - SMALL.keys(), "with its defaults an attack can do what it says"
         return
     torch.manual_seed(1234)
     state = torch.get_rng_state()
