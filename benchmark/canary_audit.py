@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from benchmark.atomic import write_text
 from benchmark.canaries import Canaries, CanaryFile, draw_canaries
 from benchmark.canary_scores import score_canaries
 from benchmark.card import Claim
@@ -110,18 +109,3 @@ def check_claim(audit: CanaryAudit) -> None:
             f"{audit.unit}, Poisson batches, no BatchNorm). One audit in twenty is wrong by chance: train again with another "
             "--canary-seed to see which it is."
         )
-
-
-def _path(cache: Path, submission: Submission) -> Path:
-    return cache / "audits" / f"{submission.submission_id}.json"
-
-
-def keep_audit(cache: Path, submission: Submission, audit: CanaryAudit) -> None:
-    """Keeps an audit for the submission's next record."""
-    write_text(_path(cache, submission), audit.model_dump_json())
-
-
-def kept_audit(cache: Path, submission: Submission) -> CanaryAudit | None:
-    """The last audit of a submission, where there is one."""
-    path = _path(cache, submission)
-    return CanaryAudit.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None

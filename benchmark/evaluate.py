@@ -19,9 +19,8 @@ from typing import Any
 
 import torch
 
-from benchmark import registry
+from benchmark import findings, registry
 from benchmark.atomic import write_text
-from benchmark.canary_audit import kept_audit
 from benchmark.data.populations import Populations
 from benchmark.eligibility import flags, reasons_unranked
 from benchmark.evidence import Evidence, Shadows, gather
@@ -123,7 +122,7 @@ class Evaluation:
             attacks={n: registry.info(a) for n, a in registry.membership_attacks().items() if n in {s.name for s, _ in specs}},
             defenses={d.name: registry.info(d) for d in defenses},
             provenance=self._provenance(self._pieces.seconds()),
-            audit=kept_audit(self.cache, self.submission),
+            **findings.fields(self.cache, self.submission.submission_id, track.name),
             extra={} if track.conclusive else {"smoke": True},
         )
 

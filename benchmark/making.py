@@ -200,14 +200,14 @@ def _card(
     return Card(**{**values, **fields})
 
 
-def make_untrained(track: Track, work: Path) -> Submission:
+def make_untrained(track: Track, work: Path, seed: int = 0) -> Submission:
     """The track's backbone with random weights: what no training photo has touched."""
-    path = work / f"untrained-{content_hash(track.backbone.model_dump(mode='json'), track.image_size)}"
+    path = work / f"untrained-{content_hash(track.backbone.model_dump(mode='json'), track.image_size, seed)}"
     if (path / "card.json").exists():
         return load_submission(path)
     size = (track.image_size, track.image_size)
     spec = BackboneSpec(name=track.backbone.name, kwargs=complete_kwargs(track.backbone.name, track.backbone.kwargs, size))
-    with seeded(0):
+    with seeded(seed):
         backbone = create(spec.name, spec.kwargs)
     height_width = tuple(spec.kwargs.get("input_size", size))
     input_spec = InputSpec(size=height_width)

@@ -186,6 +186,30 @@ class CanaryAudit(_Model):
     note: str = ""  # why there is no upper bound
 
 
+class AttributionRow(_Model):
+    """One attack in one case; ``difference`` of its AUC from that of the first case, on the same photos."""
+
+    question: Literal["statistics", "order", "never_saw"]
+    attack: str
+    case: str
+    contrast: str
+    auc: Metric
+    difference: Metric | None = None
+
+
+class Attribution(_Model):
+    """Where leakage sits: in the BatchNorm statistics, or in how the weights fit their photos.
+
+    ``statistics``: the trained statistics against statistics of public faces under the same weights.  ``order``: photos of the
+    last batches, which make up the running statistics, against earlier ones.  ``never_saw``: the same distances on backbones
+    that were not trained on these people.
+    """
+
+    rows: tuple[AttributionRow, ...]
+    left_out: dict[str, str] = Field(default_factory=dict)  # what could not be asked, and why
+    reading: tuple[str, ...] = ()  # what the rows say, in sentences
+
+
 class Flag(_Model):
     """Something a reader should know before trusting an entry."""
 
@@ -243,6 +267,7 @@ class Record(_Model):
     inversion: Inversion | None = None  # None: not run
     provenance: Provenance
     audit: CanaryAudit | None = None  # of entries that were trained with canaries
+    attribution: Attribution | None = None
     extra: Mapping[str, Any] = Field(default_factory=dict)
 
     @property

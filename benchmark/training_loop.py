@@ -37,6 +37,12 @@ def build_optimizer(config: TrainingConfig, *modules: nn.Module) -> torch.optim.
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
 
 
+def epoch_batches(photos: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Positions of the photos of every batch of an epoch, freshly shuffled; a last batch of one is dropped (BatchNorm)."""
+    order = np.random.default_rng([seed, 1, epoch]).permutation(photos)
+    return [order[i : i + size] for i in range(0, photos, size) if photos - i > 1]
+
+
 @dataclass(frozen=True)
 class TrainingProgress:
     """One finished epoch.  ``accuracy`` is that of the head without margin on the batches as they were trained on."""
@@ -181,10 +187,8 @@ class Trainer:
                 handle.remove()
 
     def batches(self, epoch: int) -> list[np.ndarray]:
-        """Positions of the photos of every batch of an epoch, freshly shuffled; a last batch of one is dropped (BatchNorm)."""
-        order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.photos))
-        size = self.config.batch_size
-        return [order[i : i + size] for i in range(0, len(order), size) if len(order) - i > 1]
+        """Positions of the photos of every batch of an epoch, see :func:`epoch_batches`."""
+        return epoch_batches(len(self.photos), self.config.batch_size, self.seed, epoch)
 
     def batch(self, index: np.ndarray, epoch: int) -> tuple[Tensor, Tensor]:
         """Normalised inputs (B, 3, H, W) and class indices (B,) of some photos, with the epoch's random flips if configured."""

@@ -57,10 +57,10 @@ def audit(
     Exits with 1 where the lower bound exceeds the claim.
     """
     from benchmark.canaries import read_canaries
-    from benchmark.canary_audit import audit_canaries, check_claim, keep_audit, open_canaries
+    from benchmark.canary_audit import audit_canaries, check_claim, open_canaries
+    from benchmark.findings import keep
     from benchmark.home import cache_dir
     from benchmark.session import open_track_data
-    from benchmark.store import Store, UnknownRecordError
     from benchmark.submission import load_submission
 
     secret = read_canaries(canaries)
@@ -81,10 +81,6 @@ def audit(
     emit(found.model_dump(mode="json"), json, lambda: show_audit(found))
     if control:
         return
-    keep_audit(cache_dir(), entry, found)
-    try:
-        store = Store()
-        store.add_record(store.record(entry.submission_id, secret.track).model_copy(update={"audit": found}))
-    except UnknownRecordError:
-        err.print("  kept for the record of this submission; `faceveil evaluate` writes it")
+    if not keep(cache_dir(), entry.submission_id, secret.track, found):
+        err.print("  kept for the record of this submission, which `faceveil evaluate` writes")
     check_claim(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,6 +101,12 @@ class Populations:
             people = np.unique(identity[self.side == side])
             known.append(rng.permutation(people)[: round(self.track.partial_share * len(people))])
         return np.isin(identity, np.concatenate(known))
+
+    def relabelled(self, side: np.ndarray, labelled: np.ndarray) -> Populations:
+        """The same photos with other sides, and other people whose membership is known: for checks of what chance finds."""
+        other = copy.copy(self)
+        other.__dict__.update(side=side, labelled=labelled)  # in place of what would be derived from the split
+        return other
 
 
 def spare_photos(held_out: np.ndarray, photos: Callable[[int], int], seen: int, seed: int) -> np.ndarray:

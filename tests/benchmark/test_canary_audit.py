@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from tiny_world import UNDEFENDED
 
@@ -12,8 +11,6 @@ from benchmark.canary_audit import (
     audit_canaries,
     check_claim,
     comparable_claim,
-    keep_audit,
-    kept_audit,
     open_canaries,
 )
 from benchmark.card import Claim
@@ -93,12 +90,3 @@ def test_a_secret_of_other_photos_or_with_changed_coins_is_refused(tiny, canarie
         open_canaries(CanaryFile(**fields, included=tuple(not coin for coin in coins)), populations)
     with pytest.raises(FaceVeilError, match="drawn on other photos"):
         open_canaries(CanaryFile(**{**fields, "split_digest": "other"}, included=coins), populations)
-
-
-def test_an_audit_is_kept_for_the_submission(trained, tiny, canaries, tmp_path):
-    assert kept_audit(tmp_path, trained) is None
-    found = audit_canaries(trained, tiny.populations, canaries)
-    keep_audit(tmp_path, trained, found)
-    assert kept_audit(tmp_path, trained) == found
-    assert kept_audit(tmp_path, tiny.submission) is None
-    assert np.isfinite([bound.epsilon for bound in found.lower]).all()

@@ -1,0 +1,54 @@
+"""Every attack's 95 % interval holds 0.5 where membership is drawn by lot; none is named here."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmark import registry
+from benchmark.calibration import null_calibration
+from benchmark.interfaces import AttackSpec
+from benchmark.making import make_untrained
+from benchmark.registry import build_attack, canonical
+from benchmark.tracks import TRACKS
+
+UNTRAINED = 20
+DRAWS, FEW_DRAWS = 1000, 20
+
+
+def every_attack() -> list[AttackSpec]:
+    """The defaults of every attack, and those that tracks name."""
+    specs = [AttackSpec(name=name) for name in registry.membership_attacks()]
+    specs += [spec for track in TRACKS.values() for spec in track.attacks]
+    named = [canonical(spec, build_attack(spec)) for spec in specs]
+    return list({spec.label: spec for spec in named}.values())
+
+
+def check(found, draws):
+    for c in sorted(found, key=lambda c: c.covered):
+        over, under = c.p_value("greater"), c.p_value()
+        print(
+            f"{c.label} on {c.contrast.value}: {c.covered} of {c.trials} hold 0.5 ({c.above} above, {c.below} below), "
+            f"mean AUC {c.mean_auc:.4f}; P(so few) {under:.3g}, P(so many) {over:.3g}"
+        )
+    assert found
+    assert all(c.trials == draws for c in found)
+    refused = [f"{c.label} on {c.contrast.value}: {c.covered} of {c.trials}" for c in found if not c.accepted(len(found))]
+    assert not refused, refused
+
+
+def test_a_few_draws_on_a_trained_target(tiny):
+    specs = every_attack()
+    check(null_calibration([tiny.evidence(specs)], specs, relabellings=FEW_DRAWS), FEW_DRAWS)
+
+
+@pytest.mark.slow
+def test_a_trained_target(tiny):
+    specs = every_attack()
+    check(null_calibration([tiny.evidence(specs)], specs, relabellings=DRAWS), DRAWS)
+
+
+@pytest.mark.slow
+def test_untrained_targets(tiny):
+    specs = every_attack()
+    targets = [make_untrained(tiny.track, tiny.folder, seed) for seed in range(UNTRAINED)]
+    check(null_calibration([tiny.evidence(specs, target) for target in targets], specs, relabellings=DRAWS), DRAWS)
