@@ -9,8 +9,8 @@ from __future__ import annotations
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.metadata import version
@@ -21,21 +21,24 @@ import torch
 
 from benchmark import findings, registry
 from benchmark.atomic import write_text
+from benchmark.composition import Defenses
 from benchmark.data.populations import Populations
 from benchmark.eligibility import flags, reasons_unranked
-from benchmark.evidence import Evidence, Shadows, gather
+from benchmark.engine import Engine
+from benchmark.evidence import Evidence, Shadows, gather, wanted_kinds
 from benchmark.gate import blind_gate
 from benchmark.headline import headline
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, content_hash
 from benchmark.making import UNDEFENDED, ProgressCallback, make_untrained
 from benchmark.membership import Scores, load_scores, run_attack, save_scores
 from benchmark.pieces import Pieces
-from benchmark.protocol import ShadowBudget
+from benchmark.protocol import BackboneSpec, ShadowBudget
 from benchmark.recognition import utility_metrics, verify_photos
 from benchmark.record import AttackResult, Flag, Gate, Metric, Provenance, Record
-from benchmark.shadows import Shadow, ShadowPool
+from benchmark.shadows import Kind, ShadowPool
 from benchmark.submission import Submission
 from benchmark.target import Target
+from benchmark.tracks import TRACKS
 from benchmark.verified import was_trained_here
 
 EVALUATION_VERSION = 1  # part of every piece's name: raise it when a metric or an attack changes its meaning
@@ -49,6 +52,7 @@ class Evaluation:
     Args:
         cache: signals, shadows and gates, shared by all evaluations.
         init: the weights that fine-tuned shadows start from, where the submission was fine-tuned.
+        engine: where missing shadows are trained.
     """
 
     submission: Submission
@@ -58,6 +62,7 @@ class Evaluation:
     init: Submission | None = None
     step: Step = lambda _text: None
     training: ProgressCallback | None = None
+    engine: Engine = field(default_factory=Engine)
 
     @property
     def work(self) -> Path:
@@ -117,7 +122,7 @@ class Evaluation:
             gate=gate,
             headline=top,
             complete=attacks is None and all(r.status != "failed" for r in results),
-            unranked=reasons_unranked(attacks is None, gate, results, defenses, stated, red),
+            unranked=self._off_protocol() + reasons_unranked(attacks is None, gate, results, defenses, stated, red),
             flags=red,
             attacks={n: registry.info(a) for n, a in registry.membership_attacks().items() if n in {s.name for s, _ in specs}},
             defenses={d.name: registry.info(d) for d in defenses},
@@ -125,6 +130,12 @@ class Evaluation:
             **findings.fields(self.cache, self.submission.submission_id, track.name),
             extra={} if track.conclusive else {"smoke": True},
         )
+
+    def _off_protocol(self) -> tuple[str, ...]:
+        """Why the setting itself is not the track's, where one of that name ships with the project."""
+        standard = TRACKS.get(self.populations.track.name, self.populations.track)
+        changed = standard.digest != self.populations.track.digest
+        return ("the track's settings were changed for this evaluation",) if changed else ()
 
     def _check_initial_weights(self) -> None:
         start = self.submission.card.initialised_from
@@ -220,23 +231,27 @@ class Evaluation:
         started = time.perf_counter()
         self.step("signals")
         target = Target(self.submission, Access.HEAD, self.device)  # each attack is narrowed to what it declares
-        evidence = gather(target, self.populations, specs, shadows=self._shadows(), cache=self.cache / "signals")
+        evidence = gather(target, self.populations, specs, shadows=self._shadows(specs), cache=self.cache / "signals")
         self._pieces.note("signals", time.perf_counter() - started)
         return evidence
 
-    def _shadows(self) -> Shadows:
-        """Auxiliary ones under the card's own defence, where it is known here, and the track's query pool."""
+    def _shadows(self, specs: Sequence[AttackSpec]) -> Shadows:
+        """Auxiliary ones under the card's own defence, where it is known here, and the track's query pool.
+
+        Those that the attacks want are trained first, as many at once as the engine runs.
+        """
         pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
         card = self.submission.card
-        auxiliary: Iterable[Shadow] = ()
+        backbone = self.init.card.backbone if self.init else self.populations.track.backbone
+        makers: dict[Kind, tuple[Defenses, BackboneSpec]] = dict.fromkeys(("photos", "people"), (UNDEFENDED, backbone))
         if len(self._defenses()) == len(card.defenses):
-            auxiliary = pool.auxiliary(card.defenses, card.backbone, init=self.init, progress=self.training)
-        track = self.populations.track
-        backbone = self.init.card.backbone if self.init else track.backbone
+            makers["auxiliary"] = (card.defenses, card.backbone)
+        recipes = [r for k in sorted(wanted_kinds(specs) & set(makers)) for r in pool.recipes(k, *makers[k], self.init)]
+        pool.train_missing(recipes, self.engine, self.step)
+        options = {"init": self.init, "progress": self.training}
+        auxiliary = pool.auxiliary(*makers["auxiliary"], **options) if "auxiliary" in makers else ()
         return Shadows(
-            auxiliary,
-            pool.query_pool("photos", backbone, init=self.init, progress=self.training),
-            pool.query_pool("people", backbone, init=self.init, progress=self.training),
+            auxiliary, pool.query_pool("photos", backbone, **options), pool.query_pool("people", backbone, **options)
         )
 
     def _provenance(self, seconds: float) -> Provenance:

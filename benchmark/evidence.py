@@ -83,6 +83,17 @@ class Evidence:
         return (self.populations.side[index] == SIDES[contrast][0]).astype(np.int64)
 
 
+def wanted_kinds(specs: Sequence[AttackSpec]) -> set[Literal["auxiliary", "photos", "people"]]:
+    """The kinds of shadows that attacks read."""
+    kinds: set[Literal["auxiliary", "photos", "people"]] = set()
+    for attack in map(build_attack, specs):
+        if attack.knowledge == Knowledge.AUXILIARY:
+            kinds.add("auxiliary")
+        elif attack.knowledge == Knowledge.QUERY_POOL:
+            kinds.update(POOLS[c] for c in attack.contrasts if c in POOLS)
+    return kinds
+
+
 def requested(
     specs: Sequence[AttackSpec], wanted: Callable[[MembershipAttack], bool] | None = None
 ) -> tuple[SignalRequest, ...]:

@@ -40,6 +40,7 @@ class SettingsError(FaceVeilError):
 
 
 _from_files: dict[str, str] = {}  # plug-in name -> sha256 of the file it came from
+_files: dict[str, Path] = {}  # sha256 -> that file
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownPluginError:
@@ -96,6 +97,7 @@ def load_plugin_file(path: Path) -> tuple[str, ...]:
         for plugin in _plugins_in(module, kinds):
             _add(_table(group), plugin)
             _from_files[plugin.name] = digest
+            _files[digest] = path
             names.append(plugin.name)
     if not names:
         raise FaceVeilError(
@@ -116,6 +118,11 @@ def _executed(path: Path, name: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def plugin_files() -> tuple[Path, ...]:
+    """The files that were loaded by ``--plugin``, for another process to load."""
+    return tuple(_files.values())
 
 
 def plugin_file_digest(name: str) -> str | None:

@@ -11,6 +11,7 @@ import torch
 from benchmark.canaries import Canaries, canary_path, write_canaries
 from benchmark.composition import Defenses, compose
 from benchmark.data.populations import Populations, open_populations
+from benchmark.engine import Engine
 from benchmark.evaluate import Evaluation
 from benchmark.home import cache_dir
 from benchmark.interfaces import AttackSpec, BackboneSpec, FaceGenerator, FaceVeilError
@@ -48,6 +49,7 @@ class Session:
     Args:
         data: aligned faces, for tracks that read some.
         init: weights that training, and the shadows of fine-tuned entries, start from.
+        engine: where missing shadows are trained; default in this process.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Session:
         *,
         init: Submission | None = None,
         progress: Reporter,
+        engine: Engine | None = None,
     ) -> None:
         progress.step("opening the photos")
         self.cache = cache_dir()
@@ -65,6 +68,7 @@ class Session:
         self.device = device
         self.init = init
         self.progress = progress
+        self.engine = engine or Engine()
 
     def train(
         self,
@@ -114,6 +118,7 @@ class Session:
             init=self.init,
             step=self.progress.step,
             training=self.progress.training,
+            engine=self.engine,
         ).run(attacks)
 
     def panel(self, judges: Sequence[Submission] = ()) -> Panel:

@@ -8,7 +8,7 @@ only change the trained weights transform existing undefended shadows instead of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,12 +18,14 @@ import torch
 
 from benchmark.backbones import complete_kwargs
 from benchmark.composition import Composition, Defenses, compose
-from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
-from benchmark.interfaces import FaceVeilError, Photos, content_hash
+from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations, open_populations
+from benchmark.engine import Engine
+from benchmark.interfaces import DefenseSpec, FaceVeilError, Photos, content_hash
 from benchmark.making import UNDEFENDED, ProgressCallback, make_submission
 from benchmark.norms import unfolded
-from benchmark.protocol import BackboneSpec
+from benchmark.protocol import BackboneSpec, Track
 from benchmark.query_pool import people_half, photo_half
+from benchmark.registry import load_plugin_file, plugin_files
 from benchmark.submission import Submission, load_submission
 
 PUBLIC_SHARE = 0.2  # of the auxiliary people: never in a shadow's training, kept to estimate statistics on
@@ -119,6 +121,38 @@ class ShadowRecipe:
         return SHADOW_SEED + _SEED_OF_KIND[self.kind] + self.number
 
 
+@dataclass(frozen=True)
+class ShadowTraining:
+    """The training of one shadow as a task for another process: opens the photos again and writes to the same folder."""
+
+    track: Track
+    data: Path | None
+    cache: Path | None
+    folder: Path
+    device: str
+    kind: Kind
+    number: int
+    defense: tuple[DefenseSpec, ...]
+    backbone: BackboneSpec
+    init: Path | None
+    plugins: tuple[Path, ...]
+
+    @staticmethod
+    def of(pool: ShadowPool, recipe: ShadowRecipe) -> ShadowTraining:
+        p = pool.populations
+        return ShadowTraining(
+            p.track, p.data, p.cache, pool.folder, str(pool.device), recipe.kind, recipe.number, recipe.defense.specs,
+            recipe.backbone, recipe.init.path if recipe.init else None, plugin_files(),
+        )  # fmt: skip
+
+    def __call__(self) -> None:
+        for path in self.plugins:
+            load_plugin_file(path)
+        pool = ShadowPool(open_populations(self.track, self.data, self.cache), self.folder, self.device)
+        init = load_submission(self.init) if self.init else None
+        pool.trained(ShadowRecipe(self.kind, self.number, compose(self.defense), self.backbone, init))
+
+
 class ShadowPool:
     """Shadows of one track on disk."""
 
@@ -188,9 +222,14 @@ class ShadowPool:
             )
         return load_submission(path)
 
-    def missing(self, recipes: Sequence[ShadowRecipe]) -> list[ShadowRecipe]:
-        """Those that are not on disk yet."""
-        return [recipe for recipe in recipes if not (self.path(recipe) / "card.json").exists()]
+    def train_missing(self, recipes: Sequence[ShadowRecipe], engine: Engine, step: Callable[[str], None]) -> None:
+        """Trains those that are not on disk yet, wherever the engine runs tasks; an interrupted one resumes."""
+        missing = [recipe for recipe in recipes if not (self.path(recipe) / "card.json").exists()]
+        if len(missing) <= 1:
+            return  # trained when it is read, with its own progress
+        tasks = [ShadowTraining.of(self, recipe) for recipe in missing]
+        step(f"training {len(missing)} shadow backbones")
+        engine.run(tasks, lambda count: step(f"shadow backbone {count}/{len(missing)} trained"))
 
     def _training_photos(self, recipe: ShadowRecipe) -> Photos:
         if recipe.kind == "auxiliary":

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.output import Device, Json, emit, number, out, pick_device, settings, steps, table
+from benchmark.cli.output import Device, Json, Ray, Workers, emit, number, out, pick_device, settings, steps, table
 from benchmark.cli.training import Data, open_init
 from benchmark.interfaces import AttackSpec, FaceVeilError
 
 if TYPE_CHECKING:
+    from benchmark.protocol import Track
     from benchmark.record import Record
 
 
@@ -20,6 +21,23 @@ def parse_attack(text: str) -> AttackSpec:
     """``name`` or ``name:key=value:key=value``."""
     name, *pairs = text.split(":")
     return AttackSpec(name=name, settings=settings(pairs))
+
+
+def with_shadows(track: Track, text: str) -> Track:
+    """The track with another shadow budget: ``photos=16,people=8``; what is not named stays.
+
+    Raises:
+        typer.BadParameter: an unknown kind, or no whole number.
+    """
+    if not text:
+        return track
+    budget = track.shadows.model_dump()
+    for pair in text.split(","):
+        kind, _, count = pair.strip().partition("=")
+        if kind not in budget or not count.isdecimal():
+            raise typer.BadParameter(f"--shadows takes {', '.join(f'{k}=N' for k in budget)}; got {pair!r}")
+        budget[kind] = int(count)
+    return track.model_copy(update={"shadows": type(track.shadows)(**budget)})
 
 
 def show_record(record: Record) -> None:
@@ -64,23 +82,34 @@ def evaluate(
     init: Annotated[
         Path | None, typer.Option(help="The weights a fine-tuned submission started from, for its shadows.")
     ] = None,
+    shadows: Annotated[
+        str,
+        typer.Option(help="Another shadow budget than the track's, such as photos=16,people=8. The record is then not ranked."),
+    ] = "",
+    workers: Workers = None,
+    ray: Ray = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Runs a track's utility tests and attacks on a submission; goes on where an interrupted run stopped."""
     from benchmark.atomic import write_text
+    from benchmark.engine import Engine
     from benchmark.session import Session
     from benchmark.store import Store
     from benchmark.submission import load_submission
     from benchmark.tracks import get_track
 
     chosen: Sequence[AttackSpec] | None = [parse_attack(a) for a in attacks.split(",") if a] or None
+    standard = get_track(track)
+    setting = with_shadows(standard, shadows)
+    where = pick_device(device)
     with steps() as progress:
-        session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
+        engine = Engine.fitting(where, workers, ray)
+        session = Session(setting, data, where, init=open_init(init), progress=progress, engine=engine)
         record = session.evaluate(load_submission(submission), chosen)
     if out_ is not None:
         write_text(out_, record.model_dump_json(indent=1))
-    if store and chosen is None:
+    if store and chosen is None and setting == standard:
         Store().add_record(record)
     emit(record.model_dump(mode="json"), json, lambda: show_record(record))
 

@@ -44,6 +44,7 @@ def quickstart(
 
     What an earlier run finished is used again.
     """
+    from benchmark.engine import Engine
     from benchmark.session import Session
     from benchmark.store import Store
     from benchmark.submission import load_submission
@@ -53,7 +54,8 @@ def quickstart(
     store = Store()
     records = []
     with steps() as progress:
-        session = Session(track, None, pick_device(device), progress=progress)
+        where = pick_device(device)
+        session = Session(track, None, where, progress=progress, engine=Engine.fitting(where))
         for number, spec in enumerate(ENTRIES, start=1):
             folder = entry_folder(track.name, spec, seed)
             err.print(f"[bold]{number}/{len(ENTRIES)}[/] {spec.label}")

@@ -35,6 +35,8 @@ class Populations:
     data_digest: str
     source: Callable[[np.ndarray, str], Photos]
     spare: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))  # see `companions`
+    data: Path | None = None  # what was opened, and with which cache: for opening it again in another process
+    cache: Path | None = None
 
     @property
     def split_digest(self) -> str:
@@ -157,7 +159,7 @@ def open_populations(track: Track, data: Path | None = None, cache: Path | None 
 
         roles = track.roles
         spare = spare_photos(split.held_out, lambda _person: roles.seen + roles.unseen, roles.seen, track.split_seed)
-        return Populations(track, roles, split, digest, render, spare)
+        return Populations(track, roles, split, digest, render, spare, None, cache)
     if data is None:
         raise FaceVeilError(
             f"track {track.name!r} needs aligned faces: pass --data PATH (a folder, zip, tar or .rec of identity/image, "
@@ -169,4 +171,6 @@ def open_populations(track: Track, data: Path | None = None, cache: Path | None 
     split = split_people(counts, roles, dataset_digest=photos.digest, seed=track.split_seed)
     spare = spare_photos(split.held_out, lambda person: int(counts[person]), roles.seen, track.split_seed)
     position = _positions(photos)
-    return Populations(track, roles, split, photos.digest, lambda pairs, _role: photos.take(position(pairs)), spare)
+    return Populations(
+        track, roles, split, photos.digest, lambda pairs, _role: photos.take(position(pairs)), spare, data, cache
+    )
