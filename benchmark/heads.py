@@ -115,14 +115,14 @@ class AdaFace(Head):
         return torch.cos(theta.clamp(0, math.pi)) - self.margin * (1 + z)
 
 
-_HEADS: dict[str, type[Head]] = {"softmax": Softmax, "cosface": CosFace, "arcface": ArcFace, "adaface": AdaFace}
+HEADS: dict[str, type[Head]] = {"softmax": Softmax, "cosface": CosFace, "arcface": ArcFace, "adaface": AdaFace}
 
 
 def build_head(spec: HeadSpec, embedding_size: int, classes: int, generator: torch.Generator) -> Head:
     """The head that ``spec`` names, its weights drawn from ``generator`` (a CPU generator)."""
-    return _HEADS[spec.name](embedding_size, classes, spec.scale, spec.margin, generator)
+    return HEADS[spec.name](embedding_size, classes, spec.scale, spec.margin, generator)
 
 
 def couples_samples(name: str) -> bool:
     """Whether under the head of this name one sample's loss depends on the others in its batch."""
-    return _HEADS[name].couples_samples
+    return HEADS[name].couples_samples

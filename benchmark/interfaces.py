@@ -503,6 +503,7 @@ class Defense(Plugin):
     needs_batchnorm: ClassVar[bool] = False  # refused where no BatchNorm is left for it to act on
     resets_statistics: ClassVar[bool] = False  # writes all BatchNorm statistics afresh: what was done to them before is lost
     honours: ClassVar[frozenset[str]] = TRAINING_STAGES  # an owner of ``fit``: the other members' stages that its loop calls
+    cost: ClassVar[float] = 1.0  # trainings that one training of it takes, roughly: for planning
     not_applicable: ClassVar[str] = ""  # why it has nothing to act on in a backbone without a head; recorded, never ranked
 
     def check(self, backbone: BackboneSpec, photos: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmark.interfaces import AttackSpec
 from benchmark.protocol import BackboneSpec, Budget, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.registry import unknown
+from benchmark.variants import parse, variant
 
 ATTACKS = (
     AttackSpec(name="bn_distance"),
@@ -101,13 +102,16 @@ def with_canaries(track: Track) -> Track:
 
 
 def get_track(name: str) -> Track:
-    """A track by name; ``NAME+canaries`` is its variant for audits.
+    """A track by name, or a variant of one.
+
+    Variants are ``NAME[head=softmax]``, a factor changed (see :mod:`benchmark.variants`), and ``NAME+canaries``, for audits.
 
     Raises:
         UnknownPluginError: no such track; names the nearest.
     """
     if name.endswith(CANARIES):
         return with_canaries(get_track(name.removesuffix(CANARIES)))
-    if name not in TRACKS:
-        raise unknown("track", name, TRACKS)
-    return TRACKS[name]
+    base, factors = parse(name)
+    if base not in TRACKS:
+        raise unknown("track", base, TRACKS)
+    return variant(TRACKS[base], factors)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli import attribution, audit, bench, board, data, evaluation, inversion, listing, quickstart, store, training
+from benchmark.cli import attribution, audit, bench, board, data, evaluation, inversion, listing, quickstart, store, sweep, training
 from benchmark.cli.output import fail
 from benchmark.interfaces import FaceVeilError
 
@@ -51,7 +51,7 @@ def root(
             load_plugin_file(path)
 
 
-for module in (quickstart, listing, data, training, evaluation, audit, attribution, inversion, bench, store, board):
+for module in (quickstart, listing, data, training, evaluation, sweep, audit, attribution, inversion, bench, store, board):
     module.register(app)
 
 

@@ -1,0 +1,154 @@
+"""``faceveil sweep``: a grid of entries, trained, evaluated and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps, table
+from benchmark.cli.training import Data
+from benchmark.interfaces import FaceVeilError
+
+if TYPE_CHECKING:
+    from benchmark.sweep_file import Entry
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("sweep")(sweep)
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(help="A sweep file (YAML), or the name of a shipped one, such as factors.")],
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only entries whose label matches, such as dp_sgd or 'bn_*'; repeat.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop in good order after so many minutes.")] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="Folder of the sweep; default under FACEVEIL_HOME/runs.")] = None,
+    data: Data = None,
+    init: Annotated[Path | None, typer.Option(help="Weights that every entry starts from.")] = None,
+    store: Annotated[bool, typer.Option(help="Keep the records in the store, too.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and for how long; train nothing.")] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Trains and evaluates a grid of entries, and sums up.
+
+    What is done already is not done again: give the same command after an interruption.
+    """
+    from benchmark.home import runs_dir
+    from benchmark.store import Store
+    from benchmark.sweep import DONE, FAILED, WAITING, Outcome, Sweep
+    from benchmark.sweep_file import open_sweep, unroll
+    from benchmark.sweep_summary import estimate, rows
+
+    name, content = open_sweep(file)
+    everything = unroll(content, data=data, init=init)
+    entries = _selected(everything, only or [])
+    folder = out_ or runs_dir() / "sweeps" / name
+    with steps() as progress:
+        work = Sweep(
+            entries,
+            folder,
+            progress,
+            device=pick_device(device),
+            team=content.team,
+            minutes=minutes,
+            store=Store() if store and not dry_run else None,
+            told=lambda number, entry, what: err.print(
+                f"{number}/{len(entries)} {entry.label} on {entry.track.name}, seed {entry.seed}: {what}", markup=False
+            ),
+        )
+        work.check()
+        found = {e.digest: work.finished(e) for e in entries}
+        before = [Outcome(e, DONE if found[e.digest] else WAITING, record=found[e.digest]) for e in entries]
+        outcomes = before if dry_run else work.run()
+    waiting = [o.entry for o in outcomes if o.status != DONE]
+    document = {
+        "sweep": name,
+        "folder": str(folder),
+        "entries": rows(outcomes),
+        "done": sum(o.status == DONE for o in outcomes),
+        "failed": sum(o.status == FAILED for o in outcomes),
+        "waiting": sum(o.status == WAITING for o in outcomes),
+        "minutes_left": round(estimate(waiting, outcomes), 1),
+    }
+    emit(document, json, lambda: _show(document))
+    if document["failed"]:
+        raise typer.Exit(1)
+
+
+def _selected(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
+    """Entries whose label, or one of whose defences, matches a pattern; all without one.
+
+    Raises:
+        FaceVeilError: a pattern that nothing matches.
+    """
+    if not patterns:
+        return list(entries)
+    chosen = []
+    for entry in entries:
+        names = [entry.label, entry.defense.name, *(m.name for m in entry.defense.members)]
+        if any(fnmatch(name, pattern) for name in names for pattern in patterns):
+            chosen.append(entry)
+    if not chosen:
+        labels = ", ".join(dict.fromkeys(e.label for e in entries))
+        raise FaceVeilError(f"--only {' '.join(patterns)}: no entry of this name. Entries: {labels}.")
+    return chosen
+
+
+def _show(document: dict[str, Any]) -> None:
+    """A table per track; what is not done stands below it."""
+    done = [row for row in document["entries"] if "utility" in row]
+    for track in dict.fromkeys(row["track"] for row in done):
+        of_track = [row for row in done if row["track"] == track]
+        cells = [[str(row["seed"]), *_cells(row)] for row in of_track]
+        columns = [
+            "seed",
+            "entry",
+            "TAR@FAR=1e-3",
+            "advantage",
+            "AUC sample",
+            "AUC identity",
+            "inversion",
+            "train s",
+            "x plain",
+        ]
+        used = [n for n, name in enumerate(columns) if name != "inversion" or any(row[n] for row in cells)]
+        table(f"{document['sweep']}: {track}", [columns[n] for n in used], [[row[n] for n in used] for row in cells])
+    if done:
+        out.print("intervals of 95 %; AUC of the strongest attack on each contrast; x: times the undefended training's seconds")
+    for row in document["entries"]:
+        if "utility" not in row:
+            reason = f": {row['reason']}" if row["reason"] else ""
+            out.print(f"{row['status']}: {row['entry']} on {row['track']}, seed {row['seed']}{reason}", markup=False)
+    out.print(f"{document['done']} done, {document['failed']} failed, {document['waiting']} waiting; in {document['folder']}")
+    if document["waiting"]:
+        out.print(f"about {document['minutes_left']:.0f} minutes are left.")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    def triple(value: Sequence[float | None] | None) -> str:
+        if not value:
+            return ""
+        centre, low, high = value
+        return f"{centre:.3f}" if low is None or high is None else f"{centre:.3f} [{low:.3f}, {high:.3f}]"
+
+    def best(found: dict[str, Any] | None) -> str:
+        return triple(found["auc"]) if found else ""
+
+    seconds, ratio = row["training_seconds"], row["times_undefended"]
+    return [
+        row["entry"] + (" (unranked)" if row["unranked"] else ""),
+        triple(row["utility"]),
+        triple(row["leakage"]),
+        best(row["sample"]),
+        best(row["identity"]),
+        triple(row["inversion"]),
+        "" if seconds is None else f"{seconds:.1f}",
+        "" if ratio is None else f"{ratio:.2f}",
+    ]
