@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli import attribution, audit, bench, board, data, evaluation, inversion, listing, quickstart, store, sweep, training
+from benchmark.cli import (
+    attribution,
+    audit,
+    bench,
+    board,
+    data,
+    evaluation,
+    inversion,
+    listing,
+    quickstart,
+    store,
+    sweep,
+    training,
+)
 from benchmark.cli.output import fail
 from benchmark.interfaces import FaceVeilError
 
