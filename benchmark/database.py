@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -67,11 +68,11 @@ def url_of(location: str | Path) -> URL:
     Raises:
         StoreError: not a URL that SQLAlchemy understands.
     """
-    text = str(location)
-    if "://" not in text:
+    given = str(location)
+    if "://" not in given:
         return URL.create("sqlite", database=str(Path(location).expanduser().absolute()))
     try:
-        url = make_url(text)
+        url = make_url(given)
     except ArgumentError:
         raise StoreError("this is not a database URL; expected a path or driver://user:password@host/name.") from None
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
@@ -102,12 +103,25 @@ class Database:
         self._engine.dispose()
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """One transaction: everything in the block is stored together, or nothing of it."""
+    def session(self, write: bool = False) -> Iterator[Session]:
+        """One transaction: everything in the block is stored together, or nothing of it.
+
+        Args:
+            write: the block decides by what it reads what it writes.  SQLite then takes its one write lock at once;
+                elsewhere the block locks rows (``with_for_update``).
+        """
         self._reopen_if_replaced()
         with self._translated(), Session(self._engine) as session, session.begin():
+            if write and self._file:
+                session.connection().exec_driver_sql("BEGIN IMMEDIATE")
             yield session
         self._require_file()
+
+    def seconds(self, session: Session) -> float:
+        """Seconds since 1970 by the database's clock: the one clock that workers on several machines share."""
+        if self.url.drivername.startswith("postgresql"):
+            return float(session.scalar(text("SELECT extract(epoch FROM clock_timestamp())")))
+        return time.time()
 
     def _upgrade(self) -> None:
         config = Config()

@@ -7,23 +7,33 @@ changes nothing; a complete record takes the place of an incomplete one, and of 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from enum import StrEnum
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
-from benchmark.database import BUSY_SECONDS, Database, StoreError, StoreVersionError
+from benchmark.database import BUSY_SECONDS, Database, StoreError
 from benchmark.exporting import to_csv, to_json
 from benchmark.home import home
-from benchmark.interfaces import content_hash
-from benchmark.record import SCHEMA_VERSION, Record
-from benchmark.tables import CHANGES, Meta, RecordRow, SubmissionRow
+from benchmark.leases import Leases
+from benchmark.limits import Limits
+from benchmark.queue import Queue
+from benchmark.record import Record
+from benchmark.record_rows import Outcome, add_row, parse, record_id, to_row
+from benchmark.summary import Listed, Summary
+from benchmark.tables import CHANGES, Meta, RecordRow
+from benchmark.teams import Teams
+
+__all__ = ["Outcome", "RecordFileError", "Store", "StoreError", "UnknownRecordError", "record_id", "store_location"]
+
+
+def store_location() -> str:
+    """Where the store is unless a path or URL is given: ``FACEVEIL_STORE_URL``, else ``store.sqlite`` in the home."""
+    return os.environ.get("FACEVEIL_STORE_URL") or str(home() / "store.sqlite")
 
 
 class UnknownRecordError(StoreError):
@@ -34,41 +44,39 @@ class RecordFileError(StoreError):
     """Files that were to be imported are not records: evaluate again, or remove them."""
 
 
-class Outcome(StrEnum):
-    """What adding a record did."""
-
-    ADDED = "added"
-    REPLACED = "replaced"  # an older or incomplete record of the same evaluation
-    UNCHANGED = "unchanged"  # the same record was there
-    KEPT = "kept"  # a newer or more complete record was there and stays
-
-
-def record_id(record: Record) -> str:
-    """The permanent name of an evaluation: 64 hexadecimal digits, the same however often it is run."""
-    key = (
-        record.provenance.submission_id,
-        record.track,
-        record.protocol_version,
-        record.provenance.split_digest,
-        record.board,
-        record.configuration,
-    )
-    return content_hash(*key, length=64)
-
-
 class Store:
-    """Records in a database; safe to share between threads, and between processes.
+    """Records, teams and jobs in a database; safe to share between threads, and between processes.
+
+    ``teams``, ``queue`` and ``leases`` are the parts of it that people who hand in, readers of the queue and workers use.
 
     Args:
-        location: a path (SQLite) or a database URL; by default ``store.sqlite`` in :func:`benchmark.home.home`.
+        location: a path (SQLite) or a database URL; default :func:`store_location`.
         busy_seconds: how long to wait for another process that is writing.
+        limits: what teams may hand in, and how long leases last.
+        clock: of leases, instead of the database's; for tests.
 
     Raises:
         StoreError: here and in every method; its subclasses say what to do.
     """
 
-    def __init__(self, location: str | Path | None = None, busy_seconds: float = BUSY_SECONDS) -> None:
-        self._database = Database(home() / "store.sqlite" if location is None else location, busy_seconds)
+    def __init__(
+        self,
+        location: str | Path | None = None,
+        busy_seconds: float = BUSY_SECONDS,
+        *,
+        limits: Limits | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._database = Database(store_location() if location is None else location, busy_seconds)
+        limits = limits or Limits()
+        self.teams = Teams(self._database)
+        self.queue = Queue(self._database, limits)
+        self.leases = Leases(self._database, limits, clock)
+
+    @property
+    def name(self) -> str:
+        """Path or URL, without any password."""
+        return self._database.name
 
     def close(self) -> None:
         """Closes every connection."""
@@ -76,17 +84,41 @@ class Store:
 
     def add_record(self, record: Record) -> Outcome:
         """Stores a record, whole or not at all."""
-        row = _row(record)
+        row = to_row(record)
         with self._database.session() as session:
-            return _add(session, row, record.provenance.weights_sha256)
+            return add_row(session, row, record.provenance.weights_sha256)
 
     def records(self, track: str | None = None) -> list[Record]:
-        """Every record (of one track), by track, date and name."""
-        query = select(RecordRow.id, RecordRow.payload).order_by(RecordRow.track, RecordRow.created, RecordRow.id)
+        """Every record (of one track), by track, date and name; withdrawn ones say so among the reasons for no rank."""
+        query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn)
+        if track is not None:
+            query = query.where(RecordRow.track == track)
+        query = query.order_by(RecordRow.track, RecordRow.created, RecordRow.id)
+        with self._database.session() as session:
+            return [_read(*row) for row in session.execute(query).yield_per(100)]
+
+    def index(self, track: str | None = None) -> list[Listed]:
+        """As :meth:`records`, but without reading them: what lists show, and what tells whether a record has changed."""
+        columns = [getattr(RecordRow, name) for name in Listed.model_fields]
+        query = select(*columns).order_by(RecordRow.track, RecordRow.created, RecordRow.id)
         if track is not None:
             query = query.where(RecordRow.track == track)
         with self._database.session() as session:
-            return [_parse(payload, name) for name, payload in session.execute(query).yield_per(100)]
+            rows = session.execute(query).mappings().all()
+        return [Listed(**{**row, "summary": Summary.model_validate_json(row["summary"])}) for row in rows]
+
+    def record_by_id(self, name: str) -> Record:
+        """The record of that id (:func:`record_id`).
+
+        Raises:
+            UnknownRecordError: there is none.
+        """
+        query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn).where(RecordRow.id == name)
+        with self._database.session() as session:
+            found = session.execute(query).first()
+        if found is None:
+            raise UnknownRecordError(f"no record {name[:64]!a} in the store.")
+        return _read(*found)
 
     def record(self, submission_id: str, track: str | None = None, board: str | None = None) -> Record:
         """The newest record of a submission (on one track, on one board).
@@ -94,7 +126,8 @@ class Store:
         Raises:
             UnknownRecordError: there is none.
         """
-        query = select(RecordRow.id, RecordRow.payload).where(RecordRow.submission_id == submission_id)
+        query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn)
+        query = query.where(RecordRow.submission_id == submission_id)
         if track is not None:
             query = query.where(RecordRow.track == track)
         if board is not None:
@@ -104,7 +137,7 @@ class Store:
         if found is None:
             where = f" on track {track!r}" if track else ""
             raise UnknownRecordError(f"no record of submission {submission_id!r}{where}. Evaluate it, or import its record.")
-        return _parse(found.payload, found.id)
+        return _read(*found)
 
     def fingerprints(self) -> dict[str, str]:
         """The fingerprint of every record by its permanent name: what has changed is known without reading the records."""
@@ -141,80 +174,17 @@ class Store:
         Raises:
             RecordFileError: names every file that could not be read and why; nothing was imported.
         """
-        rows = [(_row(record), record.provenance.weights_sha256) for record in _read_files(_files(paths))]
+        rows = [(to_row(record), record.provenance.weights_sha256) for record in _read_files(_files(paths))]
         with self._database.session() as session:
-            return Counter(_add(session, row, weights) for row, weights in rows)
+            return Counter(add_row(session, row, weights) for row, weights in rows)
 
 
-def _row(record: Record) -> RecordRow:
-    payload = record.model_dump_json()
-    try:
-        Record.model_validate_json(payload)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = f"record {record.card.name!r} could not be read back: {where}: {first['msg']} (NaN, perhaps)."
-        raise StoreError(message) from None
-    return RecordRow(
-        id=record_id(record),
-        submission_id=record.provenance.submission_id,
-        track=record.track,
-        protocol_version=record.protocol_version,
-        split_digest=record.provenance.split_digest,
-        board=record.board,
-        configuration=record.configuration,
-        fingerprint=record.fingerprint,
-        complete=record.complete,
-        created=_utc(record.provenance.created),
-        payload=payload,
-    )
-
-
-def _utc(created: str) -> str:
-    try:
-        moment = datetime.fromisoformat(created)
-    except ValueError:
-        raise StoreError(f"record date {created!r} is not ISO 8601, such as 2026-01-31T12:00:00+00:00.") from None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _add(session: Session, row: RecordRow, weights_sha256: str) -> Outcome:
-    # writing first takes the write lock, so that two writers never both find the record absent
-    changes = update(Meta).where(Meta.key == CHANGES)
-    session.execute(changes.values(value=Meta.value))
-    present = session.get(RecordRow, row.id)
-    outcome = _outcome(present, row)
-    if outcome in (Outcome.UNCHANGED, Outcome.KEPT):
-        return outcome
-    session.execute(changes.values(value=Meta.value + 1))
-    if session.get(SubmissionRow, row.submission_id) is None:
-        session.add(SubmissionRow(id=row.submission_id, weights_sha256=weights_sha256))
-    session.flush()
-    session.merge(row)
-    session.flush()
-    return outcome
-
-
-def _outcome(present: RecordRow | None, new: RecordRow) -> Outcome:
-    if present is None:
-        return Outcome.ADDED
-    if present.fingerprint == new.fingerprint:
-        return Outcome.UNCHANGED
-    better = (new.complete, new.created) >= (present.complete, present.created)
-    return Outcome.REPLACED if better else Outcome.KEPT
-
-
-def _parse(payload: str, name: str) -> Record:
-    try:
-        return Record.model_validate_json(payload)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StoreVersionError(
-            f"record {name[:16]} cannot be read as version {SCHEMA_VERSION} of the format ({where}: {first['msg']}). "
-            "It was written by another FaceVeil: update, or evaluate again."
-        ) from None
+def _read(name: str, payload: str, withdrawn: str | None) -> Record:
+    record = parse(payload, name)
+    if withdrawn is None:
+        return record
+    reason = f"withdrawn by its team on {withdrawn[:10]}"
+    return record.model_copy(update={"unranked": tuple(dict.fromkeys((*record.unranked, reason)))})
 
 
 def _files(paths: Path | str | Iterable[Path | str]) -> list[Path]:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from benchmark import backbones
@@ -30,6 +29,7 @@ from benchmark.cardfile import parse_card
 from benchmark.checks import problems_of, red_flags
 from benchmark.record import Flag
 from benchmark.refusals import PackagingError, Problem, SubmissionError, refusal, shown
+from benchmark.report import Report
 from benchmark.tensorfile import digest, read_header, read_tensors, write_tensors
 
 MAX_HEAD_TENSORS = 16
@@ -63,22 +63,6 @@ class Submission:
         return model.eval()
 
 
-class Report(BaseModel):
-    """Everything that was found about a submission: problems, for which it is refused, and flags, which readers are shown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    submission_id: str | None = None
-    problems: tuple[Problem, ...] = ()
-    flags: tuple[Flag, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """True where nothing stands in the way of an evaluation."""
-        return not self.problems
-
-
 def load_submission(path: Path | str) -> Submission:
     """Reads and checks a submission folder or zip; runs none of its code, unpickles nothing, builds no backbone in memory.
 
@@ -101,14 +85,17 @@ def validate(path: Path | str, probes: Tensor | None = None) -> Report:
     submission, problems = _read(Path(path))
     if submission is None:
         return Report(path=str(path), problems=tuple(problems))
+    found: tuple[Flag, ...] = ()
     problems = check_cost(submission.card.backbone, submission.card.input.size)
-    if problems:
-        return Report(path=str(path), submission_id=submission.submission_id, problems=tuple(problems))
-    found = red_flags(submission, probes)
+    if not problems:
+        found = red_flags(submission, probes)
+        problems = problems_of(found)
     return Report(
         path=str(path),
         submission_id=submission.submission_id,
-        problems=tuple(problems_of(found)),
+        weights_sha256=submission.weights_sha256,
+        card=submission.card,
+        problems=tuple(problems),
         flags=tuple(flag for flag in found if flag.severity != "error"),
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-CHANGES = "changes"  # the row of ``meta`` that counts writes
+CHANGES = "changes"  # the row of ``meta`` that counts changes of records
+QUEUE = "queue"  # the row that counts changes of jobs and teams
+INTAKE = "intake"  # the row whose lock makes one check for duplicates wait for another
 
 
 class Base(DeclarativeBase):
@@ -34,7 +36,7 @@ class RecordRow(Base):
     """A record as JSON, with the columns by which it is found and replaced.
 
     ``configuration`` is part of the key so that the same weights handed in by another team, or as another defence, stand
-    beside a record and never replace it.
+    beside a record and never replace it.  ``summary`` is what a list shows, so that lists need not read whole records.
     """
 
     __tablename__ = "records"
@@ -62,3 +64,59 @@ class RecordRow(Base):
     complete: Mapped[bool]
     created: Mapped[str] = mapped_column(String(40))  # ISO 8601, UTC: sorts by time
     payload: Mapped[str] = mapped_column(Text)
+    summary: Mapped[str] = mapped_column(Text)  # JSON of a benchmark.summary.Summary's fields
+    withdrawn: Mapped[str | None] = mapped_column(String(40))  # when; the record stays
+
+
+class TeamRow(Base):
+    """A team that may hand in submissions.  Of its token only the hash is kept; None: it never had one."""
+
+    __tablename__ = "teams"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(60))
+    key: Mapped[str] = mapped_column(String(60), unique=True)  # the name without its case
+    token_sha256: Mapped[str | None] = mapped_column(String(64), unique=True)
+    created: Mapped[str] = mapped_column(String(40))
+    revoked: Mapped[str | None] = mapped_column(String(40))
+
+
+class JobRow(Base):
+    """A submission on its way from upload to record.  Rows are never deleted: what failed or was withdrawn stays visible."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state", "state", "queued"), Index("ix_jobs_team", "team_id", "created"))
+
+    id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    team_id: Mapped[int] = mapped_column(ForeignKey("teams.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    created: Mapped[str] = mapped_column(String(40))
+    updated: Mapped[str] = mapped_column(String(40))
+    queued: Mapped[str | None] = mapped_column(String(40))  # since when it waits: the order of the queue
+    consent: Mapped[str | None] = mapped_column(String(40))  # when the submitter agreed that it is evaluated and shown
+    size: Mapped[int] = mapped_column(BigInteger)  # of the uploaded file, bytes
+    sha256: Mapped[str | None] = mapped_column(String(64))  # of the uploaded file
+    name: Mapped[str] = mapped_column(String(80))  # from here on: of the card, once it is validated
+    track: Mapped[str] = mapped_column(String(80))
+    licence: Mapped[str] = mapped_column(String(200))
+    submission_id: Mapped[str | None] = mapped_column(String(64))
+    weights_sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    problems: Mapped[str] = mapped_column(Text)  # JSON: why it was refused or failed, with remedies
+    flags: Mapped[str] = mapped_column(Text)  # JSON: red flags of the validation
+    attempts: Mapped[int]  # how often it was taken up; never falls, so that it tells leases apart
+    deaths: Mapped[int]  # workers that were lost over it
+    worker: Mapped[str] = mapped_column(String(80))
+    lease_until: Mapped[float | None] = mapped_column(Float)  # seconds since 1970, by the database's clock
+    record_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class EventRow(Base):
+    """One line of a job's log."""
+
+    __tablename__ = "job_events"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    moment: Mapped[str] = mapped_column(String(40))
+    state: Mapped[str] = mapped_column(String(16))
+    text: Mapped[str] = mapped_column(String(500))

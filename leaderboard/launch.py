@@ -73,7 +73,7 @@ def launch(host: str = "127.0.0.1", port: int = 8501, store: str | None = None) 
     ``store``: path or URL, default the usual one.
     """
     if store:
-        os.environ["FACEVEIL_STORE"] = str(store)
+        os.environ["FACEVEIL_STORE_URL"] = str(store)
     print(f"Leaderboard: http://{host}:{port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
     return streamlit_cli.main(["run", str(APP), *flags(host, port)], standalone_mode=False) or 0
 

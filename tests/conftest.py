@@ -78,3 +78,15 @@ def plugin_table() -> Iterator[Callable[[type], None]]:
     yield add
     registry._table.cache_clear()
     registry._from_files.clear()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of this session's own."""
+    import postgres_server
+
+    pytest.importorskip("psycopg", reason="the driver of PostgreSQL is not installed")
+    if postgres_server.programs() is None:
+        pytest.skip("PostgreSQL's programs are not installed")
+    with postgres_server.running() as server:
+        yield server

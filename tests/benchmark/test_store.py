@@ -12,13 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from record_factory import make_record
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from benchmark import home
 from benchmark.database import (
+    MIGRATIONS,
     Database,
     StoreDamagedError,
     StoreError,
@@ -27,8 +30,10 @@ from benchmark.database import (
     StoreVersionError,
     url_of,
 )
+from benchmark.record import Flag
+from benchmark.record_rows import to_row
 from benchmark.store import Outcome, RecordFileError, Store, UnknownRecordError, record_id
-from benchmark.tables import Base
+from benchmark.tables import Base, RecordRow
 
 
 @pytest.fixture
@@ -192,10 +197,10 @@ def test_threads_share_one_store(store: Store) -> None:
 def _killed(path: Path) -> None:
     database = Database(path)
     with database.session() as session:
-        from benchmark.store import _add, _row
+        from benchmark.record_rows import add_row, to_row
 
         record = make_record(name="half")
-        _add(session, _row(record), record.provenance.weights_sha256)
+        add_row(session, to_row(record), record.provenance.weights_sha256)
         session.flush()
         os._exit(9)  # as kill -9: no rollback, no close
 
@@ -320,3 +325,30 @@ def test_home_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.
     assert len(Store(tmp_path / "deep" / "home" / "store.sqlite").records()) == 1
     monkeypatch.delenv("FACEVEIL_HOME")
     assert home.home() == Path.home() / ".faceveil"
+
+
+def test_a_store_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    records = [make_record(flags=(Flag(name="odd", severity="info", reason="x"),)), make_record("none", headline=False)]
+    new = Store(tmp_path / "new.sqlite")
+    with create_engine(url_of(path)).begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for record in records:
+            new.add_record(record)
+            row = to_row(record)
+            values = {name: getattr(row, name) for name in set(RecordRow.__table__.columns.keys()) - {"summary", "withdrawn"}}
+            insert_submission = text("INSERT INTO submissions VALUES (:id, 'w')")
+            connection.execute(insert_submission, {"id": row.submission_id})
+            names = ", ".join(values)
+            marks = ", ".join(f":{name}" for name in values)
+            connection.execute(text(f"INSERT INTO records ({names}) VALUES ({marks})"), values)
+    old = Store(path)
+    assert old.records() == new.records()
+    assert old.index() == new.index()
+    assert old.index()[0].summary.flags or old.index()[1].summary.flags
+    with create_engine(url_of(path)).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []

@@ -1,0 +1,80 @@
+"""Whether a valid submission may be handed in: by this team, on this track, and not what is there already."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from benchmark.jobs import OPEN, State
+from benchmark.refusals import Part, Problem, shown
+from benchmark.report import Report
+from benchmark.summary import Summary
+from benchmark.tables import JobRow, RecordRow, SubmissionRow, TeamRow
+from benchmark.teams import LOCAL
+
+
+def admission(session: Session, job: JobRow, team: TeamRow, report: Report) -> list[Problem]:
+    """Why a valid submission is refused all the same; the session's transaction must keep others from asking meanwhile."""
+    problems = _track(report)
+    if team.name != LOCAL:
+        problems += _name(team, report) or _copied(session, team, report)
+    return problems or _again(session, job, report)
+
+
+def _problem(part: Part, code: str, message: str, remedy: str) -> Problem:
+    return Problem(part=part, code=code, message=message, remedy=remedy)
+
+
+def _track(report: Report) -> list[Problem]:
+    from benchmark.tracks import TRACKS
+
+    assert report.card is not None
+    name, version = report.card.track, report.card.protocol_version
+    if name not in TRACKS:
+        remedy = f"Set `track` in card.json to one of: {', '.join(TRACKS)}."
+        return [_problem("card", "unknown_track", f"the card's track {shown(name)} is not one of this evaluator's.", remedy)]
+    if version != TRACKS[name].version:
+        message = f"the card was written for protocol {shown(version)}; track {name} is at {TRACKS[name].version}."
+        remedy = "See in the changelog what changed, train again where it matters, and set `protocol_version` in card.json."
+        return [_problem("card", "protocol_version", message, remedy)]
+    return []
+
+
+def _name(team: TeamRow, report: Report) -> list[Problem]:
+    assert report.card is not None
+    if report.card.team == team.name:
+        return []
+    message = f"the card names team {shown(report.card.team)}, the token is that of {shown(team.name)}."
+    return [_problem("card", "wrong_team", message, f"Set `team` in card.json to {team.name!r}.")]
+
+
+def _copied(session: Session, team: TeamRow, report: Report) -> list[Problem]:
+    """The weights are another team's: it handed them in first, or its name stands on their record."""
+    jobs = select(TeamRow.name).join(JobRow, JobRow.team_id == TeamRow.id)
+    jobs = jobs.where(JobRow.weights_sha256 == report.weights_sha256, JobRow.state != State.REFUSED, JobRow.team_id != team.id)
+    first = session.scalars(jobs.where(TeamRow.name != LOCAL).order_by(JobRow.created)).first()
+    records = select(RecordRow.summary).join(SubmissionRow, SubmissionRow.id == RecordRow.submission_id)
+    records = records.where(SubmissionRow.weights_sha256 == report.weights_sha256)
+    owners = [Summary.model_validate_json(text).team for text in session.scalars(records)]
+    others = [*([first] if first else []), *(owner for owner in owners if owner != team.name)]
+    if not others:
+        return []
+    message = f"these very weights were handed in by team {shown(others[0])} before."
+    return [_problem("weights", "duplicate_weights", message, "Submit weights that you trained yourself.")]
+
+
+def _again(session: Session, job: JobRow, report: Report) -> list[Problem]:
+    """The same team handed in the same on the same track, and it is under way, or published."""
+    assert report.card is not None
+    earlier = select(JobRow.id).where(
+        JobRow.team_id == job.team_id,
+        JobRow.id != job.id,
+        JobRow.submission_id == report.submission_id,
+        JobRow.track == report.card.track,
+        JobRow.state.in_((*OPEN, State.PUBLISHED)),
+    )
+    found = session.scalars(earlier.order_by(JobRow.created)).first()
+    if found is None:
+        return []
+    message = f"this submission was handed in before, as job {found}."
+    return [_problem("weights", "already_submitted", message, f"See what became of it: `faceveil queue {found}`.")]

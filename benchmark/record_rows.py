@@ -1,0 +1,121 @@
+"""Records as rows of the store: written within a transaction that the caller opened."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pydantic import ValidationError
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from benchmark.database import StoreError, StoreVersionError
+from benchmark.interfaces import content_hash
+from benchmark.record import SCHEMA_VERSION, Record
+from benchmark.summary import summarise
+from benchmark.tables import CHANGES, Meta, RecordRow, SubmissionRow
+
+
+class Outcome(StrEnum):
+    """What adding a record did."""
+
+    ADDED = "added"
+    REPLACED = "replaced"  # an older or incomplete record of the same evaluation
+    UNCHANGED = "unchanged"  # the same record was there
+    KEPT = "kept"  # a newer or more complete record was there and stays
+
+
+def record_id(record: Record) -> str:
+    """The permanent name of an evaluation: 64 hexadecimal digits, the same however often it is run."""
+    key = (
+        record.provenance.submission_id,
+        record.track,
+        record.protocol_version,
+        record.provenance.split_digest,
+        record.board,
+        record.configuration,
+    )
+    return content_hash(*key, length=64)
+
+
+def to_row(record: Record) -> RecordRow:
+    """The row of a record.
+
+    Raises:
+        StoreError: it could not be read back, or its date is none.
+    """
+    payload = record.model_dump_json()
+    try:
+        Record.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = f"record {record.card.name!r} could not be read back: {where}: {first['msg']} (NaN, perhaps)."
+        raise StoreError(message) from None
+    return RecordRow(
+        id=record_id(record),
+        submission_id=record.provenance.submission_id,
+        track=record.track,
+        protocol_version=record.protocol_version,
+        split_digest=record.provenance.split_digest,
+        board=record.board,
+        configuration=record.configuration,
+        fingerprint=record.fingerprint,
+        complete=record.complete,
+        created=_utc(record.provenance.created),
+        payload=payload,
+        summary=summarise(record).model_dump_json(),
+    )
+
+
+def _utc(created: str) -> str:
+    try:
+        moment = datetime.fromisoformat(created)
+    except ValueError:
+        raise StoreError(f"record date {created!r} is not ISO 8601, such as 2026-01-31T12:00:00+00:00.") from None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def add_row(session: Session, row: RecordRow, weights_sha256: str) -> Outcome:
+    """Adds or replaces a record within the session's transaction."""
+    # writing first takes the write lock, so that two writers never both find the record absent
+    changes = update(Meta).where(Meta.key == CHANGES)
+    session.execute(changes.values(value=Meta.value))
+    present = session.get(RecordRow, row.id)
+    outcome = _outcome(present, row)
+    if outcome in (Outcome.UNCHANGED, Outcome.KEPT):
+        return outcome
+    session.execute(changes.values(value=Meta.value + 1))
+    if session.get(SubmissionRow, row.submission_id) is None:
+        session.add(SubmissionRow(id=row.submission_id, weights_sha256=weights_sha256))
+    session.flush()
+    session.merge(row)
+    session.flush()
+    return outcome
+
+
+def _outcome(present: RecordRow | None, new: RecordRow) -> Outcome:
+    if present is None:
+        return Outcome.ADDED
+    if present.fingerprint == new.fingerprint:
+        return Outcome.UNCHANGED
+    better = (new.complete, new.created) >= (present.complete, present.created)
+    return Outcome.REPLACED if better else Outcome.KEPT
+
+
+def parse(payload: str, name: str) -> Record:
+    """The record in a stored text.
+
+    Raises:
+        StoreVersionError: it is of another format.
+    """
+    try:
+        return Record.model_validate_json(payload)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StoreVersionError(
+            f"record {name[:16]} cannot be read as version {SCHEMA_VERSION} of the format ({where}: {first['msg']}). "
+            "It was written by another FaceVeil: update, or evaluate again."
+        ) from None

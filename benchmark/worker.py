@@ -1,0 +1,197 @@
+"""A worker: takes jobs from the queue, checks or evaluates them, publishes their records.
+
+Killed at any moment it leaves nothing behind but a lease that runs out: the next worker resumes from the finished pieces of the
+evaluation (:mod:`benchmark.pieces`), and the record is stored in the same transaction that ends the job.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.database import StoreError
+from benchmark.heart import Heart, beating
+from benchmark.intake import Intake, lost
+from benchmark.interfaces import FaceVeilError
+from benchmark.jobs import Job, Lease, LeaseLostError, State
+from benchmark.leases import TAKES
+from benchmark.record import Record
+from benchmark.refusals import Problem, shown
+from benchmark.store import Store
+
+Say = Callable[[str], None]
+Evaluate = Callable[[Path, Job, "JobReporter"], Record]
+_PATIENCE = 12  # times that a store is asked again before a worker gives up a finished evaluation
+
+
+class DiskFullHereError(FaceVeilError):
+    """This worker's disk is full: it stops, and its job goes back to the queue."""
+
+
+class JobReporter:
+    """Tells the job's log what is being done, and stops the work when the job is no longer this worker's.
+
+    It is what :class:`benchmark.session.Session` takes as its ``progress``.
+    """
+
+    def __init__(self, store: Store, lease: Lease, heart: Heart, say: Say) -> None:
+        self._store = store
+        self._lease = lease
+        self._heart = heart
+        self._say = say
+
+    def step(self, text: str) -> None:
+        """What is being done now."""
+        self._heart.check()
+        self._say(f"{self._lease.job.id}: {text}")
+        try:
+            self._store.leases.log(self._lease, text)
+        except LeaseLostError:
+            raise
+        except StoreError as error:  # a line of the log is not worth the work done so far
+            self._say(f"{self._lease.job.id}: not logged: {error}")
+
+    def training(self, _report: Any) -> None:
+        """One finished epoch of a shadow."""
+        self._heart.check()
+
+
+class Worker:
+    """Works through the queue of a store.
+
+    Args:
+        evaluate: what an evaluation is: the path of the zip, the job and where to tell progress -> the record.  The seam
+            for other evaluations (and for tests); default: the standard one on this machine, :func:`standard_evaluation`.
+        tracks: only evaluations on these; None: all.
+        name: in logs; each worker needs its own.
+        say: where the worker tells what it does.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        intake: Intake,
+        evaluate: Evaluate,
+        *,
+        tracks: Sequence[str] | None = None,
+        name: str | None = None,
+        say: Say = lambda _text: None,
+    ) -> None:
+        self.store = store
+        self.intake = intake
+        self.tracks = tracks
+        self.name = name or f"{socket.gethostname()[:40]} {os.getpid()} {secrets.token_hex(2)}"
+        self._evaluate = evaluate
+        self._say = say
+
+    def once(self, takes: Sequence[State] = TAKES) -> Job | None:
+        """Takes the next job to its end; None: there is nothing to do.
+
+        Raises:
+            StoreError: the store cannot be asked; no job is lost by that.
+            DiskFullHereError: this machine cannot go on; the job is in the queue again.
+        """
+        lease = self.store.leases.claim(self.name, takes, tracks=self.tracks)
+        if lease is None:
+            return None
+        try:
+            job = self._checked(lease) if lease.job.state == State.QUARANTINED else self._evaluated(lease)
+        except LeaseLostError as error:
+            self._say(str(error))
+            return self.store.queue.job(lease.job.id)
+        except (KeyboardInterrupt, SystemExit):
+            self.store.leases.release(lease, f"worker {self.name} was ended; waits for another")
+            raise
+        self._say(f"{job.id}: {job.state}")
+        return job
+
+    def run(self, pause: float = 5.0) -> None:
+        """Works until it is interrupted; a store that cannot be reached is asked again."""
+        while True:
+            try:
+                self.intake.sweep()
+                while self.once() is not None:
+                    pass
+            except StoreError as error:
+                self._say(str(error))
+            time.sleep(pause)
+
+    def _checked(self, lease: Lease) -> Job:
+        self._say(f"{lease.job.id}: checks")
+        return self.intake.check_leased(lease)
+
+    def _evaluated(self, lease: Lease) -> Job:
+        path = self.intake.quarantine.path(lease.job.id)
+        if not path.is_file():
+            return self.store.leases.fail(lease, lost(path))
+        with beating(self.store.leases, lease) as heart:
+            try:
+                record = self._evaluate(path, lease.job, JobReporter(self.store, lease, heart, self._say))
+            except LeaseLostError:
+                raise
+            except StoreError as error:  # of the job's own making: its log and heartbeats do not raise it
+                return self.store.leases.fail(lease, _problem("store", str(error), "Ask the evaluator."))
+            except FaceVeilError as error:
+                return self.store.leases.fail(
+                    lease, _problem("evaluation_refused", str(error), "Mend what it names, submit again.")
+                )
+            except Exception as error:
+                return self._broken(lease, error)
+            return self._persistently(lambda: self.store.leases.publish(lease, record))
+
+    def _broken(self, lease: Lease, error: Exception) -> Job:
+        """An evaluation that ended by a fault: of the disk, or one that nobody foresaw."""
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            self.store.leases.release(lease, f"the disk of worker {self.name} is full; waits for another")
+            raise DiskFullHereError("this worker's disk is full: free some space and start it again.") from error
+        traceback.print_exception(error, file=sys.stderr)
+        message = f"the evaluation ended by a fault: {type(error).__name__}: {shown(str(error), 200)}."
+        remedy = "Try again (`faceveil queue JOB --retry`); if it fails again, tell the evaluator."
+        return self.store.leases.fail(lease, _problem("evaluation_failed", message, remedy))
+
+    def _persistently(self, act: Callable[[], Job]) -> Job:
+        """A finished evaluation is not given up because the store is away for a moment."""
+        for attempt in range(_PATIENCE):
+            try:
+                return act()
+            except LeaseLostError:
+                raise
+            except StoreError as error:
+                if attempt + 1 == _PATIENCE:
+                    raise
+                self._say(f"asking again in a moment: {error}")
+                time.sleep(min(2.0**attempt, 30.0) * self.store.queue.limits.lease_seconds / 240)
+        raise AssertionError("unreachable")
+
+
+def _problem(code: str, message: str, remedy: str) -> Problem:
+    return Problem(part="behaviour", code=code, message=message[:1000], remedy=remedy)
+
+
+def standard_evaluation(data: Path | None, device: str, init: Any = None) -> Evaluate:
+    """The track's evaluation on this machine.
+
+    Args:
+        data: aligned faces, for tracks that read some.
+        init: the weights that fine-tuned submissions started from, a :class:`benchmark.submission.Submission`.
+    """
+
+    def evaluate(path: Path, job: Job, progress: JobReporter) -> Record:
+        from benchmark.session import Session
+        from benchmark.submission import load_submission
+        from benchmark.tracks import get_track
+
+        submission = load_submission(path)
+        track = get_track(job.track)
+        faces = data if track.source == "folder" else None
+        return Session(track, faces, device, init=init, progress=progress).evaluate(submission)
+
+    return evaluate
