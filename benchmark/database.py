@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -81,16 +81,20 @@ def url_of(location: str | Path) -> URL:
 class Database:
     """Sessions on one database; safe to share between threads.
 
+    Args:
+        revision: of the schema, where it is older than that; for backups of older versions.
+
     Raises:
         StoreError: on construction and in sessions, with a subclass for each remedy.
     """
 
-    def __init__(self, location: str | Path, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(self, location: str | Path, busy_seconds: float = BUSY_SECONDS, revision: str = "head") -> None:
         self.url = url_of(location)
         self.name = self.url.render_as_string(hide_password=True)
         self._file = Path(self.url.database) if self.url.drivername.startswith("sqlite") and self.url.database else None
         self._inode: tuple[int, int] | None = None
         self._lock = threading.Lock()
+        self._revision = revision
         if self._file:
             self.name = str(self._file)
             _make_folder(self._file)
@@ -123,23 +127,49 @@ class Database:
             return float(session.scalar(text("SELECT extract(epoch FROM clock_timestamp())")))
         return time.time()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[tuple[Connection, str]]:
+        """A connection that sees the database as it is now, whatever others write meanwhile; and the schema's revision."""
+        self._reopen_if_replaced()
+        with self._translated(), self._engine.connect() as connection:
+            if self._file:
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            revision = MigrationContext.configure(connection).get_current_revision()
+            yield connection, str(revision)
+        self._require_file()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[Connection]:
+        """A connection in one transaction, on SQLite the only writer; for restoring a backup."""
+        with self._translated(), self._engine.begin() as connection:
+            if self._file:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+
     def _upgrade(self) -> None:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        head = ScriptDirectory.from_config(config).get_current_head()
         with self._engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-        if current != head:
+        if not self._reached(ScriptDirectory.from_config(config), current):
             self._migrate(config)
         self._inode = self._current_inode()
+
+    def _reached(self, scripts: ScriptDirectory, current: str | None) -> bool:
+        """True where the schema is the wanted one, or (where that is not the newest) any at all."""
+        return current is not None if self._revision != "head" else current == scripts.get_current_head()
 
     def _migrate(self, config: Config) -> None:
         with self._engine.begin() as connection:
             if self._file:  # two processes may create the same store: the second waits, and finds it done
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif self.url.drivername.startswith("postgresql"):
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(240113719)")
             config.attributes["connection"] = connection
             try:
-                command.upgrade(config, "head")
+                command.upgrade(config, self._revision)
             except CommandError as error:
                 message = f"store {self.name} was written by a newer FaceVeil ({error}). Update FaceVeil to read it."
                 raise StoreVersionError(message) from None

@@ -18,6 +18,7 @@ from benchmark.refusals import Problem
 from benchmark.report import Report
 
 SECONDS = 300.0  # for one submission
+START_SECONDS = 300.0  # until the process is there
 MEMORY = 8 * 2**30  # bytes beyond what the process takes at its start
 
 Check = Callable[[Path], Report]
@@ -43,8 +44,8 @@ class Examiner:
     def __call__(self, path: Path) -> Report:
         """The report on a submission; one that ends the process, or takes too long, is reported as refused."""
         with self._lock:
-            pipe = self._started()
             try:
+                pipe = self._started()
                 pipe.send(str(path))
                 if not pipe.poll(self.seconds):
                     self._end()
@@ -68,6 +69,9 @@ class Examiner:
         self._process = context.Process(target=_serve, args=(theirs, self.memory, self._check), daemon=True, name="examiner")
         self._process.start()
         theirs.close()
+        if not self._pipe.poll(START_SECONDS):
+            raise EOFError
+        self._pipe.recv()  # it is ready
         return self._pipe
 
     def _end(self) -> None:
@@ -89,6 +93,7 @@ def _serve(pipe: Connection, memory: int, check: Check | None) -> None:
         from benchmark.submission import validate as check  # with torch: seconds, once
     _confine(memory)
     with contextlib.suppress(EOFError, KeyboardInterrupt):
+        pipe.send("ready")
         while True:
             path = Path(pipe.recv())
             try:

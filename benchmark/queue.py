@@ -73,8 +73,7 @@ class Queue:
     def counts(self) -> dict[State, int]:
         """How many jobs are in each state."""
         with self._database.session() as session:
-            rows = session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
-            counted = dict(rows)
+            counted = dict(session.execute(select(JobRow.state, func.count()).group_by(JobRow.state)).all())
         return {state: counted.get(state, 0) for state in State}
 
     def log(self, job_id: str, last: int = 50) -> list[Event]:

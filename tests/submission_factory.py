@@ -8,30 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from card_factory import BACKBONE as BACKBONE
+from card_factory import make_card as make_card
 from torch import Tensor, nn
 
 from benchmark import backbones
-from benchmark.card import Card
-from benchmark.interfaces import DefenseSpec
-from benchmark.protocol import BackboneSpec, InputSpec
 from benchmark.submission import Submission, pack
-
-BACKBONE = {"name": "mobilefacenet", "kwargs": {"width": 0.125, "embedding_size": 16, "input_size": [32, 32]}}
-
-
-def make_card(**overrides: Any) -> Card:
-    """A card that fits :func:`make_backbone`."""
-    values: dict[str, Any] = {
-        "name": "tiny",
-        "team": "testers",
-        "track": "synthetic-quick",
-        "defenses": (DefenseSpec(name="undefended"),),
-        "backbone": BackboneSpec(**BACKBONE),
-        "norm": "batch",
-        "embedding_size": 16,
-        "input": InputSpec(size=(32, 32)),
-    }
-    return Card(**{**values, **overrides})
 
 
 def make_backbone(seed: int = 0) -> nn.Module:

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from card_factory import make_card
 from record_factory import make_record
-from submission_factory import make_card
 
 from benchmark.card import Card
 from benchmark.database import StoreError
