@@ -80,7 +80,7 @@ def test_a_partial_evaluation_never_takes_the_place_of_a_complete_one(store: Sto
 
 @pytest.mark.parametrize(
     "difference",
-    [{"track": "synthetic-64"}, {"protocol_version": "0.2"}, {"split": "split-1"}, {"board": "weights"}, {"seed": 1}],
+    [{"track": "synthetic-64"}, {"protocol_version": "0.0"}, {"split": "split-1"}, {"board": "weights"}, {"seed": 1}],
 )
 def test_other_evaluations_stand_beside(store: Store, difference: dict[str, str]) -> None:
     store.add_record(make_record())
