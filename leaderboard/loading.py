@@ -14,9 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.home import home
 from benchmark.record import PluginInfo, Record
-from benchmark.store import Store
+from benchmark.store import Store, store_location
 from leaderboard.frame import frame_of, haystack
 from leaderboard.ranking import RankedEntry, rank_scope, scope_order
 from leaderboard.runs import Run, Scope, Source, summarise
@@ -146,14 +145,14 @@ def build(records: Iterable[Record]) -> Board:
 def library(url: str | None = None, folder: Path | None = None) -> Library:
     """The library of a store and of a folder of ``*.json`` files (one record, or a list of them, each); one a process.
 
-    ``url``: path or URL of the store; default the environment's FACEVEIL_STORE, else the home's.  ``folder``: default the
+    ``url``: path or URL of the store; default the environment's FACEVEIL_STORE_URL, else the home's.  ``folder``: default the
     environment's FACEVEIL_RECORDS, else the records that ship with the project.
 
     Raises:
         StoreError: the store cannot be opened.
     """
     folder = folder or Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
-    return _library(url or os.environ.get("FACEVEIL_STORE") or str(home() / "store.sqlite"), folder)
+    return _library(url or store_location(), folder)
 
 
 @lru_cache(maxsize=8)

@@ -41,7 +41,7 @@ def records():
 @pytest.fixture
 def app(tmp_path, monkeypatch):
     """Starts the board on the records given, from this test's own store and no shipped records."""
-    monkeypatch.setenv("FACEVEIL_STORE", str(tmp_path / "store.sqlite"))
+    monkeypatch.setenv("FACEVEIL_STORE_URL", str(tmp_path / "store.sqlite"))
     monkeypatch.setattr(loading.load, "__defaults__", (None, tmp_path))
 
     def start(made=None, **query) -> AppTest:

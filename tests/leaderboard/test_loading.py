@@ -52,7 +52,7 @@ def test_files_that_are_no_records_are_named_and_the_rest_is_shown(tmp_path):
 
 def test_the_store_is_named_by_the_environment(tmp_path, monkeypatch):
     Store(str(tmp_path / "x.sqlite")).add_record(make_record(name="by environment"))
-    monkeypatch.setenv("FACEVEIL_STORE", str(tmp_path / "x.sqlite"))
+    monkeypatch.setenv("FACEVEIL_STORE_URL", str(tmp_path / "x.sqlite"))
     assert list(load(folder=tmp_path).frame["entry"]) == ["by environment"]
 
 

@@ -36,7 +36,7 @@ def keys() -> dict[str, str]:
 @pytest.fixture
 def page(tmp_path, monkeypatch):
     """Draws a page on the records given, from this test's own store and no shipped records."""
-    monkeypatch.setenv("FACEVEIL_STORE", str(tmp_path / "store.sqlite"))
+    monkeypatch.setenv("FACEVEIL_STORE_URL", str(tmp_path / "store.sqlite"))
     monkeypatch.setattr(loading.load, "__defaults__", (None, tmp_path))
     monkeypatch.setattr(loading.library, "__defaults__", (None, tmp_path))
 
