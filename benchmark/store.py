@@ -107,19 +107,6 @@ class Store:
             rows = session.execute(query).mappings().all()
         return [Listed(**{**row, "summary": Summary.model_validate_json(row["summary"])}) for row in rows]
 
-    def record_by_id(self, name: str) -> Record:
-        """The record of that id (:func:`record_id`).
-
-        Raises:
-            UnknownRecordError: there is none.
-        """
-        query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn).where(RecordRow.id == name)
-        with self._database.session() as session:
-            found = session.execute(query).first()
-        if found is None:
-            raise UnknownRecordError(f"no record {name[:64]!a} in the store.")
-        return _read(*found)
-
     def record(self, submission_id: str, track: str | None = None, board: str | None = None) -> Record:
         """The newest record of a submission (on one track, on one board).
 
@@ -140,22 +127,23 @@ class Store:
         return _read(*found)
 
     def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of every record by its permanent name: what has changed is known without reading the records."""
+        """What changes with every record, by its permanent name: what has changed is known without reading the records."""
         with self._database.session() as session:
-            rows = session.execute(select(RecordRow.id, RecordRow.fingerprint))
-            return {row.id: row.fingerprint for row in rows}
+            rows = session.execute(select(RecordRow.id, RecordRow.fingerprint, RecordRow.withdrawn))
+            return {row.id: row.fingerprint if row.withdrawn is None else f"{row.fingerprint} withdrawn" for row in rows}
 
     def record_named(self, name: str) -> Record:
-        """The record of a permanent name, as :meth:`fingerprints` lists them.
+        """The record of a permanent name, as :meth:`fingerprints` and :meth:`index` list them.
 
         Raises:
             UnknownRecordError: there is none.
         """
+        query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn).where(RecordRow.id == name)
         with self._database.session() as session:
-            payload = session.scalar(select(RecordRow.payload).where(RecordRow.id == name))
-        if payload is None:
-            raise UnknownRecordError(f"no record {name!r} in the store; it may have been replaced: read the list again.")
-        return _parse(payload, name)
+            found = session.execute(query).first()
+        if found is None:
+            raise UnknownRecordError(f"no record {name[:64]!a} in the store; it may have been replaced: read the list again.")
+        return _read(*found)
 
     def version(self) -> int:
         """A number that grows with every change, for caches: one read of one row."""

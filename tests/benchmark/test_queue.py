@@ -93,7 +93,7 @@ def test_a_job_goes_its_way_and_its_log_tells_it(store: Store, team: Team) -> No
     record = make_record()
     done = store.leases.publish(lease, record)
     assert (done.state, done.record, done.worker) == (State.PUBLISHED, record_id(record), "")
-    assert store.record_by_id(record_id(record)) == record
+    assert store.record_named(record_id(record)) == record
     log = store.queue.log(job.id)
     assert [event.state for event in log] == [
         State.UPLOADED, State.QUARANTINED, State.QUARANTINED, State.VALIDATED, State.QUEUED,
@@ -159,7 +159,7 @@ def test_an_unknown_job_is_named(store: Store) -> None:
         with pytest.raises(UnknownJobError, match="no job 'nonsense'"):
             call("nonsense")
     with pytest.raises(UnknownRecordError):
-        store.record_by_id("nonsense")
+        store.record_named("nonsense")
 
 
 def test_consent_comes_before_the_queue(store: Store, team: Team) -> None:
