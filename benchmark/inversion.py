@@ -25,6 +25,7 @@ from benchmark.registry import build_inversion, canonical
 from benchmark.signals import extract
 from benchmark.subjects import IdentitySubjects, TemplateSubjects, asked_members, identity_subjects, template_subjects
 from benchmark.target import Target
+from benchmark.tracks import INVERSION
 
 INVERSION_VERSION = 1  # part of every judgement's name: raise it when a metric changes its meaning
 EMBEDDING = SignalRequest(layers="embedding")
@@ -50,10 +51,10 @@ class InversionEvaluation:
         """Makes and judges the images, resuming what an earlier run finished.
 
         Args:
-            attacks: a selection; None: the track's.
+            attacks: a selection, then unranked; None: the track's, or the standard ones.
         """
         track = self.rebuilder.populations.track
-        specs = self._specs(track.inversion if attacks is None else attacks)
+        specs = self._specs((track.inversion or INVERSION) if attacks is None else attacks)
         results, hits = [], {}
         for spec in specs:
             for goal in build_inversion(spec).goals:

@@ -109,7 +109,7 @@ class Track(_Frozen):
     partial_share: float = Field(0.3, gt=0, lt=1)  # of people whose membership a `partial` attacker knows
     shadows: ShadowBudget = ShadowBudget()
     attacks: tuple[AttackSpec, ...]
-    inversion: tuple[AttackSpec, ...] = ()  # run by `faceveil invert`
+    inversion: tuple[AttackSpec, ...] = ()  # run by `faceveil invert`; empty: the standard ones
     inversion_budget: InversionBudget = InversionBudget()
     judges: tuple[BackboneSpec, ...] = (  # the evaluator's panel: two architectures or more
         BackboneSpec(name="iresnet_slim"),

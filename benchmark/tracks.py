@@ -16,6 +16,19 @@ ATTACKS = (
     AttackSpec(name="regrown_head"),
 )
 
+# What `faceveil invert` runs on a track that names no inversion attacks of its own: attacks, then the controls.
+INVERSION = (
+    AttackSpec(name="template"),
+    AttackSpec(name="plug_and_play"),
+    AttackSpec(name="mirror"),
+    AttackSpec(name="black_box_template"),
+    AttackSpec(name="bn_guided"),
+    AttackSpec(name="deep_inversion"),
+    AttackSpec(name="random_latents"),
+    AttackSpec(name="nearest_public"),
+    AttackSpec(name="nearest_generator_training"),
+)
+
 _SLIM = BackboneSpec(name="iresnet_slim")
 
 _TRACKS = (

@@ -14,7 +14,7 @@ from benchmark.interfaces import AttackSpec, FaceVeilError
 
 if TYPE_CHECKING:
     from benchmark.protocol import Track
-    from benchmark.record import Record
+    from benchmark.record import Inversion, Record
 
 
 def parse_attack(text: str) -> AttackSpec:
@@ -86,6 +86,9 @@ def evaluate(
         str,
         typer.Option(help="Another shadow budget than the track's, such as photos=16,people=8. The record is then not ranked."),
     ] = "",
+    inversion: Annotated[
+        bool, typer.Option("--inversion", help="Run the inversion attacks, too; minutes more. See `faceveil invert`.")
+    ] = False,
     workers: Workers = None,
     ray: Ray = None,
     device: Device = "auto",
@@ -106,12 +109,24 @@ def evaluate(
     with steps() as progress:
         engine = Engine.fitting(where, workers, ray)
         session = Session(setting, data, where, init=open_init(init), progress=progress, engine=engine)
-        record = session.evaluate(load_submission(submission), chosen)
+        loaded = load_submission(submission)
+        record = session.evaluate(loaded, chosen)
+        if inversion:
+            record = with_inversion(record, session.inversion(loaded).run())
     if out_ is not None:
         write_text(out_, record.model_dump_json(indent=1))
     if store and chosen is None and setting == standard:
         Store().add_record(record)
     emit(record.model_dump(mode="json"), json, lambda: show_record(record))
+
+
+def with_inversion(record: Record, found: Inversion) -> Record:
+    """A record with its inversion part, and what its attacks are."""
+    from benchmark import registry
+
+    known = registry.inversion_attacks()
+    infos = {r.spec.name: registry.info(known[r.spec.name]) for r in found.results}
+    return record.model_copy(update={"inversion": found, "attacks": {**record.attacks, **infos}})
 
 
 def ranking_rows(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.evaluation import parse_attack
+from benchmark.cli.evaluation import parse_attack, with_inversion
 from benchmark.cli.output import Device, Json, emit, number, out, pick_device, steps, table
 from benchmark.cli.training import Data, open_init
 from benchmark.interfaces import FaceVeilError, Goal
@@ -124,15 +124,6 @@ def invert(
     if out_ is not None:
         write_text(out_, document.model_dump_json(indent=1))
     emit(found.model_dump(mode="json"), json, lambda: show_inversion(found))
-
-
-def with_inversion(record: Any, found: Inversion) -> Any:
-    """A record with its inversion part, and what its attacks are."""
-    from benchmark import registry
-
-    known = registry.inversion_attacks()
-    infos = {r.spec.name: registry.info(known[r.spec.name]) for r in found.results}
-    return record.model_copy(update={"inversion": found, "attacks": {**record.attacks, **infos}})
 
 
 def _record_of(path: Path, submission: Submission) -> Any:

@@ -36,13 +36,16 @@ def _tracks() -> list[dict[str, Any]]:
 def _plugins(kind: Kind) -> list[dict[str, Any]]:
     from benchmark import registry
 
-    tables = {Kind.ATTACKS: registry.membership_attacks, Kind.DEFENSES: registry.defenses}
+    tables = {
+        Kind.ATTACKS: lambda: {**registry.membership_attacks(), **registry.inversion_attacks()},
+        Kind.DEFENSES: registry.defenses,
+    }
     rows = []
     for plugin in tables[kind]().values():
         row = registry.info(plugin).model_dump(mode="json")
         fields = {name: f.get_default(call_default_factory=True) for name, f in plugin.model_fields.items()}
         row["settings"] = ", ".join(f"{k}={getattr(v, 'value', v)}" for k, v in fields.items())
-        row["contrasts"] = ", ".join(row["contrasts"])
+        row["contrasts"], row["goals"] = (", ".join(row[key]) for key in ("contrasts", "goals"))
         rows.append({k: v for k, v in row.items() if v or k == "settings"})
     return rows
 
