@@ -17,12 +17,12 @@ def read(rows: Sequence[AttributionRow]) -> tuple[str, ...]:
         if row.question == "statistics" and row.contrast == SAMPLE and row.case == "public statistics":
             first = next(r for r in rows if (r.attack, r.contrast, r.case) == (row.attack, SAMPLE, "trained statistics"))
             sentences.append(_statistics(row, first))
-    sentences += _overall(rows, "order", "photos of the last batches cannot be told from earlier ones", "the last batches show")
+    sentences += _overall(rows, "order", "The last batches show no more than earlier ones", "The last batches show")
     sentences += _overall(
         rows,
         "never_saw",
-        "backbones that never saw these people show nothing",
-        "even backbones that never saw them show something",
+        "Backbones that never saw these people show nothing",
+        "Even backbones that never saw them show something",
     )
     return tuple(sentences)
 
@@ -45,12 +45,14 @@ def _overall(rows: Sequence[AttributionRow], question: str, nothing: str, someth
     asked = [r for r in rows if r.question == question]
     if not asked:
         return []
-    loud = [r for r in asked if _above_chance(r.auc)]
-    worst = max(asked, key=lambda r: r.auc.value or 0.0)
-    largest = f"the largest AUC of {len(asked)} is {_text(worst.auc)} ({worst.attack}, {worst.case}, {worst.contrast})"
-    expected = "of which one in forty would be by chance"
-    verdict = f"{something}: {len(loud)} of {len(asked)} intervals lie above 0.5, {expected}" if loud else nothing
-    return [f"{verdict[0].upper()}{verdict[1:]}; {largest}."]
+    above = sum(_above_chance(r.auc) for r in asked)
+    below = sum(r.auc.high is not None and r.auc.high < 0.5 for r in asked)
+    farthest = max(asked, key=lambda r: abs((r.auc.value or 0.5) - 0.5))
+    verdict = something if above else nothing
+    return [
+        f"{verdict}: of {len(asked)} intervals {above} lie above 0.5 and {below} below, where chance puts one in twenty; the "
+        f"AUC farthest from it is {_text(farthest.auc)} ({farthest.attack}, {farthest.case}, {farthest.contrast})."
+    ]
 
 
 def _above_chance(auc: Metric) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -140,9 +141,17 @@ def resample_people(strata: ArrayLike, *, replicates: int, seed: int) -> NDArray
     counts = np.zeros((replicates, len(stratum)), np.float32)
     for value in np.unique(stratum):
         members = np.flatnonzero(stratum == value)
-        generator = np.random.default_rng([seed, int(value)])
-        for row in counts:
-            row[members] = np.bincount(generator.integers(len(members), size=len(members)), minlength=len(members))
+        counts[:, members] = _resample(len(members), replicates, seed, int(value))
+    return counts
+
+
+@lru_cache(maxsize=16)  # every statistic of one evaluation resamples the same people
+def _resample(people: int, replicates: int, seed: int, stratum: int) -> NDArray[np.float32]:
+    counts = np.zeros((replicates, people), np.float32)
+    generator = np.random.default_rng([seed, stratum])
+    for row in counts:
+        row[:] = np.bincount(generator.integers(people, size=people), minlength=people)
+    counts.setflags(write=False)
     return counts
 
 

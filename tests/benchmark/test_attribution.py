@@ -91,10 +91,11 @@ def test_the_reading_follows_the_numbers():
     nothing = row("statistics", 0.52, 0.49, 0.55)
     assert "nothing to attribute" in read([nothing, kept_])[0]
     order = [row("order", 0.51, 0.48, 0.54), row("order", 0.62, 0.58, 0.66)]
-    assert read(order[:1])[0].startswith("Photos of the last batches cannot be told")
+    assert read(order[:1])[0].startswith("The last batches show no more")
     (loud,) = read(order)
-    assert "1 of 2 intervals lie above 0.5" in loud
+    assert loud.startswith("The last batches show: of 2 intervals 1 lie above 0.5 and 0 below")
     assert "0.620" in loud
+    assert "0 lie above 0.5 and 1 below" in read([row("order", 0.4, 0.35, 0.45)])[0]
     assert read([]) == ()
 
 
