@@ -8,6 +8,8 @@ from pydantic import Field
 
 from benchmark.interfaces import AttackSpec, Defense, Reference
 
+QUERIES = 16  # of one photo: its noise is divided by 4
+
 
 class EmbeddingNoise(Defense):
     """Gaussian noise on the unit-length embedding, fresh at every query, as the card's inference transform.
@@ -28,5 +30,9 @@ class EmbeddingNoise(Defense):
         return {"kind": "noise", "sigma": self.sigma}
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
-        """With the weights in hand the transform is left out."""
-        return (AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),)
+        """With the weights in hand the noise is left out; without them it is averaged over many queries."""
+        return (
+            AttackSpec(name="regrown_head", settings={"raw": True}),
+            AttackSpec(name="regrown_head", settings={"queries": QUERIES}),
+            AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
+        )

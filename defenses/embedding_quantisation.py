@@ -29,4 +29,7 @@ class EmbeddingQuantisation(Defense):
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """With the weights in hand the transform is left out."""
-        return (AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),)
+        return (
+            AttackSpec(name="regrown_head", settings={"raw": True}),
+            AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
+        )

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
 from benchmark.interfaces import Access, DefenseSpec
+from benchmark.registry import build_attack
+from benchmark.signals import extract
 from benchmark.target import Target
-from defenses.embedding_noise import EmbeddingNoise
+from defenses.embedding_noise import QUERIES, EmbeddingNoise
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,19 @@ def test_who_holds_the_weights_bypasses_it(noisy, flow):
     images = flow.populations.verification.load(range(4)).float() / 127.5 - 1
     target, plain = Target(noisy, Access.WEIGHTS), Target(flow.submission, Access.WEIGHTS)
     assert torch.equal(target.backbone(images), plain.backbone(images))
+
+
+def test_the_attacks_leave_it_out_or_average_it_away(noisy, flow):
+    attacks = [build_attack(spec) for spec in EmbeddingNoise().adaptive_attacks() if spec.name == "regrown_head"]
+    assert {(a.raw, a.queries > 1) for a in attacks} == {(True, False), (False, True)}
+    photos = flow.populations.verification.take(np.arange(8))
+    (averaged,) = next(a for a in attacks if a.queries > 1).requests()
+    once = averaged.model_copy(update={"queries": 1})
+    target = Target(noisy, Access.WEIGHTS)
+    signals = extract(target, photos, [averaged, once])
+    clean = torch.nn.functional.normalize(target.backbone(photos.load(range(8)).float() / 127.5 - 1)).numpy()
+    far = {r.queries: float(np.linalg.norm(signals[r] - clean, axis=1).mean()) for r in (averaged, once)}
+    assert far[QUERIES] < 0.5 * far[1]
 
 
 @pytest.mark.parametrize("sigma", [0, -0.1, 11, float("nan")])
