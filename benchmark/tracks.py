@@ -7,15 +7,6 @@ from benchmark.protocol import BackboneSpec, Budget, Roles, ShadowBudget, Track,
 from benchmark.registry import unknown
 from benchmark.variants import parse, variant
 
-ATTACKS = (
-    AttackSpec(name="bn_distance"),
-    AttackSpec(name="bn_distance", settings={"statistic": "mean_var"}),
-    AttackSpec(name="bn_distance", settings={"knowledge": "auxiliary"}),
-    AttackSpec(name="embedding_norm"),
-    AttackSpec(name="view_consistency"),
-    AttackSpec(name="regrown_head"),
-)
-
 # What `faceveil invert` runs on a track that names no inversion attacks of its own: attacks, then the controls.
 INVERSION = (
     AttackSpec(name="template"),
@@ -29,6 +20,29 @@ INVERSION = (
     AttackSpec(name="nearest_generator_training"),
 )
 
+
+def _attack(name: str, **settings: str) -> AttackSpec:
+    return AttackSpec(name=name, settings=settings)
+
+
+# What every track runs: one pass of each model and a pass of each shadow.
+CORE = (
+    _attack("bn_distance"),
+    _attack("bn_distance", statistic="mean_var"),
+    _attack("bn_distance", knowledge="auxiliary"),
+    _attack("bn_lira"),
+    _attack("bn_lira", knowledge="auxiliary"),
+    _attack("bn_rmia"),
+    _attack("embedding_norm"),
+    _attack("regrown_head"),
+    _attack("regrown_head", gallery="mean"),
+    _attack("regrown_head", knowledge="query_pool"),
+    _attack("regrown_head", gallery="mean", knowledge="query_pool"),
+    _attack("lira"),
+    _attack("rmia"),
+    _attack("lira", statistic="compactness"),
+    _attack("lira", statistic="head_logit"),
+)
 _SLIM = BackboneSpec(name="iresnet_slim")
 
 _TRACKS = (
@@ -40,8 +54,8 @@ _TRACKS = (
         roles=Roles(members=360, held_out=360, verification=150, auxiliary=675, judges=100, seen=4, unseen=4),
         backbone=_SLIM,
         training=TrainingConfig(epochs=20),
-        shadows=ShadowBudget(auxiliary=1, photos=4, people=4),
-        attacks=ATTACKS,
+        shadows=ShadowBudget(auxiliary=1, photos=2, people=2),
+        attacks=CORE,
         budget=Budget(cpu_minutes=0.7, note="one entry; quickstart trains four and two shadows"),
         shows_faces=True,
     ),
@@ -54,7 +68,7 @@ _TRACKS = (
         backbone=_SLIM,
         training=TrainingConfig(epochs=10),
         shadows=ShadowBudget(auxiliary=1, photos=2, people=2),
-        attacks=ATTACKS,
+        attacks=CORE,
         budget=Budget(cpu_minutes=0.1),
         conclusive=False,
         shows_faces=True,
@@ -68,8 +82,8 @@ _TRACKS = (
         backbone=_SLIM,
         training=TrainingConfig(epochs=40),
         judge_training=TrainingConfig(epochs=20),
-        shadows=ShadowBudget(auxiliary=2, photos=16, people=8),
-        attacks=ATTACKS,
+        shadows=ShadowBudget(auxiliary=2, photos=4, people=4),
+        attacks=CORE,
         budget=Budget(cpu_minutes=8),
         shows_faces=True,
     ),
@@ -82,8 +96,8 @@ _TRACKS = (
         backbone=BackboneSpec(name="mobilefacenet"),
         training=TrainingConfig(epochs=40),
         judge_training=TrainingConfig(epochs=20),
-        shadows=ShadowBudget(auxiliary=2, photos=16, people=8),
-        attacks=ATTACKS,
+        shadows=ShadowBudget(auxiliary=2, photos=4, people=4),
+        attacks=CORE,
         budget=Budget(cpu_minutes=60),
         shows_faces=True,
     ),
@@ -96,8 +110,8 @@ _TRACKS = (
         backbone=BackboneSpec(name="iresnet_slim", kwargs={"input_size": [64, 64]}),
         training=TrainingConfig(epochs=40),
         fine_tuning=TrainingConfig(epochs=6, lr=0.01),
-        shadows=ShadowBudget(auxiliary=2, photos=16, people=8),
-        attacks=ATTACKS,
+        shadows=ShadowBudget(auxiliary=2, photos=4, people=4),
+        attacks=CORE,
         budget=Budget(cpu_minutes=2),
     ),
 )
