@@ -60,7 +60,7 @@ class Evidence:
 
     ``signals`` are those of ``populations.queried``; ``unavailable`` maps request keys to the reason why the target cannot
     give them.  ``shadows`` are the auxiliary ones, ``pool`` those of the query pool by the contrast that they serve: their
-    rows are the queried photos.
+    rows are the queried photos.  ``lacking`` maps request keys to the reason why a shadow cannot give them.
     """
 
     populations: Populations
@@ -68,6 +68,7 @@ class Evidence:
     unavailable: Mapping[str, str] = field(default_factory=dict)
     shadows: Sequence[ShadowSignals] = ()
     pool: Mapping[Contrast, Sequence[QueryShadow]] = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> np.ndarray:
@@ -128,25 +129,32 @@ def gather(
     possible, unavailable = _possible(target, requests, head)
     known_members = populations.labelled & (populations.side == SEEN)
     signals = _extract(target, populations, populations.queried, known_members, possible, cache, progress, head)
-    reader = _ShadowReader(populations, specs, unavailable, target, cache)
+    reader = _ShadowReader(populations, specs, unavailable, target, cache, {})
     auxiliary = reader.auxiliary(shadows.auxiliary)
     pool = {contrast: reader.pool(contrast, getattr(shadows, name)) for contrast, name in POOLS.items()}
-    return Evidence(populations, signals, unavailable, auxiliary, {c: found for c, found in pool.items() if found})
+    pool = {contrast: found for contrast, found in pool.items() if found}
+    return Evidence(populations, signals, unavailable, auxiliary, pool, reader.lacking)
+
+
+def _headless(requests: Sequence[SignalRequest]) -> list[SignalRequest]:
+    """Without those that read the training head: that of a shadow has no class for each of the people asked about."""
+    return [r for r in requests if r.layers != "head"]
 
 
 @dataclass(frozen=True)
 class _ShadowReader:
-    """Signals of shadows, for those attacks alone that use them; what a shadow cannot give is noted in ``unavailable``."""
+    """Signals of shadows, for those attacks alone that use them; what a shadow cannot give is noted in ``lacking``."""
 
     populations: Populations
     specs: Sequence[AttackSpec]
-    unavailable: dict[str, str]
+    unavailable: Mapping[str, str]
     target: Target
     cache: Path | None
+    lacking: dict[str, str]
 
     def auxiliary(self, shadows: Iterable[Shadow]) -> list[ShadowSignals]:
         own = self._wanted(lambda a: a.knowledge == Knowledge.AUXILIARY)
-        asked = self._wanted(lambda a: a.knowledge == Knowledge.AUXILIARY and a.calibrates)
+        asked = _headless(self._wanted(lambda a: a.knowledge == Knowledge.AUXILIARY and a.calibrates))
         found = []
         for shadow in shadows if own else ():
             signals = self._signals(shadow.submission, shadow.photos, shadow.side == SEEN, own)
@@ -156,6 +164,8 @@ class _ShadowReader:
 
     def pool(self, contrast: Contrast, shadows: Iterable[PoolShadow]) -> list[QueryShadow]:
         asked = self._wanted(lambda a: a.knowledge == Knowledge.QUERY_POOL and contrast in a.contrasts)
+        if contrast != Contrast.SAMPLE:
+            asked = _headless(asked)
         return [QueryShadow(self._queried(s.submission, asked), s.inside) for s in (shadows if asked else ())]
 
     def _wanted(self, wanted: Callable[[MembershipAttack], bool]) -> list[SignalRequest]:
@@ -177,7 +187,7 @@ class _ShadowReader:
         model = Target(submission, self.target.access, self.target.device)
         head = _head_classes(self.populations, photos, seen)
         able, missing = _possible(model, requests, head)
-        self.unavailable.update(missing)
+        self.lacking.update(missing)
         members = seen if known is None else known
         return _extract(model, self.populations, photos, members, able, self.cache, None, head)
 

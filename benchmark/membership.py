@@ -45,6 +45,23 @@ class Scores:
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
 
+def _of_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence) -> Signals:
+    """A shadow's signals narrowed to what the attack asked for.
+
+    Raises:
+        NotApplicableError: the shadow cannot give one of them, or gives one that does not compare with the target's.
+    """
+    for request in attack.requests():
+        if request.key not in signals.values:
+            raise NotApplicableError(evidence.lacking.get(request.key, f"a shadow backbone gives no {request.key!r}."))
+        own, targets = signals.values[request.key].shape[1:], evidence.signals.values[request.key].shape[1:]
+        if request.layers != "embedding" and own != targets:
+            raise NotApplicableError(
+                f"the shadow backbones are of another architecture: {request.key!r} is {own} there, {targets} here."
+            )
+    return narrowed(signals, attack)
+
+
 def narrowed(signals: Signals, attack: MembershipAttack) -> Signals:
     """Only what the attack asked for; without a gallery it is not told which photos show the same person."""
     values = {r.key: signals.values[r.key] for r in attack.requests()}
@@ -70,7 +87,7 @@ def training_signals(attack: MembershipAttack, evidence: Evidence, contrast: Con
     parts, labels = [], []
     for shadow in _auxiliary(evidence):
         index = np.flatnonzero(np.isin(shadow.side, SIDES[contrast]))
-        parts.append(narrowed(shadow.signals.take(index), attack))
+        parts.append(_of_shadow(shadow.signals.take(index), attack, evidence))
         labels.append((shadow.side[index] == SIDES[contrast][0]).astype(np.int64))
     return Signals.concatenate(parts), np.concatenate(labels)
 
@@ -94,7 +111,7 @@ def query_shadows(attack: MembershipAttack, evidence: Evidence, contrast: Contra
     else:
         outside = np.zeros(len(evidence.signals), bool)
         shadows = [QueryShadow(s.queried, outside) for s in _auxiliary(evidence) if s.queried is not None]
-    return [QueryShadow(narrowed(s.signals.take(index), attack), s.inside[index]) for s in shadows]
+    return [QueryShadow(_of_shadow(s.signals.take(index), attack, evidence), s.inside[index]) for s in shadows]
 
 
 def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Scores:
@@ -147,6 +164,9 @@ def run_attack(
             reasons_by_contrast[contrast] = str(error)
         except FaceVeilError as error:
             return result.model_copy(update={"status": "failed", "reason": str(error)}), {}
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # an odd submission must not end the evaluation
+            reason = f"unexpected {type(error).__name__}: {error}"
+            return result.model_copy(update={"status": "failed", "reason": reason}), {}
     if not results:
         reason = next(iter(reasons_by_contrast.values()))
         return result.model_copy(update={"status": "not_applicable", "reason": reason}), {}

@@ -15,6 +15,7 @@ from benchmark.interfaces import (
     Knowledge,
     MembershipAttack,
     NotApplicableError,
+    QueryShadow,
     Reference,
     SignalRequest,
     Signals,
@@ -245,3 +246,33 @@ def test_the_hash_of_scores_sees_every_part():
 
 def test_describing_is_repeatable():
     assert describe(Contrast.SAMPLE, some_scores(), 0.5, 0) == describe(Contrast.SAMPLE, some_scores(), 0.5, 0)
+
+
+# Shadows of the query pool
+
+
+def pooled(evidence, **values):
+    """The evidence with one shadow whose signals are those of the target, changed as said."""
+    shadow = QueryShadow(replace(evidence.signals, values={**evidence.signals.values, **values}), evidence.identity % 2 == 0)
+    return replace(evidence, pool={Contrast.SAMPLE: [shadow]})
+
+
+def test_shadows_of_another_architecture_do_not_compare(evidence):
+    spec = AttackSpec(name="bn_lira")
+    key = "norm.mean.stored.identity"
+    values = np.ones((len(evidence.signals), 5), np.float32)
+    own = replace(evidence, signals=replace(evidence.signals, values={**evidence.signals.values, key: values}))
+    result, _ = run(spec, pooled(own, **{key: values[:, :4]}))
+    assert result.status == "not_applicable"
+    assert "another architecture" in result.reason
+
+
+def test_what_a_shadow_lacks_does_not_touch_other_attacks(evidence):
+    spec = AttackSpec(name="lira", settings={"statistic": "head_logit"})
+    logits = {"head.logit.identity": np.ones((len(evidence.signals), 1), np.float32)}
+    own = replace(evidence, signals=replace(evidence.signals, values={**evidence.signals.values, **logits}))
+    lacking = replace(pooled(evidence), signals=own.signals, lacking={"head.logit.identity": "its head has 3 classes"})
+    result, _ = run(spec, lacking)
+    assert result.status == "not_applicable"
+    assert result.reason == "its head has 3 classes"
+    assert run(probe(), lacking)[0].status == "ok"
