@@ -15,8 +15,9 @@ CHANNELS = (64, 128, 256, 512)
 class IBasicBlock(nn.Module):
     """BN, conv 3x3, BN, PReLU, conv 3x3 (strided), BN, plus the (projected) input."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, skip: float = 1.0) -> None:
         super().__init__()
+        self.skip = skip  # factor of the input; 0: none is added
         self.bn1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
@@ -24,13 +25,16 @@ class IBasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample = None
-        if stride != 1 or inputs != outputs:
+        if skip and (stride != 1 or inputs != outputs):
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.prelu(self.bn2(self.conv1(self.bn1(x))))
         out = self.bn3(self.conv2(out))
-        return out + (x if self.downsample is None else self.downsample(x))
+        if not self.skip:
+            return out
+        x = x if self.downsample is None else self.downsample(x)
+        return out + (x if self.skip == 1 else self.skip * x)
 
 
 class IResNet(nn.Module):
@@ -42,6 +46,7 @@ class IResNet(nn.Module):
         input_size: height and width of the images; the final linear layer spans the whole map.
         stem_stride: 1 as published; 2 halves the map once more at the start, for speed.
         dropout: rate before the final linear layer.
+        last_skip: factor of the skip connections of the last stage; 0 removes them (arXiv 2409.01696).
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class IResNet(nn.Module):
         input_size: Sequence[int] = (112, 112),
         stem_stride: int = 1,
         dropout: float = 0.0,
+        last_skip: float = 1.0,
     ) -> None:
         super().__init__()
         self.num_features = embedding_size
@@ -63,7 +69,8 @@ class IResNet(nn.Module):
         inputs = stem
         for number, (repeats, channels) in enumerate(zip(layers, CHANNELS, strict=True), start=1):
             outputs = scaled(channels, width)
-            blocks = [IBasicBlock(inputs if n == 0 else outputs, outputs, 2 if n == 0 else 1) for n in range(repeats)]
+            skip = last_skip if number == len(CHANNELS) else 1.0
+            blocks = [IBasicBlock(inputs if n == 0 else outputs, outputs, 2 if n == 0 else 1, skip) for n in range(repeats)]
             setattr(self, f"layer{number}", nn.Sequential(*blocks))
             inputs = outputs
         self.bn2 = nn.BatchNorm2d(inputs)

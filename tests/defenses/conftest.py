@@ -16,7 +16,7 @@ from benchmark.backbones import create
 from benchmark.heads import build_head
 from benchmark.interfaces import Defense, ReleaseContext, content_hash
 from benchmark.protocol import BackboneSpec, Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
-from benchmark.seeding import seeded
+from benchmark.seeding import seeded, weights_digest
 from benchmark.training import Trainer
 
 SIZE, PEOPLE, PHOTOS = 32, 5, 6
@@ -96,6 +96,35 @@ def track() -> Track:
         attacks=(),
         budget=Budget(cpu_minutes=1),
     )
+
+
+@pytest.fixture
+def assert_resumes(make_trainer, tmp_path) -> Callable[..., None]:
+    """Checks that a run killed after its third epoch ends in the weights of one that was not, with a global state between."""
+
+    def check(defense: Defense, **kwargs) -> None:
+        class Killed(Exception):
+            pass
+
+        lines = []
+
+        def kill(line) -> None:
+            lines.append(line)
+            if len(lines) == 3:
+                raise Killed
+
+        whole = make_trainer(defense, **kwargs)
+        defense.fit(whole)
+        path = tmp_path / "run" / "checkpoint.pt"
+        with pytest.raises(Killed):
+            defense.fit(make_trainer(defense, checkpoint=path, progress=kill, **kwargs))
+        torch.manual_seed(99)
+        resumed = make_trainer(defense, checkpoint=path, **kwargs)
+        defense.fit(resumed)
+        assert weights_digest(resumed.backbone) == weights_digest(whole.backbone)
+        assert [line.loss for line in resumed.history] == [line.loss for line in whole.history]
+
+    return check
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""Distillation on public faces: the released backbone never saw a member."""
+
+from __future__ import annotations
+
+import copy
+from typing import ClassVar
+
+from pydantic import Field, PositiveInt
+
+from benchmark.adaptive import against_training
+from benchmark.imitation import Imitation, embed_photos
+from benchmark.interfaces import AttackSpec, Defense, Reference, Trainer
+from benchmark.seeding import derived_seed
+from benchmark.training_loop import Trainer as Loop
+
+
+class Distillation(Defense):
+    """A teacher is trained on the members as usual; a student of the same first weights learns its embeddings by cosine.
+
+    The student sees public photos alone: after the teacher no member's photo is touched.  What the teacher kept of its
+    members can still reach the student through the public faces that resemble them.
+    """
+
+    name: ClassVar[str] = "distillation"
+    summary: ClassVar[str] = "A student that learns the embeddings of public faces from a teacher trained on members."
+    reference: ClassVar[Reference] = Reference(
+        title="Membership Privacy for Machine Learning Models Through Knowledge Transfer", where="AAAI 2021", arxiv="1906.06589"
+    )
+    family: ClassVar[str] = "training"
+    needs_public: ClassVar[bool] = True
+
+    epochs: PositiveInt | None = Field(None, description="passes of the student over the public photos; None: the track's")
+
+    def fit(self, trainer: Trainer) -> None:
+        student = copy.deepcopy(trainer.backbone)
+        trainer.run()
+        targets = embed_photos(trainer.backbone, trainer.public, trainer.input, trainer.device)
+        config = trainer.config.model_copy(update={"epochs": self.epochs or trainer.config.epochs})
+        loop = Loop(
+            student,
+            copy.deepcopy(trainer.head),
+            _OneClass(trainer.public),
+            config,
+            trainer.input,
+            seed=derived_seed(trainer.seed, 12),
+            device=trainer.device,
+            defense=Imitation.of(targets[:, None]),
+            checkpoint=trainer.checkpoint and trainer.checkpoint.with_name("student.pt"),
+            progress=trainer.progress,
+        )
+        loop.run()
+        trainer.backbone.load_state_dict(loop.backbone.state_dict())
+        trainer.history.extend(loop.history)
+
+    def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
+        return against_training()
+
+
+class _OneClass:
+    """Photos whose people are not told apart: the student's loop has no use for labels."""
+
+    def __init__(self, photos) -> None:
+        self.identity, self.keys, self.digest, self.load = photos.identity * 0, photos.keys, photos.digest, photos.load
+
+    def __len__(self) -> int:
+        return len(self.identity)

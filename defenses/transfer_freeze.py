@@ -1,0 +1,48 @@
+"""Transfer with frozen early layers (TL-DMI): members reach only the last layers."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field, PositiveInt
+
+from benchmark.adaptive import against_training
+from benchmark.freezing import first_layers
+from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, Trainer
+from benchmark.pretraining import pretrain
+
+
+class TransferFreeze(Defense):
+    """The backbone is trained on public faces; then its first layers stay as they are and the rest is trained on members.
+
+    Frozen layers keep their BatchNorm statistics, too: nothing in them has seen a member.
+    """
+
+    name: ClassVar[str] = "transfer_freeze"
+    summary: ClassVar[str] = "Pre-training on public faces, then training on members with the first layers frozen."
+    reference: ClassVar[Reference] = Reference(
+        title="Model Inversion Robustness: Can Transfer Learning Help?", where="CVPR 2024", arxiv="2405.05588"
+    )
+    family: ClassVar[str] = "training"
+    needs_public: ClassVar[bool] = True
+
+    pretrain_epochs: PositiveInt = Field(8, description="passes over the public photos")
+    frozen: float = Field(0.7, ge=0, le=1, description="share of the layers, from the photo on; the last is always trained")
+
+    def fit(self, trainer: Trainer) -> None:
+        pretrain(trainer, self.pretrain_epochs)
+        kept = [p for m in first_layers(trainer.backbone, self.frozen) for p in m.parameters(recurse=False) if p.requires_grad]
+        for parameter in kept:
+            parameter.requires_grad_(False)
+        trainer.run()
+        for parameter in kept:
+            parameter.requires_grad_(True)
+
+    def transform_batch(self, batch: Batch, trainer: Trainer) -> Batch:
+        """Leaves the photos alone; puts the frozen layers' norms into evaluation mode, where they learn nothing."""
+        for layer in first_layers(trainer.backbone, self.frozen):
+            layer.eval()
+        return batch
+
+    def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
+        return against_training()
