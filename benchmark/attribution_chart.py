@@ -21,11 +21,13 @@ COLOURS = ["#0072B2", "#E69F00", "#009E73"]  # Okabe and Ito
 
 def chart(found: Attribution) -> alt.VConcatChart:
     """Points with 95 % intervals, chance marked; a row an attack, case and contrast."""
+    bounds = [bound for row in found.rows for bound in (row.auc.low, row.auc.high) if bound is not None]
+    axis = alt.Scale(domain=[min([0.45, *bounds]), max([0.55, *bounds])], zero=False, nice=True)
     panels = []
     for question, title in TITLES.items():
         rows = [r for r in found.rows if r.question == question]
         if rows:
-            panels.append(_panel(pd.DataFrame([_record(row) for row in rows]), title))
+            panels.append(_panel(pd.DataFrame([_record(row) for row in rows]), title, axis))
     return alt.vconcat(*panels).configure_view(strokeWidth=0)
 
 
@@ -43,7 +45,7 @@ def _record(row: AttributionRow) -> dict[str, object]:
     }
 
 
-def _panel(frame: pd.DataFrame, title: str) -> alt.LayerChart:
+def _panel(frame: pd.DataFrame, title: str, axis: alt.Scale) -> alt.LayerChart:
     base = alt.Chart(frame).encode(
         y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(labelLimit=420)),
         yOffset=alt.YOffset("attack:N", sort=None),
@@ -51,10 +53,13 @@ def _panel(frame: pd.DataFrame, title: str) -> alt.LayerChart:
         tooltip=["attack", "row", alt.Tooltip("AUC", format=".3f"), alt.Tooltip("low", format=".3f"),
                  alt.Tooltip("high", format=".3f"), "people", "n"],
     )  # fmt: skip
-    axis = alt.Scale(domain=[min(0.4, float(frame["low"].min())), max(0.7, float(frame["high"].max()))], nice=True)
     bars = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", scale=axis, title="AUC, 95 % over people"), x2="high:Q")
-    points = base.mark_point(filled=True, size=60).encode(x="AUC:Q", shape=alt.Shape("attack:N", sort=None))
-    chance = alt.Chart(pd.DataFrame({"AUC": [0.5]})).mark_rule(strokeDash=[4, 4], color="grey").encode(x="AUC:Q")
+    points = base.mark_point(filled=True, size=60).encode(
+        x=alt.X("AUC:Q", scale=axis), shape=alt.Shape("attack:N", sort=None, legend=None)
+    )
+    chance = (
+        alt.Chart(pd.DataFrame({"AUC": [0.5]})).mark_rule(strokeDash=[4, 4], color="grey").encode(x=alt.X("AUC:Q", scale=axis))
+    )
     return alt.layer(chance, bars, points).properties(title=title, width=420, height=alt.Step(14))
 
 
