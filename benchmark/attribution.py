@@ -169,7 +169,7 @@ def _strangers(subject: Subject) -> dict[str, Submission]:
         found["initial weights"] = subject.init
     pool = ShadowPool(subject.populations, folder, subject.device)
     for recipe in pool.recipes("auxiliary", UNDEFENDED, track.backbone)[:1]:
-        if subject.train_shadow or not pool.missing([recipe]):
+        if subject.train_shadow or (pool.path(recipe) / "card.json").exists():
             found["trained on public people"] = pool.trained(recipe)
     return found
 
