@@ -77,9 +77,9 @@ def pareto(
         base.transform_filter("!datum.front").encode(shape, tooltip=tooltip).mark_point(size=100, strokeWidth=2, opacity=pale)
     )
     points = base.transform_filter("datum.front").encode(shape, tooltip=tooltip).mark_point(filled=True, size=140, opacity=1)
-    faint = alt.Opacity("front:N", scale=alt.Scale(domain=[True, False], range=[0.75, pale / 2]), legend=None)
-    across = base.encode(alt.X("leakage_low:Q"), alt.X2("leakage_high:Q"), faint).mark_rule(strokeWidth=1.5)
-    along = base.encode(alt.Y("utility_low:Q"), alt.Y2("utility_high:Q"), faint).mark_rule(strokeWidth=1.5)
+    faint = {"opacity": alt.condition("datum.front", alt.value(0.75), alt.value(pale / 2))}
+    across = base.encode(alt.X("leakage_low:Q"), alt.X2("leakage_high:Q"), **faint).mark_rule(strokeWidth=1.5)
+    along = base.encode(alt.Y("utility_low:Q"), alt.Y2("utility_high:Q"), **faint).mark_rule(strokeWidth=1.5)
     _place_names(data, x_range, y_range, height - 110)
     return alt.layer(across, along, others, points, *_names(data, theme), data=data).properties(height=height)
 

@@ -7,12 +7,17 @@ project's folder is the current one.  A test keeps the two alike.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 from streamlit.web import cli as streamlit_cli
+
+from benchmark.interfaces import FaceVeilError
+from leaderboard.loading import load
 
 APP = Path(__file__).parent / "app.py"
 
@@ -25,7 +30,7 @@ SETTINGS: dict[str, object] = {
     "server.enableXsrfProtection": True,
     "server.fileWatcherType": "none",
     "server.headless": True,
-    "server.maxUploadSize": 1,
+    "server.maxUploadSize": 200,  # MB; held in memory while they are checked: larger ones go by `faceveil submit --url`
     "theme.baseRadius": "medium",
     "theme.headingFont": "serif",
     "theme.headingFontSizes": ["2.4rem", "1.6rem", "1.25rem"],
@@ -42,7 +47,7 @@ SETTINGS: dict[str, object] = {
     "theme.light.primaryColor": "#0072B2",
     "theme.light.backgroundColor": "#FFFFFF",
     "theme.light.secondaryBackgroundColor": "#F4F6F8",
-    "theme.light.textColor": "#1B2430",
+    "theme.light.textColor": "#0E1622",
     "theme.light.borderColor": "#DDE2E8",
     "theme.light.linkColor": "#005A8D",
     "theme.dark.primaryColor": "#56B4E9",
@@ -74,8 +79,15 @@ def launch(host: str = "127.0.0.1", port: int = 8501, store: str | None = None) 
     """
     if store:
         os.environ["FACEVEIL_STORE_URL"] = str(store)
+    threading.Thread(target=_read_ahead, daemon=True).start()
     print(f"Leaderboard: http://{host}:{port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
     return streamlit_cli.main(["run", str(APP), *flags(host, port)], standalone_mode=False) or 0
+
+
+def _read_ahead() -> None:
+    """Reads the records before the first reader comes; whatever is wrong with them the pages tell."""
+    with contextlib.suppress(FaceVeilError, OSError):
+        load()
 
 
 def main() -> int:

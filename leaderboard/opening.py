@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from benchmark.interfaces import FaceVeilError
+from leaderboard import links
 from leaderboard.loading import Board, load
 
 DEFAULT_TRACK = "synthetic-64"
@@ -46,29 +47,36 @@ def choose_scope(frame: pd.DataFrame) -> pd.DataFrame:
 
     The choices are kept from page to page, and stand in the address.
     """
+    chosen: dict[str, str] = {}
+    defaults: dict[str, str] = {}
+
+    def restored(name: str, options: list[str], default: str) -> list[str]:
+        links.restore(name, options, default)
+        defaults[name] = default
+        return options
+
     tracks = sorted(frame["track"].unique())
-    first = tracks.index(DEFAULT_TRACK) if DEFAULT_TRACK in tracks else 0
-    track = st.selectbox("Track", tracks, index=first, key="track", bind="query-params", width=168, persist_state="session")
-    frame = frame[frame["track"] == track]
+    first = DEFAULT_TRACK if DEFAULT_TRACK in tracks else tracks[0]
+    chosen["track"] = st.selectbox("Track", restored("track", tracks, first), key="track", width=168)
+    frame = frame[frame["track"] == chosen["track"]]
     boards = [name for name in BOARDS if (frame["board"] == name).any()]
-    chosen = st.segmented_control(
+    chosen["board"] = st.segmented_control(
         "Board",
-        boards,
-        default=boards[0],
+        restored("board", boards, boards[0]),
         required=True,
         format_func=BOARDS.get,
         key="board",
-        bind="query-params",
-        persist_state="session",
         help="Verified entries were re-trained by the evaluator. Nobody can prove what others' weights were trained on: "
         "they are ranked apart.",
     )
-    frame = frame[frame["board"] == chosen]
+    frame = frame[frame["board"] == chosen["board"]]
     settings = {_setting(row): row for row in frame[_SETTING].drop_duplicates().itertuples(index=False)}
-    if len(settings) > 1:
-        names = sorted(settings, key=lambda name: (_version(settings[name].protocol_version), name), reverse=True)
-        name = st.selectbox("Protocol and data", names, key="setting", bind="query-params", width=330, persist_state="session")
-        frame = frame[(frame[_SETTING] == list(settings[name])).all(axis=1)]
+    names = sorted(settings, key=lambda name: (_version(settings[name].protocol_version), name), reverse=True)
+    if len(names) > 1:
+        options = restored("setting", names, names[0])
+        chosen["setting"] = st.selectbox("Protocol and data", options, key="setting", width=330)
+        frame = frame[(frame[_SETTING] == list(settings[chosen["setting"]])).all(axis=1)]
+    links.remember(chosen, defaults)
     return frame
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ import streamlit as st
 
 from benchmark.interfaces import Contrast, FaceVeilError
 from benchmark.record import Record
-from leaderboard import curves, details, dots, extras, links, tiles
+from leaderboard import curves, details, dots, extras, galleries, links, tiles
 from leaderboard.loading import Board, library
 from leaderboard.opening import choose_scope, open_board, theme
 from leaderboard.ranking import RankedEntry
@@ -88,6 +89,8 @@ def _inside(entry: RankedEntry, record: Record) -> None:
     }
     for title, value in extras.sections(record).items():
         parts[title] = partial(_extra, value)
+    if found := galleries.pictures(record):
+        parts["Gallery"] = partial(_gallery, found)
     parts |= {
         "Cost": lambda: _numbers(details.cost_frame(record)),
         "Card": lambda: st.code(details.card_text(record), language="json", height=420),
@@ -155,6 +158,14 @@ def _extra(value: Any) -> None:
         if title:
             st.text(title)
         _numbers(frame)
+
+
+def _gallery(found: list[Path]) -> None:
+    """What inversions rebuilt; of made-up people only."""
+    st.caption("Rebuilt from the backbone by the evaluator, beside photos of members. No real person is shown.")
+    for path in found:
+        st.text(path.stem)
+        st.image(str(path), alt=f"Rebuilt faces: {path.stem}")
 
 
 def _reproduce(entry: RankedEntry, record: Record) -> None:

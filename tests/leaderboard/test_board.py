@@ -11,6 +11,7 @@ from record_factory import make_record
 from streamlit.testing.v1 import AppTest
 
 from benchmark.card import Claim
+from benchmark.protocol import PROTOCOL_VERSION
 from benchmark.record import Flag
 from benchmark.store import Store
 from leaderboard import launch, loading, table
@@ -86,7 +87,7 @@ def test_ranked_entries_come_first_and_unranked_with_their_reasons(app):
     assert unranked["reasons"].iloc[0] == "blind gate: pixels tell"
     assert "incomplete" in unranked["reasons"].iloc[1]
     assert "place" not in unranked
-    assert "**6 of 6 entries** · 1 on the other board · sorted by rank, then name · protocol 0.1" in text(test)
+    assert f"**6 of 6 entries** · 1 on the other board · sorted by rank, then name · protocol {PROTOCOL_VERSION}" in text(test)
 
 
 def test_places_sort_as_text():
@@ -138,7 +139,7 @@ def test_the_url_restores_the_view(app):
     test = app(q="early", sort="Leakage", family="Training")
     assert shown(test) == ["early 12", "early 6"]
     assert test.selectbox(key="sort").value == "Leakage"
-    assert shown(app([], board="Weights only")) == [EVIL]
+    assert shown(app([], board="weights")) == [EVIL]
 
 
 def test_tracks_are_apart_and_the_default_one_comes_first(app):
@@ -163,7 +164,7 @@ def test_smoke_runs_are_announced(app):
 
 
 def test_what_submitters_wrote_is_never_rendered(app):
-    test = app(board="Weights only")
+    test = app(board="weights")
     for kind in (test.markdown, test.caption, test.info, test.warning, test.error, test.title, test.subheader):
         assert not any("evil" in str(element.value) for element in kind)
     assert not any(element.allow_html for element in test.markdown)
@@ -172,7 +173,7 @@ def test_what_submitters_wrote_is_never_rendered(app):
 
 
 def test_flags_stand_beside_the_entry_where_there_are_any(app):
-    assert list(app(board="Weights only").dataframe[0].value)[:3] == ["place", "entry", "flags"]
+    assert list(app(board="weights").dataframe[0].value)[:3] == ["place", "entry", "flags"]
     assert "flags" not in app().dataframe[0].value
 
 

@@ -75,7 +75,7 @@ def test_without_results_pages_say_what_makes_some(page, name):
 
 @pytest.mark.parametrize("name", ["pareto", "compare", "submission", "attacks"])
 def test_what_submitters_wrote_is_never_rendered(page, name):
-    test = page(name, board="Weights only", entry=keys()[EVIL])
+    test = page(name, board="weights", entry=keys()[EVIL])
     assert "evil" not in text(test)
     assert not any(element.allow_html for element in test.markdown)
 
