@@ -161,7 +161,7 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
         for parameter in self.trainable_parameters:
             noted = parameter.__dict__.pop("_norm_sample", None)
             if parameter.grad_sample is not None:
-                noted = parameter.grad_sample.flatten(1).norm(dim=1)
+                noted = torch.linalg.vector_norm(parameter.grad_sample, dim=tuple(range(1, parameter.grad_sample.dim())))
             norms.append(parameter.new_zeros(units) if noted is None else noted.to(parameter.dtype))
         return norms
 
@@ -180,7 +180,7 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
                 _add(parameter, gradient)
         for parameter in self.trainable_parameters:
             if parameter.grad_sample is not None:
-                _add(parameter, torch.einsum("n,n...->...", factors.to(parameter.dtype), parameter.grad_sample))
+                _add(parameter, _weighted_sum(parameter.grad_sample, factors.to(parameter.dtype)))
                 parameter.grad_sample = None
 
     @property
@@ -197,6 +197,13 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
             parameter.__dict__.pop("summed_grad", None)
         for module in self._module.modules():
             module.__dict__.pop("activations", None)
+
+
+def _weighted_sum(gradients: Tensor, factors: Tensor) -> Tensor:
+    """Sum of gradients (N, ...) times factors (N,), without a copy of those whose channels come last in memory."""
+    last = gradients.movedim(2, -1) if gradients.dim() > 3 else gradients
+    total = (factors @ last.flatten(1)).view(last.shape[1:])
+    return total.movedim(-1, 1) if gradients.dim() > 3 else total
 
 
 def _refuse_coupling(classifier: Classifier) -> None:
