@@ -25,7 +25,14 @@ from benchmark.interfaces import (
 )
 from benchmark.registry import build_attack
 from benchmark.shadows import PoolShadow, Shadow, public_pairs
-from benchmark.signals import HeadClasses, ReferenceStatistics, check_applicable, estimated_statistics, extract
+from benchmark.signals import (
+    HeadClasses,
+    ReferenceStatistics,
+    check_applicable,
+    estimated_statistics,
+    extract,
+    stored_statistics,
+)
 from benchmark.submission import Submission
 from benchmark.target import Target
 
@@ -209,13 +216,14 @@ def _extract(
     signals = extract(target, photos, plain, references=references, head=head, cache=cache, progress=progress)
     if again:
         other = target.recalibrated(populations.source(public_pairs(populations), "public"))
-        more = extract(other, photos, again, cache=cache, progress=progress)
+        own = {"repaired": stored_statistics(other.backbone)}
+        more = extract(other, photos, again, references=own, cache=cache, progress=progress)
         signals = replace(signals, values={**signals.values, **more.values})
     return signals
 
 
 def _recalibrates(request: SignalRequest) -> bool:
-    return request.layers == "embedding" and request.reference != "stored"
+    return request.reference == "repaired" or (request.layers == "embedding" and request.reference != "stored")
 
 
 def _head_classes(populations: Populations, photos: Photos, seen: np.ndarray) -> HeadClasses:

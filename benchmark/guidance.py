@@ -83,6 +83,8 @@ class Guides:
         for reference in {r.reference for r in requests if r.layers == "norm"}:
             if reference == "stored":
                 found[reference] = stored_statistics(self.target.backbone)
+            elif reference == "repaired":
+                raise NotApplicableError("a guide is differentiated through the backbone as it is shipped, not as repaired.")
             elif reference == "partial":
                 known = np.flatnonzero(self.populations.labelled & (self.populations.side == SEEN))
                 found[reference] = estimated_statistics(self.target, self.populations.queried.take(known), reference)

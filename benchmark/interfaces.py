@@ -135,7 +135,7 @@ class Plugin(BaseModel):
         return self.model_dump(mode="json")
 
 
-Statistics = Literal["stored", "auxiliary", "partial", "feature_means"]
+Statistics = Literal["stored", "auxiliary", "partial", "feature_means", "repaired"]
 
 
 # What may be asked of each kind of layer.
@@ -158,7 +158,8 @@ class SignalRequest(BaseModel):
     1 - cos(f(x), f(view(x))) with respect to the photo (``input``) or to all weights (``weights``).
     ``layers="norm"``: per normalisation layer a distance between the photo's feature statistics and the layer's
     ``reference`` statistics, (N, L); ``statistic`` is ``mean`` (arXiv 2401.13719, d_i) or ``mean_var`` (diagonal
-    Mahalanobis of mean and variance: two columns a layer, (N, 2L)).
+    Mahalanobis of mean and variance: two columns a layer, (N, 2L)).  ``repaired`` puts statistics estimated on public photos
+    back into the backbone first, so that the features before later layers are those of a backbone that nobody perturbed.
     ``layers="activations"``: the spatial means of every channel before every normalisation layer (every convolution's output
     where there are none), (N, C_1 + .. + C_L); ``mean_std`` adds one standard deviation a layer, (N, C_1 + .. + C_L + L).
     ``layers="map"``: how ``crops`` random parts of the photo respond to its last feature map, (N, 2 crops); see

@@ -90,7 +90,9 @@ class BNGaussianMechanism(Defense):
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Statistics that are estimated again carry none of the noise."""
-        distances = tuple(AttackSpec(name="bn_distance", settings={"statistics": s}) for s in ("auxiliary", "partial"))
+        distances = tuple(
+            AttackSpec(name="bn_distance", settings={"statistics": s}) for s in ("auxiliary", "partial", "repaired")
+        )
         return (*distances, AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}))
 
 

@@ -46,7 +46,8 @@ class BNPerturbation(Defense):
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Whoever holds the weights estimates the statistics again, for the distances and for the backbone itself."""
         distances = tuple(
-            AttackSpec(name="bn_distance", settings={"statistics": "auxiliary", "statistic": statistic})
+            AttackSpec(name="bn_distance", settings={"statistics": statistics, "statistic": statistic})
+            for statistics in ("auxiliary", "repaired")
             for statistic in ("mean", "mean_var")
         )
         return (*distances, AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}))

@@ -34,7 +34,8 @@ class BNRounding(Defense):
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Statistics estimated again are not rounded."""
         distances = tuple(
-            AttackSpec(name="bn_distance", settings={"statistics": "auxiliary", "statistic": statistic})
+            AttackSpec(name="bn_distance", settings={"statistics": statistics, "statistic": statistic})
+            for statistics in ("auxiliary", "repaired")
             for statistic in ("mean", "mean_var")
         )
         return (*distances, AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}))

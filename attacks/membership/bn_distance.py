@@ -23,7 +23,8 @@ class BNDistance(MembershipAttack):
     v̄_i is the spatial mean of the feature before the i-th BatchNorm and u_i its running mean.  ``statistic="mean_var"``
     is our extension to a diagonal Mahalanobis distance of mean and variance.  ``statistics`` says where u_i comes from:
     ``stored`` in the model (the paper), or estimated on public faces where the stored ones are hidden or perturbed
-    (``auxiliary``) or do not exist (``feature_means``), or on known members (``partial``).
+    (``auxiliary``) or do not exist (``feature_means``), or on known members (``partial``); ``repaired`` also puts those of
+    public faces back, before the features are computed.
     Distances enter by their logarithm: they are positive with a long tail, and layers differ in scale.
     """
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
 
 from benchmark.backbones import create
-from benchmark.interfaces import FaceVeilError, ReleaseContext
+from benchmark.interfaces import AttackSpec, DefenseSpec, FaceVeilError, ReleaseContext
 from benchmark.protocol import InputSpec
 from benchmark.registry import build_attack
 from benchmark.seeding import seeded, weights_digest
@@ -112,4 +113,17 @@ def test_settings_round_trip_and_attacks_exist():
     attacks = [build_attack(spec) for spec in defense.adaptive_attacks()]
     assert {a.statistic for a in attacks if a.name == "bn_distance"} == {"mean", "mean_var"}
     assert {a.name for a in attacks} == {"bn_distance", "regrown_head"}
-    assert {a.statistics for a in attacks} == {"auxiliary"}  # none believes the perturbed statistics
+    assert {a.statistics for a in attacks} == {"auxiliary", "repaired"}  # none believes the perturbed statistics
+
+
+def test_who_puts_public_statistics_back_sees_nothing_of_the_noise(flow):
+    """Distances on the repaired backbone are those of the undefended one, repaired alike, at any strength."""
+    spec = AttackSpec(name="bn_distance", settings={"statistics": "repaired"})
+    (request,) = build_attack(spec).requests()
+    perturbed = flow.train(DefenseSpec(name="bn_perturbation", settings={"rho": 5.0}), name="strongly-perturbed")
+    mine, plain = (flow.evidence([spec], submission).signals[request] for submission in (perturbed, flow.submission))
+    np.testing.assert_allclose(mine, plain, rtol=1e-5)
+    stored = AttackSpec(name="bn_distance")
+    (request,) = build_attack(stored).requests()
+    mine, plain = (flow.evidence([stored], submission).signals[request] for submission in (perturbed, flow.submission))
+    assert not np.allclose(mine, plain, rtol=0.5)

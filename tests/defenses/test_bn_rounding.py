@@ -52,4 +52,4 @@ def test_strengths_out_of_range_are_refused(bits):
 
 
 def test_the_attacks_do_not_believe_the_rounded_statistics():
-    assert {build_attack(spec).statistics for spec in BNRounding().adaptive_attacks()} == {"auxiliary"}
+    assert {build_attack(spec).statistics for spec in BNRounding().adaptive_attacks()} == {"auxiliary", "repaired"}
