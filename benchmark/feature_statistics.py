@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmark.interfaces import NotApplicableError, Photos, SignalRequest, Statistics
@@ -84,25 +84,31 @@ def recording(layers: Mapping[str, nn.Module], keep: Callable[[str, Tensor], Non
             handle.remove()
 
 
-def distance(first: Tensor, second: Tensor, moments: Moments, statistic: str) -> Tensor:
-    """Distance of photos' channel statistics from reference moments, (B, 1) or (B, 2).
+def squared_deviations(first: Tensor, second: Tensor, moments: Moments, statistic: str) -> list[Tensor]:
+    """Per channel, how far photos' moments are from reference moments: one or two tensors (B, C).
 
-    ``mean``: d_i = (1/c) ||v̄ - u||^2 (arXiv 2401.13719).  ``mean_var``: the same weighted by 1/variance, and the mean
-    squared deviation of the standard deviations' ratio from 1.
+    ``mean``: (v̄ - u)^2, whose mean over a layer is d_i (arXiv 2401.13719).  ``mean_var``: the same weighted by 1/variance,
+    and the squared deviation of the standard deviations' ratio from 1.
+    """
+    mean, var = moments
+    bias = (first - mean).square()
+    if statistic == "mean":
+        return [bias]
+    scale = var.clamp_min(EPS)
+    # E[(v - u)^2] over space; as variance and bias, because u^2 may be far larger than either
+    around_mean = (second - first.square()).clamp_min(0) + bias
+    return [bias / scale, ((around_mean / scale).sqrt() - 1).square()]
+
+
+def distance(first: Tensor, second: Tensor, moments: Moments, statistic: str) -> Tensor:
+    """Distance of photos' channel statistics from one layer's reference moments, (B, 1) or (B, 2).
 
     Args:
         first, second: channel moments (B, C) of the photos, see :func:`channel_moments`.
         moments: reference mean and variance, (C,) each.
+        statistic: see :func:`squared_deviations`; the mean over channels is taken.
     """
-    mean, var = moments
-    if statistic == "mean":
-        return (first - mean).square().mean(1, keepdim=True)
-    scale = var.clamp_min(EPS)
-    weighted = ((first - mean).square() / scale).mean(1)
-    # E[(v - u)^2] over space; as variance and bias, because u^2 may be far larger than either
-    around_mean = (second - first.square()).clamp_min(0) + (first - mean).square()
-    spread = ((around_mean / scale).sqrt() - 1).square().mean(1)
-    return torch.stack([weighted, spread], dim=1)
+    return torch.stack([d.mean(1) for d in squared_deviations(first, second, moments, statistic)], dim=1)
 
 
 @dataclass(frozen=True)
@@ -149,51 +155,69 @@ def estimated_statistics(target: Target, photos: Photos, reference: Statistics) 
 
 
 class FeatureColumns:
-    """What one pass gathers from the layers for ``norm`` and ``activations`` requests, each layer as it comes."""
+    """What one pass gathers from the layers for ``norm`` and ``activations`` requests.
+
+    The hooks keep one or two numbers a channel; distances are computed for all layers at once after the pass, because many
+    small operations would cost more than the reductions themselves.
+    """
 
     def __init__(
         self, backbone: nn.Module, requests: Sequence[SignalRequest], references: Mapping[str, ReferenceStatistics]
     ) -> None:
-        self._norm = [r for r in requests if r.layers == "norm"]
-        self._activations = [r for r in requests if r.layers == "activations"]
+        self._requests = requests
+        self._orders: dict[str, list[str]] = {}  # layers of each request
+        squared: set[str] = set()
+        for request in requests:
+            if request.layers == "norm":
+                order = list(references[request.reference].moments)
+            else:
+                order = list(normalisation_layers(backbone, "feature_means"))
+            self._orders[request.key] = order
+            if request.statistic in ("mean_var", "mean_std"):
+                squared.update(order)
         self._references = references
-        self._columns: dict[str, dict[str, Tensor]] = {r.key: {} for r in (*self._norm, *self._activations)}
-        self._pooled = normalisation_layers(backbone, "feature_means") if self._activations else {}
-        watched = {name for r in self._norm for name in references[r.reference].moments} | set(self._pooled)
+        self._squared = squared
+        self._first: dict[str, Tensor] = {}
+        self._second: dict[str, Tensor] = {}
+        watched = {name for order in self._orders.values() for name in order}
         self.layers = {name: m for name, m in backbone.named_modules() if name in watched}
 
     def reduce(self, name: str, features: Tensor) -> None:
-        """Called by the hook of layer ``name``: squares are taken only where a request wants them."""
-        first, squares = channel_means(features), _Lazy(lambda: channel_squares(features))
-        for request in self._norm:
-            moments = self._references[request.reference].moments.get(name)
-            if moments is not None:
-                second = first if request.statistic == "mean" else squares.value
-                self._columns[request.key][name] = distance(first, second, moments, request.statistic)
-        if name in self._pooled:
-            for request in self._activations:
-                self._columns[request.key][name] = first
-                if request.statistic == "mean_std":
-                    spread = (squares.value - first.square()).clamp_min(0).mean(1, keepdim=True)
-                    self._columns[request.key][f"{name} spread"] = (spread + 1e-12).sqrt()
+        """Called by the hook of layer ``name``; squares are taken only where a request wants them."""
+        self._first[name] = channel_means(features)
+        if name in self._squared:
+            self._second[name] = channel_squares(features)
 
     def results(self) -> dict[str, Tensor]:
         """(B, columns) by request key, layers in order of definition."""
         found = {}
-        for request in self._norm:
-            columns = self._columns[request.key]
-            found[request.key] = torch.cat([columns[name] for name in self._references[request.reference].moments], dim=1)
-        for request in self._activations:
-            columns = self._columns[request.key]
-            order = [*self._pooled, *(f"{name} spread" for name in self._pooled)]
-            found[request.key] = torch.cat([columns[name] for name in order if name in columns], dim=1)
+        for request in self._requests:
+            order = self._orders[request.key]
+            first = torch.cat([self._first[name] for name in order], dim=1)
+            second = first
+            if request.statistic in ("mean_var", "mean_std"):
+                second = torch.cat([self._second[name] for name in order], dim=1)
+            sizes = [self._first[name].shape[1] for name in order]
+            if request.layers == "norm":
+                found[request.key] = self._distances(request, order, sizes, first, second)
+            elif request.statistic == "mean":
+                found[request.key] = first
+            else:
+                spread = (second - first.square()).clamp_min(0) @ _layer_means(sizes, first)
+                found[request.key] = torch.cat([first, (spread + 1e-12).sqrt()], dim=1)
         return found
 
+    def _distances(
+        self, request: SignalRequest, order: Sequence[str], sizes: Sequence[int], first: Tensor, second: Tensor
+    ) -> Tensor:
+        moments = self._references[request.reference].moments
+        mean, var = (torch.cat([moments[name][i] for name in order]) for i in (0, 1))
+        over_layers = _layer_means(sizes, first)
+        parts = [term @ over_layers for term in squared_deviations(first, second, (mean, var), request.statistic)]
+        return torch.stack(parts, dim=2).flatten(1)
 
-class _Lazy:
-    def __init__(self, compute: Callable[[], Tensor]) -> None:
-        self._compute = compute
 
-    @cached_property
-    def value(self) -> Tensor:
-        return self._compute()
+def _layer_means(sizes: Sequence[int], like: Tensor) -> Tensor:
+    """Matrix (C_1 + .. + C_L, L) that averages the channels of each layer."""
+    layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    return F.one_hot(layer, len(sizes)).to(like) / torch.tensor(sizes).to(like)
