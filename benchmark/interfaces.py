@@ -140,6 +140,8 @@ Statistics = Literal["stored", "auxiliary", "partial", "feature_means", "repaire
 
 # What may be asked of each kind of layer.
 _STATISTICS: dict[str, tuple[str, ...]] = {
+    "pixels": ("value",),
+    "similarity": ("value",),
     "embedding": ("value",),
     "norm": ("mean", "mean_var"),
     "activations": ("mean", "mean_std"),
@@ -151,6 +153,8 @@ _STATISTICS: dict[str, tuple[str, ...]] = {
 class SignalRequest(BaseModel):
     """One quantity per photo that an attack wants from the target.
 
+    ``layers="pixels"``: the photo itself, as a grey thumbnail of 16 x 16 with mean 0 and length 1, (N, 256).
+    ``layers="similarity"``: answers that are read as cosines of pairs only, by :meth:`Signals.cosines`.
     ``layers="embedding"``: the embedding of ``view``, (N, D); with ``raw`` the one before the card's inference transform
     (needs weights), otherwise what the deployed system returns, the mean of ``queries`` answers.  With
     ``reference="auxiliary"`` (needs weights) it is that of the backbone whose BatchNorm statistics the attacker has
@@ -172,7 +176,7 @@ class SignalRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layers: Literal["embedding", "norm", "activations", "map", "head"]
+    layers: Literal["pixels", "similarity", "embedding", "norm", "activations", "map", "head"]
     statistic: Literal["value", "mean", "mean_var", "mean_std", "crops", "loss", "logit", "entropy"] = "value"
     reference: Statistics = "stored"
     view: str = "identity"
@@ -197,6 +201,8 @@ class SignalRequest(BaseModel):
         """The least access that can compute it."""
         if self.layers == "head":
             return Access.HEAD
+        if self.layers in ("pixels", "similarity"):
+            return Access.SIMILARITY
         deployed = self.layers == "embedding" and not self.raw and self.reference == "stored" and self.gradients == "none"
         return Access.EMBEDDING if deployed else Access.WEIGHTS
 
@@ -232,6 +238,16 @@ class Signals:
         return len(self.identity)
 
     def __getitem__(self, request: SignalRequest) -> np.ndarray:
+        if request.layers == "similarity":
+            raise AccessError("an attacker with 'similarity' access is told cosines of pairs alone: use Signals.cosines.")
+        return self._value(request)
+
+    def cosines(self, request: SignalRequest, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Similarity scores of photos ``rows`` (n,) to photos ``columns`` (m,), (n, m), of a ``similarity`` request."""
+        unit = self._value(request)
+        return np.asarray(unit[rows], np.float64) @ np.asarray(unit[columns], np.float64).T
+
+    def _value(self, request: SignalRequest) -> np.ndarray:
         try:
             return self.values[request.key]
         except KeyError:
@@ -285,6 +301,11 @@ class MembershipAttack(Plugin):
     contrasts: ClassVar[tuple[Contrast, ...]]
     needs_gallery: ClassVar[bool] = False
     knowledge: Knowledge = Knowledge.NONE
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it learns from seen and unseen photos of members together, whatever the contrast: for attacks on people."""
+        return False
 
     @property
     def calibrates(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.atomic import replacing
-from benchmark.data.populations import SIDES
+from benchmark.data.populations import HELD_OUT, SEEN, SIDES, UNSEEN
 from benchmark.evidence import Evidence, ShadowSignals
 from benchmark.interfaces import (
     AttackSpec,
@@ -55,7 +55,7 @@ def _of_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence) -
         if request.key not in signals.values:
             raise NotApplicableError(evidence.lacking.get(request.key, f"a shadow backbone gives no {request.key!r}."))
         own, targets = signals.values[request.key].shape[1:], evidence.signals.values[request.key].shape[1:]
-        if request.layers != "embedding" and own != targets:
+        if request.layers not in ("embedding", "similarity") and own != targets:
             raise NotApplicableError(
                 f"the shadow backbones are of another architecture: {request.key!r} is {own} there, {targets} here."
             )
@@ -82,14 +82,26 @@ def check_access(attack: MembershipAttack) -> None:
 def training_signals(attack: MembershipAttack, evidence: Evidence, contrast: Contrast) -> tuple[Signals, np.ndarray]:
     """Labelled signals according to the attack's knowledge: of some of the target's people, or of auxiliary shadows."""
     if attack.knowledge == Knowledge.PARTIAL:
-        index = evidence.sides(contrast, labelled=True)
-        return narrowed(evidence.signals.take(index), attack), evidence.labels(index, contrast)
+        populations = evidence.populations
+        index = np.flatnonzero(np.isin(populations.side, _fitted_on(attack, contrast)) & populations.labelled)
+        return narrowed(evidence.signals.take(index), attack), _positive(populations.side[index], attack, contrast)
     parts, labels = [], []
     for shadow in _auxiliary(evidence):
-        index = np.flatnonzero(np.isin(shadow.side, SIDES[contrast]))
+        index = np.flatnonzero(np.isin(shadow.side, _fitted_on(attack, contrast)))
         parts.append(_of_shadow(shadow.signals.take(index), attack, evidence))
-        labels.append((shadow.side[index] == SIDES[contrast][0]).astype(np.int64))
+        labels.append(_positive(shadow.side[index], attack, contrast))
     return Signals.concatenate(parts), np.concatenate(labels)
+
+
+def _fitted_on(attack: MembershipAttack, contrast: Contrast) -> tuple[int, ...]:
+    """Sides whose photos an attack learns from: the contrast's own, or all where it mixes a member's photos."""
+    return (SEEN, UNSEEN, HELD_OUT) if attack.mixes and contrast != Contrast.SAMPLE else SIDES[contrast]
+
+
+def _positive(side: np.ndarray, attack: MembershipAttack, contrast: Contrast) -> np.ndarray:
+    """1 for members (or their seen photos), 0 for the others."""
+    mixed = attack.mixes and contrast != Contrast.SAMPLE
+    return (side != HELD_OUT if mixed else side == SIDES[contrast][0]).astype(np.int64)
 
 
 def _auxiliary(evidence: Evidence) -> Sequence[ShadowSignals]:

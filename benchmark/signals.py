@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.crop_map import check_map, part_responses, watching
@@ -32,7 +33,7 @@ from benchmark.interfaces import Photos, SignalRequest, Signals, content_hash
 from benchmark.preprocessing import to_input
 from benchmark.signal_files import SignalFiles
 from benchmark.target import Target
-from benchmark.views import VIEWS, apply_view
+from benchmark.views import VIEWS, apply_view, thumbnails
 
 __all__ = [
     "VIEWS",
@@ -68,7 +69,7 @@ def check_applicable(target: Target, request: SignalRequest, head: HeadClasses |
 def passes(requests: Iterable[SignalRequest]) -> int:
     """Images a photo that the requests send through the backbone: its views, its parts, and the views of gradients."""
     requests = list(requests)
-    views = {r.view for r in requests if r.gradients == "none"}
+    views = {r.view for r in requests if r.gradients == "none" and r.layers != "pixels"}
     repeated = sum({r.view: r.queries - 1 for r in requests}.values())
     parts = {r.crops for r in requests if r.layers == "map"}
     return len(views) + repeated + sum(parts) + 2 * len({r.view for r in requests if r.gradients != "none"})
@@ -103,7 +104,8 @@ def measure(
         target.require(request.access, f"signal {request.key}")
     classes = head.classes(identity).to(target.device) if head is not None and identity is not None else None
     results: dict[str, Tensor] = {}
-    plain = [r for r in requests if r.gradients == "none"]
+    results.update({r.key: thumbnails(apply_view(r.view, images)) for r in requests if r.layers == "pixels"})
+    plain = [r for r in requests if r.gradients == "none" and r.layers != "pixels"]
     for view in dict.fromkeys(r.view for r in plain):
         of_view = [r for r in plain if r.view == view]
         results.update(_measure_view(target, apply_view(view, images), of_view, references, head, classes))
@@ -147,6 +149,8 @@ def _measure_view(
     for request in requests:
         if request.layers == "embedding":
             results[request.key] = raw if request.raw else _answer(target, raw, request.queries)
+        elif request.layers == "similarity":
+            results[request.key] = F.normalize(_answer(target, raw, request.queries))
     return results
 
 

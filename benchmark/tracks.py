@@ -43,6 +43,26 @@ CORE = (
     _attack("lira", statistic="compactness"),
     _attack("lira", statistic="head_logit"),
 )
+# What the larger tracks run: further passes (ten views, parts, gradients), attacks on people, stacks and references.
+FULL = (
+    *CORE,
+    _attack("regrown_head", gallery="weighted"),
+    _attack("regrown_head", knowledge="partial"),
+    _attack("encoder_mi"),
+    _attack("mint"),
+    _attack("part_crop"),
+    _attack("gradient_norm"),
+    _attack("quantile"),
+    _attack("face_auditor"),
+    _attack("slmia"),
+    _attack("compactness"),
+    _attack("ensemble"),
+    _attack("ensemble", knowledge="query_pool"),
+    _attack("head_loss"),
+    _attack("head_entropy"),
+    _attack("rmia", statistic="head_logit"),
+)
+
 _SLIM = BackboneSpec(name="iresnet_slim")
 
 _TRACKS = (
@@ -83,7 +103,7 @@ _TRACKS = (
         training=TrainingConfig(epochs=40),
         judge_training=TrainingConfig(epochs=20),
         shadows=ShadowBudget(auxiliary=2, photos=4, people=4),
-        attacks=CORE,
+        attacks=FULL,
         budget=Budget(cpu_minutes=8),
         shows_faces=True,
     ),
@@ -97,7 +117,7 @@ _TRACKS = (
         training=TrainingConfig(epochs=40),
         judge_training=TrainingConfig(epochs=20),
         shadows=ShadowBudget(auxiliary=2, photos=4, people=4),
-        attacks=CORE,
+        attacks=FULL,
         budget=Budget(cpu_minutes=60),
         shows_faces=True,
     ),
@@ -111,7 +131,7 @@ _TRACKS = (
         training=TrainingConfig(epochs=40),
         fine_tuning=TrainingConfig(epochs=6, lr=0.01),
         shadows=ShadowBudget(auxiliary=2, photos=4, people=4),
-        attacks=CORE,
+        attacks=FULL,
         budget=Budget(cpu_minutes=2),
     ),
 )

@@ -65,6 +65,13 @@ def uniforms(images: Tensor, seed: int, count: int) -> Tensor:
     return torch.from_numpy(values).to(images.device, images.dtype)
 
 
+def thumbnails(images: Tensor) -> Tensor:
+    """Grey pictures of 16 x 16, (B, 256), each with mean 0 and length 1: what the photo looks like, whatever its light."""
+    grey = (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    small = F.adaptive_avg_pool2d(grey, 16).flatten(1)
+    return F.normalize(small - small.mean(1, keepdim=True))
+
+
 def augment(images: Tensor, number: int) -> Tensor:
     """A random crop resized back, mirrored half the time, with jittered colours; the same shape."""
     u = uniforms(images, number, 8)

@@ -14,7 +14,7 @@ from benchmark.target import Target
 BN = AttackSpec(name="bn_distance")
 BN_AUXILIARY = AttackSpec(name="bn_distance", settings={"knowledge": "auxiliary"})
 NORM = AttackSpec(name="embedding_norm")
-VIEWS = AttackSpec(name="view_consistency")
+VIEWS = AttackSpec(name="encoder_mi")
 REGROWN = AttackSpec(name="regrown_head")
 
 

@@ -1,0 +1,115 @@
+"""Compactness and separation: do a trained person's embeddings lie closer together and farther from others?"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import PrivateAttr
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from attacks.membership.people import models, require_people, require_photos
+from benchmark.interfaces import (
+    Access,
+    Contrast,
+    Knowledge,
+    MembershipAttack,
+    NotApplicableError,
+    Reference,
+    SignalRequest,
+    Signals,
+)
+
+EMBEDDING = SignalRequest(layers="embedding")
+
+
+class Compactness(MembershipAttack):
+    """A linear classifier on the logarithms of Euclidean distances: within a person, and to other people's centres.
+
+    Metric learning draws the embeddings of a training person together and pushes others away.  One score a person, see
+    :mod:`attacks.membership.people`.
+    """
+
+    name: ClassVar[str] = "compactness"
+    summary: ClassVar[str] = "Distances within a person and to other people's centres: was the person trained on?"
+    reference: ClassVar[Reference] = Reference(
+        title="User-Level Membership Inference Attack against Metric Embedding Learning", where="2022", arxiv="2203.02077"
+    )
+    access: ClassVar[Access] = Access.EMBEDDING
+    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.IDENTITY, Contrast.PAPER)
+    needs_gallery: ClassVar[bool] = True
+
+    knowledge: Literal[Knowledge.PARTIAL, Knowledge.AUXILIARY] = Knowledge.PARTIAL
+
+    _classifier: Pipeline = PrivateAttr()
+
+    def requests(self) -> tuple[SignalRequest, ...]:
+        return (EMBEDDING,)
+
+    def fit(self, signals: Signals, labels: np.ndarray) -> None:
+        """Learns from people.
+
+        Raises:
+            NotApplicableError: people with one photo, too few people, or photos of one person that differ in membership.
+        """
+        features, targets = [], []
+        for rows in models(signals):
+            found, person = distances(signals.take(rows))
+            people = np.zeros(len(found))
+            people[person] = labels[rows]
+            if (people[person] != labels[rows]).any():
+                raise NotApplicableError("photos of one person differ in membership: an attack on people has no meaning there.")
+            features.append(found)
+            targets.append(people)
+        require_people(np.concatenate(targets))
+        self._classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
+        self._classifier.fit(np.concatenate(features), np.concatenate(targets))
+
+    def score(self, signals: Signals) -> np.ndarray:
+        """(N,) the person's score at each photo.
+
+        Raises:
+            NotApplicableError: people with one photo.
+        """
+        features, person = distances(signals)
+        return self._classifier.decision_function(features)[person]
+
+
+def distances(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of distances (P, 6), and each photo's person (N,) as a row of them.
+
+    Mean and largest distance of photos to their centre (leaving the photo out), mean distance of pairs; distance of the
+    centre to the nearest other centre, mean distance to all, and length of the centre.
+    """
+    embeddings = np.asarray(signals[EMBEDDING], np.float64)
+    people, person, counts = np.unique(signals.identity, return_inverse=True, return_counts=True)
+    require_photos(counts, 2, "distances within a person need two or more")
+    sums = np.zeros((len(people), embeddings.shape[1]))
+    np.add.at(sums, person, embeddings)
+    centres = sums / counts[:, None]
+    left_out = (sums[person] - embeddings) / (counts[person] - 1)[:, None]
+    to_centre = np.linalg.norm(embeddings - left_out, axis=1)
+    farthest = np.zeros(len(people))
+    np.maximum.at(farthest, person, to_centre)
+    # the mean squared distance of pairs is twice the variance around the centre
+    spread = np.bincount(person, ((embeddings - centres[person]) ** 2).sum(1)) / (counts - 1)
+    between = np.sqrt(np.maximum(_squared(centres), 0))
+    np.fill_diagonal(between, np.inf)
+    nearest = between.min(1)
+    np.fill_diagonal(between, 0)
+    columns = [
+        np.bincount(person, to_centre) / counts,
+        farthest,
+        np.sqrt(2 * spread),
+        nearest,
+        between.sum(1) / max(1, len(people) - 1),
+        np.linalg.norm(centres, axis=1),
+    ]
+    return np.log(np.stack(columns, axis=1) + 1e-9), person
+
+
+def _squared(points: np.ndarray) -> np.ndarray:
+    lengths = (points**2).sum(1)
+    return lengths[:, None] + lengths[None, :] - 2 * points @ points.T

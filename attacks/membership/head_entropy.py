@@ -1,0 +1,55 @@
+"""Modified entropy with the training head: the classical attack, for reference."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from benchmark.interfaces import (
+    Access,
+    Contrast,
+    Knowledge,
+    MembershipAttack,
+    NotApplicableError,
+    Reference,
+    SignalRequest,
+    Signals,
+)
+
+ENTROPY = SignalRequest(layers="head", statistic="entropy")
+
+
+class HeadEntropy(MembershipAttack):
+    """Minus the modified entropy of the posterior under the training head: low where the own class is sure.
+
+    One threshold for all people; the published attack has one a class, which a labelled photo or two a person do not give.
+    Never part of the headline.
+    """
+
+    name: ClassVar[str] = "head_entropy"
+    summary: ClassVar[str] = "Modified entropy of the posterior under the training head: a reference, with more access."
+    reference: ClassVar[Reference] = Reference(
+        title="Systematic Evaluation of Privacy Risks of Machine Learning Models",
+        where="USENIX Security 2021",
+        arxiv="2003.10595",
+        equation="8",
+    )
+    access: ClassVar[Access] = Access.HEAD
+    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE,)
+
+    knowledge: Literal[Knowledge.NONE] = Knowledge.NONE
+
+    def requests(self) -> tuple[SignalRequest, ...]:
+        return (ENTROPY,)
+
+    def score(self, signals: Signals) -> np.ndarray:
+        """(N,) minus the modified entropy.
+
+        Raises:
+            NotApplicableError: photos of people whom the head has no class for.
+        """
+        entropy = np.asarray(signals[ENTROPY], np.float64)[:, 0]
+        if np.isnan(entropy).any():
+            raise NotApplicableError(f"the head has no class for the people of {int(np.isnan(entropy).sum())} photos.")
+        return -entropy
