@@ -32,12 +32,34 @@ def _shift(images: Tensor) -> Tensor:
     return F.pad(images, (step, 0, step, 0), mode="replicate")[..., : images.shape[-2], : images.shape[-1]]
 
 
+def _grey(images: Tensor) -> Tensor:
+    return (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def _zoom(images: Tensor) -> Tensor:
+    """The middle 0.9 of both sides, resized."""
+    turn = images.new_tensor([[0.9, 0, 0], [0, 0.9, 0]]).expand(len(images), 2, 3)
+    grid = F.affine_grid(turn, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _grain(images: Tensor) -> Tensor:
+    """Gaussian noise of standard deviation 0.05, the same on every photo."""
+    noise = torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(0)).to(images)
+    return (images + 0.05 * noise).clamp(0, 1)
+
+
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda images: images,
     "flip": lambda images: images.flip(-1),
     "shift": _shift,
     "dim": lambda images: images * 0.7,
     "blur": lambda images: F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1),
+    "bright": lambda images: (images * 1.3).clamp(0, 1),
+    "contrast": lambda images: 0.5 + 0.7 * (images - 0.5),
+    "grey": lambda images: _grey(images).expand_as(images),
+    "zoom": _zoom,
+    "grain": _grain,
 }
 
 
@@ -67,8 +89,7 @@ def uniforms(images: Tensor, seed: int, count: int) -> Tensor:
 
 def thumbnails(images: Tensor) -> Tensor:
     """Grey pictures of 16 x 16, (B, 256), each with mean 0 and length 1: what the photo looks like, whatever its light."""
-    grey = (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    small = F.adaptive_avg_pool2d(grey, 16).flatten(1)
+    small = F.adaptive_avg_pool2d(_grey(images), 16).flatten(1)
     return F.normalize(small - small.mean(1, keepdim=True))
 
 
@@ -79,8 +100,7 @@ def augment(images: Tensor, number: int) -> Tensor:
     brightness, contrast, saturation = ((1 + JITTER * (2 * u[:, i] - 1)).view(-1, 1, 1, 1) for i in (4, 5, 6))
     view = view * brightness
     view = _blend(view, view.mean((1, 2, 3), keepdim=True), contrast)
-    grey = (view * view.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    view = _blend(view, grey, torch.where(u[:, 7].view(-1, 1, 1, 1) < GREY, 0.0, saturation))
+    view = _blend(view, _grey(view), torch.where(u[:, 7].view(-1, 1, 1, 1) < GREY, 0.0, saturation))
     return view.clamp(0, 1)
 
 

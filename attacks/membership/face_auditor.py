@@ -10,7 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.networks import log_odds, network
+from attacks.membership.networks import fit_quietly, log_odds, network
 from attacks.membership.people import PeopleCosines, models, person_labels, require_people, require_photos
 from benchmark.interfaces import (
     Access,
@@ -76,7 +76,7 @@ class FaceAuditor(MembershipAttack):
             self._classifier = make_pipeline(StandardScaler(), forest)
         else:
             self._classifier = network((64,), decay=1.0)
-        self._classifier.fit(np.concatenate(features), np.concatenate(rows))
+        fit_quietly(self._classifier, np.concatenate(features), np.concatenate(rows))
 
     def score(self, signals: Signals) -> np.ndarray:
         """(N,) the person's score at each photo.

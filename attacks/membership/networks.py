@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,6 +20,13 @@ def network(hidden: Sequence[int], decay: float, seed: int = 0, epochs: int = 40
         tuple(hidden), alpha=decay, random_state=seed, max_iter=epochs, batch_size=64, n_iter_no_change=epochs, tol=0.0
     )
     return make_pipeline(StandardScaler(), perceptron)
+
+
+def fit_quietly(pipeline: Pipeline, features: np.ndarray, labels: np.ndarray) -> None:
+    """Fits a network; that the epochs end before convergence is meant, and said nothing about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        pipeline.fit(features, labels)
 
 
 def log_odds(fitted: Pipeline, features: np.ndarray) -> np.ndarray:
