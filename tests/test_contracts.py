@@ -258,8 +258,10 @@ def test_finds_the_planted_leak(spec, evidence):
     metrics, _ = contrast_metrics(scores.score, scores.label, scores.identity, blind=0.5, seed=0)
     auc = metrics["auc"]
     print(f"planted leak, {spec.label}: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
-    assert auc.low > 0.5
-    assert auc.value > planted_auc(type(attack))
+    wanted = planted_auc(type(attack))
+    # An attack known to find nothing on backbones of faces says so by a figure below 0.5 in its test file.
+    assert wanted < 0.5 or auc.low > 0.5
+    assert auc.value > wanted
 
 
 def relabelled(side: np.ndarray, identity: np.ndarray, rng: np.random.Generator) -> np.ndarray:

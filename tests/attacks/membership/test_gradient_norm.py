@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import numpy as np
+
+from attacks.membership.gradient_norm import GradientNorm
+from benchmark.interfaces import Access, Signals
+from benchmark.metrics import auc
+
+PLANTED_AUC = 0.6  # two numbers a photo, without a loss of a class: a weak signal, measured on the overfitted world
+
+
+def test_small_gradients_pass_for_members():
+    rng = np.random.default_rng(0)
+    labels = np.tile([1, 0], 200)
+    attack = GradientNorm()
+
+    def signals() -> Signals:
+        norms = np.exp(rng.standard_normal((400, 1)) - labels[:, None])
+        return Signals({r.key: norms for r in attack.requests()}, np.arange(400))
+
+    attack.fit(signals(), labels)
+    assert auc(attack.score(signals()), labels) > 0.7
+
+
+def test_gradients_take_the_weights():
+    assert GradientNorm().required_access() == Access.WEIGHTS
+    assert {r.gradients for r in GradientNorm().requests()} == {"input", "weights"}
+    assert {r.gradients for r in GradientNorm(of="input").requests()} == {"input"}
+    assert len(GradientNorm(views=("blur", "flip")).requests()) == 4
