@@ -59,4 +59,4 @@ class Augmentation(Defense):
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Its blind spot: a memory that is spread over views is read by averaging over views."""
-        return against_training(AttackSpec(name="view_consistency"))
+        return against_training(AttackSpec(name="encoder_mi"))

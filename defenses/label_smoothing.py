@@ -39,8 +39,8 @@ class LabelSmoothing(Defense):
         return self
 
     def strength(self, epoch: int, epochs: int) -> float:
-        """a in an epoch (0 for the first)."""
-        done = epoch / epochs
+        """a in an epoch (0 for the first), by how much of the training is done at its end."""
+        done = (epoch + 1) / epochs
         if done >= self.full:
             return self.smoothing
         return self.smoothing * max(0.0, done - self.start) / (self.full - self.start)

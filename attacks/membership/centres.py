@@ -17,6 +17,12 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
+def whole(person: np.ndarray, inside: np.ndarray) -> bool:
+    """Whether each person (N,) is inside (N,) with all photos or with none."""
+    share = np.bincount(person, inside) / np.bincount(person)
+    return bool(np.isin(share, (0, 1)).all())
+
+
 def gallery(signals: Signals, request: SignalRequest) -> tuple[np.ndarray, np.ndarray]:
     """Embeddings (N, D) of length 1, and people (N,) numbered 0..P-1.
 

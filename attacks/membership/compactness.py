@@ -33,7 +33,7 @@ class Compactness(MembershipAttack):
     """
 
     name: ClassVar[str] = "compactness"
-    summary: ClassVar[str] = "Distances within a person and to other people's centres: was the person trained on?"
+    summary: ClassVar[str] = "Distances within a person and to other people's centres: closer where the person was trained on."
     reference: ClassVar[Reference] = Reference(
         title="User-Level Membership Inference Attack against Metric Embedding Learning", where="2022", arxiv="2203.02077"
     )

@@ -37,7 +37,7 @@ class FaceAuditor(MembershipAttack):
     """
 
     name: ClassVar[str] = "face_auditor"
-    summary: ClassVar[str] = "Similarities within few-shot probes, beside those of the pictures: was the person trained on?"
+    summary: ClassVar[str] = "Similarities within few-shot probes of a person, beside those of the pictures themselves."
     reference: ClassVar[Reference] = Reference(
         title="FACE-AUDITOR: Data Auditing in Facial Recognition Systems", where="USENIX Security 2023", arxiv="2304.02782"
     )

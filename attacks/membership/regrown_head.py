@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from attacks.membership.calibration import lira, rmia, worlds
-from attacks.membership.centres import Posterior, gallery, regrow, regrow_weighted
+from attacks.membership.centres import Posterior, gallery, regrow, regrow_weighted, whole
 from attacks.membership.joint_inference import (
     Densities,
     JointInference,
@@ -88,16 +88,16 @@ class RegrownHead(MembershipAttack):
         """Takes the densities of the joint inference, or a linear rule, from photos whose membership is known."""
         models = np.unique(signals.group) if len(signals.group) else [0]
         parts = [signals.group == m if len(signals.group) else np.ones(len(signals), bool) for m in models]
-        logits, terms, whole = [], [], True
+        logits, terms, of_people = [], [], True
         for part in parts:
             embeddings, person = self._photos(signals.take(part))
             known = labels[part] == 1
             posterior = self._regrown(embeddings, person)  # without labels, as it will be for `score`
             logits.append(known_logits(embeddings, person, posterior.others, known, self.scale))
             terms.append(_terms(posterior))
-            whole = whole and _whole(person, known)
+            of_people = of_people and whole(person, known)
         known = np.concatenate([labels[part] == 1 for part in parts])
-        if self.gallery == "joint" and not whole:
+        if self.gallery == "joint" and not of_people:
             self._densities = fitted_densities(np.concatenate(logits), known)
         else:
             self._linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
@@ -114,7 +114,7 @@ class RegrownHead(MembershipAttack):
         """
         embeddings, person = self._photos(signals)
         # Where whole people are in question, their photos have nothing to tell apart among themselves.
-        of_people = self._linear is not None or (self._shadows and all(_whole(person, s.inside) for s in self._shadows))
+        of_people = self._linear is not None or (self._shadows and all(whole(person, s.inside) for s in self._shadows))
         if self.gallery == "joint" and not of_people:
             return self._jointly(embeddings, person)
         posterior = self._regrown(embeddings, person)
@@ -156,9 +156,3 @@ class RegrownHead(MembershipAttack):
 
 def _terms(posterior: Posterior) -> np.ndarray:
     return np.stack([posterior.own, posterior.others], axis=1)
-
-
-def _whole(person: np.ndarray, inside: np.ndarray) -> bool:
-    """Whether each person is inside with all photos or with none."""
-    share = np.bincount(person, inside) / np.bincount(person)
-    return bool(np.isin(share, (0, 1)).all())

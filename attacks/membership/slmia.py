@@ -26,9 +26,7 @@ class SLMIA(MembershipAttack):
     """
 
     name: ClassVar[str] = "slmia"
-    summary: ClassVar[str] = (
-        "120 statistics of the similarities within a person and to other people: was the person trained on?"
-    )
+    summary: ClassVar[str] = "120 statistics of the similarities within a person and to other people."
     reference: ClassVar[Reference] = Reference(
         title="SLMIA-SR: Speaker-Level Membership Inference Attacks against Speaker Recognition Systems",
         where="NDSS 2024",

@@ -24,9 +24,9 @@ def test_the_full_value_is_torchs_own_label_smoothing(make_trainer):
 
 def test_the_negative_form_rises_from_nothing(make_trainer):
     defense = LabelSmoothing(smoothing=-0.05)
-    assert [defense.strength(epoch, 100) for epoch in (0, 50)] == [0, 0]
-    assert defense.strength(62, 100) == pytest.approx(-0.05 * 12 / 25)
-    assert defense.strength(75, 100) == defense.strength(99, 100) == -0.05
+    assert [defense.strength(epoch, 100) for epoch in (0, 49)] == [0, 0]
+    assert defense.strength(61, 100) == pytest.approx(-0.05 * 12 / 25)
+    assert defense.strength(74, 100) == defense.strength(99, 100) == -0.05
     early, logits, labels = loss_of(defense, make_trainer(defense), 1)
     torch.testing.assert_close(early, F.cross_entropy(logits, labels, reduction="none"))
     late, logits, labels = loss_of(defense, make_trainer(defense), 3)
