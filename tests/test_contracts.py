@@ -123,7 +123,7 @@ def leak_contrast(spec: AttackSpec, evidence: Evidence) -> Contrast:
 
 
 def given(attack: MembershipAttack, evidence: Evidence) -> bool:
-    """Whether this target gives every signal that the attack reads: the head of other people's backbone is no head of theirs."""
+    """Whether this target gives every signal that the attack reads: the head of others' backbone has no class for these."""
     return not any(r.key in evidence.unavailable for r in attack.requests())
 
 
