@@ -1,0 +1,44 @@
+"""The settings of one training of a generator."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from attacks.generators.stylegan2 import Generator
+
+
+class GanConfig(BaseModel):
+    """Everything that trained weights follow from, beside photos and seed.  Defaults train on one core in an hour or two."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resolution: PositiveInt = 64
+    z_dim: PositiveInt = 64
+    w_dim: PositiveInt = 128
+    mapping_layers: PositiveInt = 3
+    channel_base: PositiveInt = 1024
+    channel_max: PositiveInt = 64
+    discriminator_base: PositiveInt = 1024
+    discriminator_max: PositiveInt = 64
+    images: PositiveInt = 60_000  # real photos shown to the discriminator, repetitions counted
+    batch_size: PositiveInt = 16
+    lr: PositiveFloat = 0.0025
+    r1_weight: float = Field(0.1, ge=0)  # gamma
+    r1_every: PositiveInt = 16  # steps: lazy regularisation
+    path_weight: float = Field(0.0, ge=0)  # 0: off; the paper's is 2
+    path_every: PositiveInt = 4
+    style_mixing: float = Field(0.9, ge=0, le=1)  # share of images drawn from two latents
+    ema_images: PositiveInt = 5_000  # half-life of the averaged generator
+    ada_target: float = Field(0.6, ge=0, lt=1)  # 0: no augmentation
+    mirror: bool = False  # photos are flipped at random
+
+    def generator(self) -> Generator:
+        """A generator of these settings with random weights."""
+        return Generator(
+            self.resolution, self.z_dim, self.w_dim, self.mapping_layers, self.channel_base, self.channel_max
+        )
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return max(1, self.images // self.batch_size)
