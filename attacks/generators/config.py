@@ -20,7 +20,10 @@ class GanConfig(BaseModel):
     channel_max: PositiveInt = 64
     discriminator_base: PositiveInt = 1024
     discriminator_max: PositiveInt = 64
-    images: PositiveInt = 60_000  # real photos shown to the discriminator, repetitions counted
+    images: int = Field(60_000, ge=0)  # real photos shown to the discriminator, repetitions counted
+    warmup_images: int = Field(40_000, ge=0)  # photos reconstructed before; see warmup.py
+    warmup_lr: PositiveFloat = 0.005
+    warmup_divergence: PositiveFloat = 8.0  # weight of the divergence, 1: the evidence bound
     batch_size: PositiveInt = 16
     lr: PositiveFloat = 0.0025
     r1_weight: float = Field(0.1, ge=0)  # gamma
@@ -34,11 +37,14 @@ class GanConfig(BaseModel):
 
     def generator(self) -> Generator:
         """A generator of these settings with random weights."""
-        return Generator(
-            self.resolution, self.z_dim, self.w_dim, self.mapping_layers, self.channel_base, self.channel_max
-        )
+        return Generator(self.resolution, self.z_dim, self.w_dim, self.mapping_layers, self.channel_base, self.channel_max)
+
+    @property
+    def warmup_steps(self) -> int:
+        """Optimiser steps of the warm-up."""
+        return self.warmup_images // self.batch_size
 
     @property
     def steps(self) -> int:
         """Optimiser steps in all."""
-        return max(1, self.images // self.batch_size)
+        return self.warmup_steps + self.images // self.batch_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +68,7 @@ class Discriminator(nn.Module):
         widths = [max(1, min(channel_base // size, channel_max)) for size in sizes]
         self.register_buffer("kernel", filter_2d(), persistent=False)
         self.from_rgb = Conv(3, widths[0], 1)
-        self.blocks = nn.ModuleList(DiscriminatorBlock(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(DiscriminatorBlock(a, b) for a, b in pairwise(widths))
         self.conv = Conv(widths[-1] + 1, widths[-1], 3)
         self.fc = Linear(16 * widths[-1], widths[-1])
         self.out = Linear(widths[-1], 1)

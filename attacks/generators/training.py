@@ -23,6 +23,7 @@ from attacks.generators.config import GanConfig
 from attacks.generators.discriminator import Discriminator
 from attacks.generators.losses import discriminator_loss, generator_loss, path_penalty, r1_penalty
 from attacks.generators.stylegan2 import Generator
+from attacks.generators.warmup import Encoder, warmup_loss
 from benchmark.atomic import replacing
 from benchmark.interfaces import FaceVeilError, Photos, content_hash
 from benchmark.preprocessing import fit_size
@@ -88,12 +89,17 @@ class GanTrainer:
         self.device = torch.device(device)
         with seeded(derived_seed(seed, 0)):
             self.generator = config.generator().to(self.device)
-            self.discriminator = Discriminator(
-                config.resolution, config.discriminator_base, config.discriminator_max
-            ).to(self.device)
+            self.discriminator = Discriminator(config.resolution, config.discriminator_base, config.discriminator_max).to(
+                self.device
+            )
+            self.encoder = Encoder(config.resolution, config.z_dim, config.discriminator_base, config.discriminator_max).to(
+                self.device
+            )
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.generator_optimizer = _adam(self.generator, config.lr, config.path_every if config.path_weight else 0)
         self.discriminator_optimizer = _adam(self.discriminator, config.lr, config.r1_every if config.r1_weight else 0)
+        warmed = [*self.generator.parameters(), *self.encoder.parameters()]
+        self.warmup_optimizer = torch.optim.Adam(warmed, lr=config.warmup_lr, betas=(0.9, _BETA))
         self.step = 0
         self.augmentation = 0.0
         self.path_mean = torch.zeros((), device=self.device)
@@ -138,17 +144,29 @@ class GanTrainer:
         return generator
 
     def _train_step(self) -> None:
-        real = self._batch()
+        warming = self.step < self.config.warmup_steps
+        losses = self._warm_up(self._batch()) if warming else self._compete(self._batch())
+        self._sums += torch.tensor(losses)
+        self._summed += 1
+        if not np.isfinite(sum(losses)):
+            raise FaceVeilError(f"the losses are not finite after {self.images} photos: lower lr, or raise r1_weight.")
+
+    def _warm_up(self, real: Tensor) -> tuple[float, float, float]:
+        loss, error = warmup_loss(self.generator, self.encoder, real, self.config.warmup_divergence)
+        self.warmup_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.warmup_optimizer.step()
+        self._average(self.images)
+        return float(error), 0.0, 0.0
+
+    def _compete(self, real: Tensor) -> tuple[float, float, float]:
         ws = self._latents(len(real))
         fake = self.generator.synthesis(ws, "random")
         loss_d, sign = self._train_discriminator(real, fake.detach())
         loss_g = self._train_generator(fake)
-        self._average()
+        self._average(self.images - self.config.warmup_steps * self.config.batch_size)
         self._adapt(sign)
-        self._sums += torch.tensor([loss_g, loss_d, sign])
-        self._summed += 1
-        if not np.isfinite(loss_g + loss_d):
-            raise FaceVeilError(f"the losses are not finite after {self.images} photos: lower lr, or raise r1_weight.")
+        return loss_g, loss_d, sign
 
     def _batch(self) -> Tensor:
         """Real photos (B, 3, R, R) in [-1, 1], every photo once an epoch."""
@@ -206,9 +224,9 @@ class GanTrainer:
         return float(loss.detach())
 
     @torch.no_grad()
-    def _average(self) -> None:
-        """Moves the averaged generator; its half-life grows with the run (arXiv 2006.06676, appendix C)."""
-        half_life = max(1.0, min(self.config.ema_images, 0.05 * self.images))
+    def _average(self, images: int) -> None:
+        """Moves the averaged generator; its half-life grows with the photos shown (arXiv 2006.06676, appendix C)."""
+        half_life = max(1.0, min(self.config.ema_images, 0.05 * images))
         share = 1 - 0.5 ** (self.config.batch_size / half_life)
         for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(now, share)
@@ -267,7 +285,9 @@ class GanTrainer:
         except Exception as error:  # torch.load raises many kinds
             raise FaceVeilError(f"checkpoint {path} cannot be read ({error}): delete it to start again.") from error
         if run != self._digest():
-            raise FaceVeilError(f"checkpoint {path} is of another run (settings, seed or photos differ): delete it, or name another.")
+            raise FaceVeilError(
+                f"checkpoint {path} is of another run (settings, seed or photos differ): delete it, or name another."
+            )
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.step, self.augmentation, self.path_mean = state["step"], state["augmentation"], state["path_mean"]
@@ -279,6 +299,8 @@ class GanTrainer:
             "generator": self.generator,
             "discriminator": self.discriminator,
             "average": self.average,
+            "encoder": self.encoder,
+            "warmup_optimizer": self.warmup_optimizer,
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }

@@ -26,6 +26,7 @@ from benchmark.cli import (
     sweep,
     training,
 )
+from benchmark.cli import audit, board, data, evaluation, generator, listing, quickstart, store, training
 from benchmark.cli.output import fail
 from benchmark.interfaces import FaceVeilError
 
@@ -65,6 +66,7 @@ def root(
 
 
 for module in (quickstart, listing, data, training, evaluation, sweep, audit, attribution, inversion, bench, store, board):
+for module in (quickstart, listing, data, generator, training, evaluation, audit, store, board):
     module.register(app)
 
 

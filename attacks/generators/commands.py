@@ -1,0 +1,169 @@
+"""What ``faceveil generator`` does: training on a track's public people, import, and pictures of samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from attacks.generators.config import GanConfig
+from attacks.generators.files import load_generator, save_generator, trained_here
+from attacks.generators.sampling import features, sample, write_grid
+from attacks.generators.stylegan2 import Generator
+from attacks.generators.training import GanTrainer, load_faces
+from benchmark.data.populations import Populations, open_populations
+from benchmark.frechet import frechet_distance
+from benchmark.home import cache_dir
+from benchmark.importing import open_weights
+from benchmark.interfaces import Access, FaceVeilError, content_hash
+from benchmark.making import UNDEFENDED
+from benchmark.protocol import Track
+from benchmark.shadows import ShadowPool
+from benchmark.target import Target
+
+FID_SAMPLES = 2_000
+GRID = (6, 8)  # rows and columns of the pictures drawn while training
+GRID_SEED, FID_SEED = 1, 2
+LARGEST_DEFAULT = 64  # pixels: what trains on a CPU
+
+
+class Reporter(Protocol):
+    """Where progress is told."""
+
+    def step(self, text: str) -> None: ...
+
+
+def configured(track: Track, settings: Mapping[str, Any]) -> GanConfig:
+    """The settings of a training: the track's size, at most 64 pixels and a power of two, unless ``settings`` say otherwise.
+
+    Raises:
+        FaceVeilError: settings that do not exist or are out of range.
+    """
+    fitting = 1 << (min(track.image_size, LARGEST_DEFAULT).bit_length() - 1)
+    try:
+        return GanConfig(**{"resolution": fitting, **settings})
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
+        raise FaceVeilError(f"generator settings: {problems}. Settings: {', '.join(GanConfig.model_fields)}.") from None
+
+
+def train(
+    track: Track,
+    data: Path | None,
+    *,
+    out: Path | None,
+    seed: int,
+    settings: Mapping[str, Any],
+    features_of: str,
+    every: int,
+    device: str,
+    report: Reporter,
+) -> dict[str, Any]:
+    """Trains a generator on the auxiliary people of a track and writes it; an interrupted run goes on where it was saved.
+
+    Args:
+        out: file to write; None: where attacks on this machine look for it.
+        features_of: whose features the Fréchet distance is taken on: a path of weights, ``auxiliary`` (a backbone trained on
+            the track's public people, made where it is missing) or ``none``.
+        every: real photos between two reports: a picture, a Fréchet distance, a checkpoint.
+
+    Returns:
+        What the command reports.
+    """
+    config = configured(track, settings)
+    report.step("opening the photos")
+    populations = open_populations(track, data, cache_dir() / "photos")
+    faces = load_faces(populations.auxiliary, config.resolution)
+    judge = _judge(populations, features_of, device, report)
+    real = None if judge is None else features(judge, _some(faces))
+    folder = cache_dir() / "generators" / content_hash(config.model_dump(mode="json"), seed, populations.auxiliary.digest)
+    trainer = GanTrainer(faces, config, seed=seed, device=device, checkpoint=folder / "checkpoint.pt")
+    report.step(f"training on {len(faces)} photos; pictures and checkpoint in {folder}")
+
+    def look(now: GanTrainer) -> float | None:
+        average = now.average
+        write_grid(sample(average, GRID[0] * GRID[1], GRID_SEED), GRID[1], folder / f"{now.images:08d}.png")
+        fid = (
+            None
+            if judge is None or real is None
+            else frechet_distance(real, features(judge, sample(average, len(real), FID_SEED)))
+        )
+        report.step(
+            f"{now.images}/{config.images} photos, {now.seconds:.0f} s, augmentation {now.augmentation:.2f}"
+            + ("" if fid is None else f", FID on our features {fid:.4f}")
+        )
+        return fid
+
+    generator = trainer.run(every=max(1, every // config.batch_size), report=look)
+    path = trained_here(track.name) if out is None else out
+    written = _write(generator, path, trainer, populations, features_of)
+    return {**written, "pictures": str(folder)}
+
+
+def _some(faces: torch.Tensor) -> torch.Tensor:
+    """At most FID_SAMPLES of the faces, evenly spread over the people."""
+    index = np.linspace(0, len(faces) - 1, min(len(faces), FID_SAMPLES)).round().astype(int)
+    return faces[torch.from_numpy(index)]
+
+
+def _judge(populations: Populations, features_of: str, device: str, report: Reporter) -> Target | None:
+    if features_of == "none":
+        return None
+    if features_of != "auxiliary":
+        return Target(open_weights(Path(features_of)), Access.EMBEDDING, device)
+    report.step("a backbone trained on public people, for the Fréchet distance")
+    pool = ShadowPool(populations, cache_dir() / "shadows", device)
+    shadow = next(iter(pool.auxiliary(UNDEFENDED, populations.track.backbone)), None)
+    if shadow is None:
+        raise FaceVeilError(
+            f"track {populations.track.name!r} has no backbone trained on public people; give weights or say none."
+        )
+    return Target(shadow.submission, Access.EMBEDDING, device)
+
+
+def _write(generator: Generator, path: Path, trainer: GanTrainer, populations: Populations, features_of: str) -> dict[str, Any]:
+    config = trainer.config
+    changed = config.model_dump(mode="json", exclude_defaults=True)
+    options = "".join(f" --set {name}={json.dumps(value)}" for name, value in changed.items())
+    data = "" if populations.track.source == "synthetic" else " --data PATH"
+    command = f"faceveil generator train --track {populations.track.name}{data} --seed {trainer.seed}{options}"
+    facts = {
+        "command": command,
+        "seed": str(trainer.seed),
+        "track": populations.track.name,
+        "faces": populations.auxiliary.digest,
+        "people": f"{len(np.unique(populations.auxiliary.identity))} auxiliary people, {len(trainer.faces)} photos",
+        "images": str(trainer.images),
+        "seconds": f"{trainer.seconds:.0f}",
+        "torch": torch.__version__,
+    }
+    fid = trainer.history[-1].fid if trainer.history else None
+    if fid is not None:
+        count = min(FID_SAMPLES, len(trainer.faces))
+        facts["fid"] = f"{fid:.4f} on {count} real and {count} drawn faces, features of {features_of}"
+    save_generator(generator, path, facts, half=True)
+    return {"out": str(path), "megabytes": round(path.stat().st_size / 1e6, 2), **facts}
+
+
+def import_(source: Path, out: Path) -> dict[str, Any]:
+    """Reads a published checkpoint, tensors only, and writes it as safetensors.
+
+    Raises:
+        FaceVeilError: see :func:`attacks.generators.files.load_generator`.
+    """
+    generator = load_generator(source)
+    save_generator(generator, out, {"imported_from": source.name})
+    return {"out": str(out), **generator.config, "parameters": sum(p.numel() for p in generator.parameters())}
+
+
+def preview(path: Path, out: Path, *, rows: int, columns: int, seed: int, truncation: float) -> dict[str, Any]:
+    """Draws a picture of samples."""
+    generator = load_generator(path)
+    scale = max(1, 128 // generator.resolution)
+    write_grid(sample(generator, rows * columns, seed, truncation), columns, out, scale)
+    return {"out": str(out), **generator.config, **generator.metadata}

@@ -1,0 +1,98 @@
+"""``faceveil generator train | import | preview``: the face generators that inversion attacks draw with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmark.cli.output import Device, Json, emit, facts, out, pick_device, settings, steps
+from benchmark.cli.training import Data
+from benchmark.interfaces import FaceVeilError
+
+app = typer.Typer(help="Train, import and look at the generators that inversion attacks draw with.", no_args_is_help=True)
+SERVICE = "generator"
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the group."""
+    root.add_typer(app, name="generator")
+
+
+def _refuse_overwriting(path: Path) -> None:
+    if path.exists():
+        raise FaceVeilError(f"{path} exists; choose another --out, or remove it first.")
+
+
+@app.command()
+def train(
+    track: Annotated[str, typer.Option(help="Whose auxiliary people are learned; see `faceveil list tracks`.")],
+    data: Data = None,
+    out_: Annotated[
+        Path | None, typer.Option("--out", help="File to write (.safetensors); default: where attacks on this machine look.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting as key=value, such as images=200000; may be repeated.")
+    ] = None,
+    features: Annotated[
+        str,
+        typer.Option(
+            help="Whose features the FID is taken on: weights (a path), auxiliary (a backbone trained on public people, made "
+            "where it is missing) or none."
+        ),
+    ] = "auxiliary",
+    every: Annotated[int, typer.Option(min=1, help="Photos between two pictures, FIDs and checkpoints.")] = 5_000,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Trains a small StyleGAN2 on the public (auxiliary) people of a track; run it again to go on after an interruption."""
+    from benchmark.registry import service
+    from benchmark.tracks import get_track
+
+    if out_ is not None:
+        _refuse_overwriting(out_)
+    with steps() as progress:
+        document = service(SERVICE).train(
+            get_track(track),
+            data,
+            out=out_,
+            seed=seed,
+            settings=settings(set_ or []),
+            features_of=features,
+            every=every,
+            device=pick_device(device),
+            report=progress,
+        )
+    emit(document, json, lambda: facts(document))
+
+
+@app.command("import")
+def import_(
+    weights: Annotated[Path, typer.Argument(help="NVlabs .pkl, rosinality .pt, or .safetensors. Its code never runs.")],
+    out_: Annotated[Path, typer.Option("--out", help="File to write (.safetensors).")],
+    json: Json = False,
+) -> None:
+    """Reads a published StyleGAN2 generator, tensors only, and writes it as safetensors."""
+    from benchmark.registry import service
+
+    _refuse_overwriting(out_)
+    document = service(SERVICE).import_(weights, out_)
+    emit(document, json, lambda: facts(document))
+
+
+@app.command()
+def preview(
+    weights: Annotated[Path, typer.Argument(help="A generator: .safetensors, .pkl or .pt.")],
+    out_: Annotated[Path, typer.Option("--out", help="PNG to write.")],
+    rows: Annotated[int, typer.Option(min=1, max=64)] = 6,
+    columns: Annotated[int, typer.Option(min=1, max=64)] = 8,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    truncation: Annotated[float, typer.Option(min=0, max=2, help="1: as drawn; towards 0: nearer the average face.")] = 1.0,
+) -> None:
+    """Draws a grid of samples."""
+    from benchmark.registry import service
+
+    service(SERVICE).preview(weights, out_, rows=rows, columns=columns, seed=seed, truncation=truncation)
+    out.print(f"wrote {out_}", markup=False)
