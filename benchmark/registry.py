@@ -205,7 +205,7 @@ def canonical(spec: S, plugin: Plugin) -> S:
 
 
 def service(name: str) -> Any:
-    """What a part of the house offers by name (entry points ``faceveil.services``): ``rank``, ``board``, ``generator``."""
+    """A function that another part of the house offers by name (entry points ``faceveil.services``): ``rank``, ``board``."""
     found = {entry.name: entry for entry in entry_points(group="faceveil.services")}
     if name not in found:
         raise unknown("service", name, found)

@@ -19,6 +19,7 @@ from benchmark.cli import (
     board,
     data,
     evaluation,
+    generator,
     inversion,
     listing,
     quickstart,
@@ -26,7 +27,6 @@ from benchmark.cli import (
     sweep,
     training,
 )
-from benchmark.cli import audit, board, data, evaluation, generator, listing, quickstart, store, training
 from benchmark.cli.output import fail
 from benchmark.interfaces import FaceVeilError
 
@@ -65,8 +65,21 @@ def root(
             load_plugin_file(path)
 
 
-for module in (quickstart, listing, data, training, evaluation, sweep, audit, attribution, inversion, bench, store, board):
-for module in (quickstart, listing, data, generator, training, evaluation, audit, store, board):
+for module in (
+    quickstart,
+    listing,
+    data,
+    generator,
+    training,
+    evaluation,
+    sweep,
+    audit,
+    attribution,
+    inversion,
+    bench,
+    store,
+    board,
+):
     module.register(app)
 
 

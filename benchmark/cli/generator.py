@@ -12,7 +12,7 @@ from benchmark.cli.training import Data
 from benchmark.interfaces import FaceVeilError
 
 app = typer.Typer(help="Train, import and look at the generators that inversion attacks draw with.", no_args_is_help=True)
-SERVICE = "generator"
+SERVICE = "generator_commands"
 
 
 def register(root: typer.Typer) -> None:

@@ -83,7 +83,7 @@ def test_settings_that_do_not_exist_are_named():
 
 
 def test_the_command_line_imports_and_draws(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "service", lambda name: {"generator": commands}[name])
+    monkeypatch.setattr(registry, "service", lambda name: {"generator_commands": commands}[name])
     source = write_nvlabs(tmp_path / "net.pkl", random_tensors(shapes_of_nvlabs(16, **SMALL)))
     out = tmp_path / "net.safetensors"
     result = CliRunner().invoke(app, ["generator", "import", str(source), "--out", str(out), "--json"])
@@ -116,7 +116,7 @@ def test_the_command_line_trains(tmp_path, monkeypatch):
 def test_the_service_is_declared():
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     services = project["project"]["entry-points"]["faceveil.services"]
-    assert import_module(services["generator"]) is commands
+    assert import_module(services["generator_commands"]) is commands
 
 
 def test_a_grid_is_row_by_row(tmp_path):
