@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from benchmark.data.populations import HELD_OUT, SEEN, SIDES, UNSEEN
 from benchmark.evidence import Evidence
-from benchmark.interfaces import AttackSpec, Contrast, FaceVeilError
+from benchmark.interfaces import AttackSpec, Contrast, FaceVeilError, NotApplicableError
 from benchmark.intervals import LEVEL, Estimate, bootstrap_over_identities
 from benchmark.membership import Scores, run_contrast
 from benchmark.metrics import roc
@@ -133,12 +133,15 @@ def null_calibration(
     seed: int = 0,
     progress: Callable[[Coverage], None] = lambda _found: None,
 ) -> list[Coverage]:
-    """Every attack on every contrast that it has a meaning for; signals that no target can give leave an attack out."""
+    """Every attack on every contrast that it has a meaning for; what is not applicable to a target is left out."""
     results = []
     for spec in specs:
         attack = build_attack(spec)
         missing = [r.key for r in attack.requests() for e in evidences if r.key in e.unavailable]
         for contrast in attack.contrasts if not missing else ():
-            results.append(coverage(spec, evidences, contrast, relabellings=relabellings, seed=seed))
+            try:
+                results.append(coverage(spec, evidences, contrast, relabellings=relabellings, seed=seed))
+            except NotApplicableError:
+                continue
             progress(results[-1])
     return results

@@ -12,7 +12,7 @@ from benchmark.registry import build_attack, canonical
 from benchmark.tracks import TRACKS
 
 UNTRAINED = 20
-DRAWS, FEW_DRAWS = 1000, 20
+DRAWS, FEW_DRAWS = 1000, 12
 
 
 def every_attack() -> list[AttackSpec]:

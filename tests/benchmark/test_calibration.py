@@ -18,6 +18,7 @@ from benchmark.interfaces import (
     FaceVeilError,
     Knowledge,
     MembershipAttack,
+    NotApplicableError,
     Reference,
     SignalRequest,
     Signals,
@@ -187,8 +188,15 @@ def test_every_draw_fits_the_attack_anew_and_repeats(specs):
     assert coverage(specs[1], evidence, Contrast.SAMPLE, relabellings=5, seed=4).mean_auc != one.mean_auc
 
 
-def test_attacks_without_signals_are_left_out_and_draws_without_an_interval_fail(specs):
+def test_what_is_not_applicable_is_left_out_and_draws_without_an_interval_fail(specs, monkeypatch):
     evidence = lottery()
+
+    def inapplicable(self, signals):
+        raise NotApplicableError("not here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Plain, "score", inapplicable)
+        assert {c.label for c in null_calibration([evidence], specs, relabellings=1)} == {"learning"}
     assert null_calibration([replace(evidence, unavailable={REQUEST.key: "none"})], specs, relabellings=2) == []
     nobody = replace(evidence, populations=replace(evidence.populations, labelled=np.ones(len(evidence.signals), bool)))
     with pytest.raises(FaceVeilError):
