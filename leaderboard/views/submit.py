@@ -47,7 +47,7 @@ def page() -> None:
     st.subheader("Upload", anchor="upload")
     st.caption(
         f"At most {limits.uploads_per_hour} uploads an hour and {limits.open_jobs} under way for a team. This page takes "
-        f"zips up to {st.get_option('server.maxUploadSize')} MB; larger ones go by `faceveil submit --url`."
+        f"zips up to {st.get_option('server.maxUploadSize')} MB; larger ones go by the command line."
     )
     team = service.ask_team("submit_token")
     if team is None:
