@@ -222,3 +222,19 @@ def to_eval_results(record: Record, dataset_id: str, source_url: str = "") -> li
             entry["source"] = {"url": source_url, "name": "FaceVeil"}
         entries.append(entry)
     return entries
+
+
+def model_index_yaml(records: Sequence[Record]) -> str:
+    """:func:`to_model_index` of some records as the YAML that goes between the ``---`` of a model card."""
+    return _yaml({"model-index": [entry for record in records for entry in to_model_index(record)["model-index"]]})
+
+
+def eval_results_yaml(records: Sequence[Record], dataset_id: str, source_url: str = "") -> str:
+    """:func:`to_eval_results` of some records as the text of a ``.eval_results/*.yaml`` file."""
+    return _yaml([entry for record in records for entry in to_eval_results(record, dataset_id, source_url)])
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=128)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from sqlalchemy import select
 
+from benchmark.backup import backup
 from benchmark.database import BUSY_SECONDS, Database, StoreError
 from benchmark.exporting import to_csv, to_json
 from benchmark.home import home
@@ -155,6 +156,10 @@ class Store:
         if format not in ("json", "csv"):
             raise StoreError(f"unknown export format {format!r}. Allowed: json, csv.")
         return (to_json if format == "json" else to_csv)(self.records())
+
+    def backup(self, path: Path) -> dict[str, int]:
+        """Everything in one file; see :mod:`benchmark.backup`."""
+        return backup(self._database, path)
 
     def import_records(self, paths: Path | str | Iterable[Path | str]) -> Counter[Outcome]:
         """Adds the records in JSON files (one record or a list each), or in the ``*.json`` of folders; all or none.

@@ -24,8 +24,11 @@ from benchmark.cli import (
     listing,
     quickstart,
     store,
+    submissions,
     sweep,
+    team,
     training,
+    worker,
 )
 from benchmark.cli.output import fail
 from benchmark.interfaces import FaceVeilError
@@ -65,7 +68,7 @@ def root(
             load_plugin_file(path)
 
 
-for module in (
+GROUPS = (
     quickstart,
     listing,
     data,
@@ -77,9 +80,13 @@ for module in (
     attribution,
     inversion,
     bench,
+    submissions,
+    team,
+    worker,
     store,
     board,
-):
+)
+for module in GROUPS:
     module.register(app)
 
 

@@ -1,14 +1,19 @@
-"""``faceveil store export | import``: records in and out."""
+"""``faceveil store export | import | backup | restore``: records in and out, and everything in one file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmark.cli.output import Json, emit, facts
+from benchmark.cli.submissions import StoreOption, open_store
+
+if TYPE_CHECKING:
+    from benchmark.record import Record
 
 app = typer.Typer(help="Records in and out of the store.", no_args_is_help=True)
 
@@ -16,6 +21,8 @@ app = typer.Typer(help="Records in and out of the store.", no_args_is_help=True)
 class Format(StrEnum):
     JSON = "json"
     CSV = "csv"
+    MODEL_INDEX = "model-index"
+    EVAL_RESULTS = "eval-results"
 
 
 def register(root: typer.Typer) -> None:
@@ -25,29 +32,79 @@ def register(root: typer.Typer) -> None:
 
 @app.command()
 def export(
-    format_: Annotated[Format, typer.Option("--format", help="json: whole records; csv: a row an entry.")] = Format.JSON,
+    format_: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="json: whole records; csv: a row an entry; model-index, eval-results: YAML for the Hugging Face Hub.",
+        ),
+    ] = Format.JSON,
     track: Annotated[str | None, typer.Option(help="Only this track.")] = None,
+    submission: Annotated[str | None, typer.Option(help="Only this submission's records, by the start of its hash.")] = None,
+    dataset: Annotated[str, typer.Option(help="namespace/name of the benchmark on the Hub, for eval-results.")] = "",
     out_: Annotated[Path | None, typer.Option("--out", help="A file instead of stdout.")] = None,
+    store: StoreOption = None,
 ) -> None:
     """Writes the stored records."""
     from benchmark.atomic import write_text
-    from benchmark.exporting import to_csv, to_json
-    from benchmark.store import Store
 
-    records = Store().records(track)
-    text = to_json(records) if format_ is Format.JSON else to_csv(records)
+    if (format_ is Format.EVAL_RESULTS) != bool(dataset):
+        raise typer.BadParameter("--dataset NAMESPACE/NAME goes with --format eval-results, and is needed there")
+    records = open_store(store).records(track)
+    if submission:
+        records = [r for r in records if r.provenance.submission_id.startswith(submission)]
+    text = _text(records, format_, dataset)
     if out_ is None:
         print(text, end="")
     else:
         write_text(out_, text)
 
 
+def _text(records: Sequence[Record], format_: Format, dataset: str) -> str:
+    from benchmark.exporting import eval_results_yaml, model_index_yaml, to_csv, to_json
+
+    match format_:
+        case Format.JSON:
+            return to_json(records)
+        case Format.CSV:
+            return to_csv(records)
+        case Format.MODEL_INDEX:
+            return model_index_yaml(records)
+        case Format.EVAL_RESULTS:
+            return eval_results_yaml(records, dataset)
+
+
 @app.command("import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(help="JSON files: records, or lists of records.")], json: Json = False
+    paths: Annotated[list[Path], typer.Argument(help="JSON files: records, or lists of records.")],
+    store: StoreOption = None,
+    json: Json = False,
 ) -> None:
     """Adds records from files; one that is already there is replaced."""
-    from benchmark.store import Store
-
-    outcomes = {outcome.value: count for outcome, count in Store().import_records(paths).items()}
+    outcomes = {outcome.value: count for outcome, count in open_store(store).import_records(paths).items()}
     emit(outcomes, json, lambda: facts(outcomes))
+
+
+@app.command()
+def backup(
+    path: Annotated[Path, typer.Argument(help="File to write; an older one is replaced when the new one is whole.")],
+    store: StoreOption = None,
+    json: Json = False,
+) -> None:
+    """Writes everything in the store to one file, while others go on; uploaded files are not in it."""
+    rows = open_store(store).backup(path)
+    emit(rows, json, lambda: facts(rows))
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(help="A file that `faceveil store backup` wrote.")],
+    store: StoreOption = None,
+    json: Json = False,
+) -> None:
+    """Fills a new, empty store from a backup, of this database or of another."""
+    from benchmark.backup import restore as fill
+    from benchmark.store import store_location
+
+    rows = fill(store or store_location(), path)
+    emit(rows, json, lambda: facts(rows))

@@ -1,0 +1,64 @@
+"""``faceveil worker``: evaluates what is in the queue."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmark.cli.output import Device, Json, emit, err, facts, pick_device
+from benchmark.cli.submissions import StoreOption, open_store
+from benchmark.cli.training import Data, open_init
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("worker")(worker)
+
+
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="Take one job and end; without any, end at once.")] = False,
+    track: Annotated[list[str] | None, typer.Option(help="Only this track; repeat for more. Default: all with data.")] = None,
+    data: Data = None,
+    init: Annotated[Path | None, typer.Option(help="The weights that fine-tuned submissions started from.")] = None,
+    device: Device = "auto",
+    pause: Annotated[float, typer.Option(min=0.1, help="Seconds between looks at an empty queue.")] = 5.0,
+    store: StoreOption = None,
+    json: Json = False,
+) -> None:
+    """Takes jobs from the queue, checks or evaluates them and publishes their records, until it is interrupted.
+
+    Any number may work on one store.  A job whose worker was killed is taken up by another, which resumes it.
+    """
+    from benchmark.intake import Intake
+    from benchmark.tracks import TRACKS, get_track
+    from benchmark.worker import Worker, standard_evaluation
+
+    tracks = [get_track(name).name for name in track or []]
+    if not tracks:
+        tracks = [name for name, found in TRACKS.items() if found.source == "synthetic" or data is not None]
+    signal.signal(signal.SIGTERM, _terminate)
+    opened = open_store(store)
+    evaluation = standard_evaluation(data, pick_device(device), open_init(init))
+    intake = Intake(opened)
+    working = Worker(opened, intake, evaluation, tracks=tracks, say=_say)
+    try:
+        if not once:
+            _say(f"worker {working.name} on {opened.name}: {', '.join(tracks)}")
+            working.run(pause)
+        job = working.once()
+    finally:
+        intake.close()
+    document = job.model_dump(mode="json") if job else None
+    emit(document, json, lambda: facts(document or {"queue": "empty"}))
+
+
+def _terminate(*_: Any) -> None:
+    sys.exit(143)  # raised in the main thread: the job is given back on the way out
+
+
+def _say(text: str) -> None:
+    err.print(f"  {text}", markup=False, soft_wrap=True)

@@ -1,0 +1,30 @@
+"""Pages and API in one server: what ``streamlit run`` is given.  See :mod:`leaderboard.launch`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import streamlit as st
+from starlette.middleware import Middleware
+from streamlit import config
+
+from benchmark.intake import Intake
+from benchmark.store import Store, store_location
+from leaderboard.api import application
+from leaderboard.headers import Beside, SecurityHeaders
+from leaderboard.listing import Listing
+from leaderboard.loading import RECORDS, library
+
+
+def middleware() -> list[Middleware]:
+    """The API in front of the pages (its requests never reach Streamlit), and headers around both."""
+    base = str(config.get_option("server.baseUrlPath") or "").strip("/")
+    prefix = f"/{base}" if base else ""
+    store = Store(store_location())
+    folder = Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
+    api = application(store, Listing(store, folder, library(folder=folder)), Intake(store), prefix)
+    return [Middleware(SecurityHeaders, api_prefix=f"{prefix}/api"), Middleware(Beside, api=api, prefix=f"{prefix}/api")]
+
+
+app = st.App(str(Path(__file__).parent / "app.py"), middleware=middleware())
