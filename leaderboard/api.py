@@ -1,7 +1,7 @@
 """The HTTP API: what the board knows as JSON for all, and uploads for teams.  Its document for people is ``docs/api.md``.
 
-Paths stand below ``/api/v1``; ``/api`` alone means the newest version.  Reads are public and cached on the store's version, with
-ETags.  Uploads are streamed to quarantine piece by piece and checked in a process of their own.
+Paths stand below ``/api/v1``; ``/api`` alone means the newest version.  Reads are public and cached on the store's version,
+with ETags.  Uploads are streamed to quarantine piece by piece and checked in a process of their own.
 """
 
 from __future__ import annotations

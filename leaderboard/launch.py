@@ -20,6 +20,7 @@ from benchmark.interfaces import FaceVeilError
 from leaderboard.loading import load
 
 APP = Path(__file__).parent / "app.py"
+SERVER = Path(__file__).parent / "server.py"
 
 _OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8F98"]
 
@@ -59,12 +60,20 @@ SETTINGS: dict[str, object] = {
 }
 
 
-def flags(host: str, port: int) -> list[str]:
-    """Streamlit's flags.  Bound to this machine alone, it answers to this machine's names alone (DNS rebinding)."""
+def flags(host: str, port: int, base_path: str = "", public_host: str = "") -> list[str]:
+    """Streamlit's flags.  Bound to this machine alone, it answers to this machine's names alone (DNS rebinding).
+
+    Args:
+        base_path: where a reverse proxy shows it, such as ``faceveil``; the proxy must hand the path on unchanged.
+        public_host: the name under which a reverse proxy is known.
+    """
     settings = SETTINGS | {"server.address": host, "server.port": port}
+    if base_path.strip("/"):
+        settings["server.baseUrlPath"] = base_path.strip("/")
     texts = [text for key, value in settings.items() for text in (f"--{key}", _text(value))]
     if host in ("127.0.0.1", "localhost", "::1"):
-        texts += [text for name in ("localhost", "127.0.0.1", "[::1]") for text in ("--server.allowedHosts", name)]
+        names = ["localhost", "127.0.0.1", "[::1]", *([public_host] if public_host else [])]
+        texts += [text for name in names for text in ("--server.allowedHosts", name)]
     return texts
 
 
@@ -72,16 +81,25 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def launch(host: str = "127.0.0.1", port: int = 8501, store: str | None = None) -> int:
-    """Serves the pages in this process until it is interrupted or terminated.  Returns the exit code.
+def launch(
+    host: str = "127.0.0.1", port: int = 8501, store: str | None = None, base_path: str = "", public_host: str = ""
+) -> int:
+    """Serves pages and API in this process until it is interrupted or terminated.  Returns the exit code.
 
-    ``store``: path or URL, default the usual one.
+    ``store``: path or URL, default the usual one.  The rest: see :func:`flags`.
     """
     if store:
         os.environ["FACEVEIL_STORE_URL"] = str(store)
+<<<<<<< HEAD
     threading.Thread(target=_read_ahead, daemon=True).start()
     print(f"Leaderboard: http://{host}:{port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
     return streamlit_cli.main(["run", str(APP), *flags(host, port)], standalone_mode=False) or 0
+=======
+    path = base_path.strip("/")
+    print(f"Leaderboard: http://{host}:{port}/{path}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    arguments = flags(host, port, base_path, public_host)
+    return streamlit_cli.main(["run", str(SERVER), *arguments], standalone_mode=False) or 0
+>>>>>>> 01cf92b (Command line of submissions, teams, workers, backups; HTTP API beside the pages)
 
 
 def _read_ahead() -> None:
@@ -96,8 +114,10 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: every network")
     parser.add_argument("--port", type=int, default=8501)
     parser.add_argument("--store", help="path or URL of the store")
+    parser.add_argument("--base-path", default="", help="path under which a reverse proxy shows it")
+    parser.add_argument("--public-host", default="", help="name under which a reverse proxy is known")
     arguments = parser.parse_args()
-    return launch(arguments.host, arguments.port, arguments.store)
+    return launch(arguments.host, arguments.port, arguments.store, arguments.base_path, arguments.public_host)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from benchmark.cli.submissions import StoreOption
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -15,8 +17,11 @@ def register(app: typer.Typer) -> None:
 def leaderboard(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    base_path: Annotated[str, typer.Option(help="Path under which a reverse proxy shows it, handed on unchanged.")] = "",
+    public_host: Annotated[str, typer.Option(help="Name under which a reverse proxy is known.")] = "",
+    store: StoreOption = None,
 ) -> None:
-    """Serves the leaderboard in the browser until interrupted."""
+    """Serves the leaderboard in the browser, and its API, until interrupted."""
     from benchmark.registry import service
 
-    raise typer.Exit(service("board")(host, port))
+    raise typer.Exit(service("board")(host, port, store, base_path, public_host))
