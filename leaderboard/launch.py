@@ -90,16 +90,11 @@ def launch(
     """
     if store:
         os.environ["FACEVEIL_STORE_URL"] = str(store)
-<<<<<<< HEAD
     threading.Thread(target=_read_ahead, daemon=True).start()
-    print(f"Leaderboard: http://{host}:{port}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    return streamlit_cli.main(["run", str(APP), *flags(host, port)], standalone_mode=False) or 0
-=======
     path = base_path.strip("/")
     print(f"Leaderboard: http://{host}:{port}/{path}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
     arguments = flags(host, port, base_path, public_host)
     return streamlit_cli.main(["run", str(SERVER), *arguments], standalone_mode=False) or 0
->>>>>>> 01cf92b (Command line of submissions, teams, workers, backups; HTTP API beside the pages)
 
 
 def _read_ahead() -> None:
