@@ -172,6 +172,8 @@ class _ShadowReader:
     def pool(self, contrast: Contrast, shadows: Iterable[PoolShadow]) -> list[QueryShadow]:
         asked = self._wanted(lambda a: a.knowledge == Knowledge.QUERY_POOL and contrast in a.contrasts)
         if contrast != Contrast.SAMPLE:
+            reason = "a training head has no class for people who were not trained on."
+            self.lacking.update({r.key: reason for r in asked if r.layers == "head"})
             asked = _headless(asked)
         return [QueryShadow(self._queried(s.submission, asked), s.inside) for s in (shadows if asked else ())]
 

@@ -117,9 +117,9 @@ def query_shadows(attack: MembershipAttack, evidence: Evidence, contrast: Contra
     if attack.knowledge == Knowledge.QUERY_POOL:
         shadows = list(evidence.pool.get(contrast, ()))
         if not shadows:
-            raise NotApplicableError(
-                f"the track's budget gives a 'query_pool' attacker no shadow backbones on the {contrast.value} contrast."
-            )
+            none = f"the track's budget gives a 'query_pool' attacker no shadow backbones on the {contrast.value} contrast."
+            reasons = [evidence.lacking[r.key] for r in attack.requests() if r.key in evidence.lacking]
+            raise NotApplicableError(next(iter(reasons), none))
     else:
         outside = np.zeros(len(evidence.signals), bool)
         shadows = [QueryShadow(s.queried, outside) for s in _auxiliary(evidence) if s.queried is not None]
