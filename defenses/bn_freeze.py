@@ -42,4 +42,5 @@ class BNFreeze(Defense):
             AttackSpec(name="bn_distance", settings={"statistics": "partial"}),
             AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
             AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}),
+            AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": "query_pool"}),
         )

@@ -93,7 +93,11 @@ class BNGaussianMechanism(Defense):
         distances = tuple(
             AttackSpec(name="bn_distance", settings={"statistics": s}) for s in ("auxiliary", "partial", "repaired")
         )
-        return (*distances, AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}))
+        heads = tuple(
+            AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": knowledge})
+            for knowledge in ("none", "query_pool")
+        )
+        return (*distances, *heads)
 
 
 def photo_moments(backbone: nn.Module, photos: Photos, context: ReleaseContext) -> Iterator[Tensor]:

@@ -36,4 +36,5 @@ class BNRecalibration(Defense):
             AttackSpec(name="bn_distance", settings={"statistics": "partial"}),
             AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
             AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}),
+            AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": "query_pool"}),
         )

@@ -38,7 +38,11 @@ class BNRounding(Defense):
             for statistics in ("auxiliary", "repaired")
             for statistic in ("mean", "mean_var")
         )
-        return (*distances, AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}))
+        heads = tuple(
+            AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": knowledge})
+            for knowledge in ("none", "query_pool")
+        )
+        return (*distances, *heads)
 
 
 def rounded(values: Tensor, bits: int) -> Tensor:

@@ -33,6 +33,7 @@ class EmbeddingNoise(Defense):
         """With the weights in hand the noise is left out; without them it is averaged over many queries."""
         return (
             AttackSpec(name="regrown_head", settings={"raw": True}),
+            AttackSpec(name="regrown_head", settings={"raw": True, "knowledge": "query_pool"}),
             AttackSpec(name="regrown_head", settings={"queries": QUERIES}),
             AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
         )

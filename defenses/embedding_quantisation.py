@@ -31,5 +31,6 @@ class EmbeddingQuantisation(Defense):
         """With the weights in hand the transform is left out."""
         return (
             AttackSpec(name="regrown_head", settings={"raw": True}),
+            AttackSpec(name="regrown_head", settings={"raw": True, "knowledge": "query_pool"}),
             AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
         )
