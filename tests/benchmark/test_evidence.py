@@ -31,7 +31,7 @@ def grouped(flow):
 
 def test_the_union_of_requests_asks_for_nothing_twice():
     union = requested([BN, BN_AUXILIARY, NORM, REGROWN, VIEWS])
-    assert len(union) == len(set(union)) == 1 + 5
+    assert len(union) == len(set(union)) == 1 + 10
     assert [r.key for r in requested([BN, BN_AUXILIARY], lambda a: a.knowledge == Knowledge.AUXILIARY)] == [
         "norm.mean.stored.identity"
     ]
@@ -43,7 +43,7 @@ def test_one_pass_a_view_over_the_target_for_all_attacks(flow):
     target = Target(flow.submission, Access.WEIGHTS)
     target.backbone.register_forward_hook(lambda _m, args, _out: passed.append(len(args[0])))
     gather(target, flow.populations, [BN, NORM, REGROWN, VIEWS])
-    assert sum(passed) == 5 * len(flow.populations.queried)
+    assert sum(passed) == 10 * len(flow.populations.queried)
 
 
 def test_sides_and_labels_by_contrast(flow):
