@@ -81,6 +81,24 @@ def _features_at(backbone: nn.Module, name: str, inputs: Tensor) -> Tensor:
     return kept[0]
 
 
+def part_size(target: Target) -> tuple[int, int]:
+    """Height and width of a part in pixels: a quarter of the input's, at least 16."""
+    height, width = target.input.size
+    return max(SMALLEST, height // 4), max(SMALLEST, width // 4)
+
+
+def _part_features(target: Target, name: str, parts: Tensor) -> Tensor:
+    inside = target.input.model_copy(update={"size": part_size(target)})
+    inputs = to_input(parts, inside).contiguous(memory_format=torch.channels_last)
+    return _features_at(target.backbone, name, inputs)
+
+
+def plain_parts(target: Target, name: str, parts: Tensor) -> None:
+    """The passes of parts (N, 3, h, w) as far as layer ``name`` and nothing else, for whoever times them."""
+    for some in parts.split(PARTS_AT_ONCE):
+        _part_features(target, name, some)
+
+
 def part_responses(target: Target, images: Tensor, maps: Mapping[str, Tensor], count: int) -> Tensor:
     """Sorted divergences of the responses of random parts from a uniform and from a Gaussian one, (B, 2 count).
 
@@ -93,15 +111,13 @@ def part_responses(target: Target, images: Tensor, maps: Mapping[str, Tensor], c
         count: parts a photo, of 8 to 20 % of its area, resized to a quarter of the input's side.
     """
     ((name, features),) = maps.items()
-    size = tuple(max(SMALLEST, side // 4) for side in target.input.size)
-    inside = target.input.model_copy(update={"size": size})
+    size = part_size(target)
     places = F.normalize(features.flatten(2), dim=1)  # (B, C, places)
     divergences = []
     step = max(1, PARTS_AT_ONCE // count)
     for start in range(0, len(images), step):
         parts = crops(images[start : start + step], count, AREA, size)
-        inputs = to_input(parts.flatten(0, 1), inside).contiguous(memory_format=torch.channels_last)
-        pooled = F.normalize(_features_at(target.backbone, name, inputs), dim=1).unflatten(0, (-1, count))
+        pooled = F.normalize(_part_features(target, name, parts.flatten(0, 1)), dim=1).unflatten(0, (-1, count))
         divergences.append(_divergences(SHARPNESS * pooled @ places[start : start + step]))
     return torch.cat(divergences)
 

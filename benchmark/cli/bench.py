@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from benchmark.cli import bench_api, bench_board, bench_dp, bench_inversion
+from benchmark.cli import bench_api, bench_board, bench_dp, bench_inversion, bench_membership
 
 app = typer.Typer(help="Speed of the parts, each beside the plain way to do the same.", no_args_is_help=True)
-for module in (bench_api, bench_board, bench_dp, bench_inversion):
+for module in (bench_api, bench_board, bench_dp, bench_inversion, bench_membership):
     module.register(app)
 
 
