@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
-from benchmark.heads import HEADS
 from benchmark.interfaces import FaceVeilError
-from benchmark.protocol import ShadowBudget, Track
+from benchmark.protocol import HeadSpec, ShadowBudget, Track
+
+HEADS = get_args(HeadSpec.model_fields["name"].annotation)  # by name alone: tracks are read without torch
 
 FACTORS = ("head", "seen", "unseen", "epochs", "shadows")
 _NAME = re.compile(r"(?P<base>[^\[\]]+)\[(?P<factors>[^\[\]]*)\]")
