@@ -127,14 +127,20 @@ def log_likelihoods(group: Group, densities: Densities) -> np.ndarray:
 
 
 class SizePrior:
-    """How probable it is that k of n photos are inside: one number for each n and k, learned."""
+    """How probable it is that k of n photos are inside: one number for each n and k, learned.
 
-    def __init__(self) -> None:
+    With ``learned=False`` every subset is as probable as any other: each photo tosses a coin of its own.
+    """
+
+    def __init__(self, learned: bool = True) -> None:
+        self._learned = learned
         self._log: dict[int, np.ndarray] = {}
 
     def __call__(self, inside: np.ndarray) -> np.ndarray:
         """(P or 1, S) log-probability of each hypothesis, equal among those of one size."""
         n = inside.shape[2]
+        if not self._learned:
+            return np.zeros(inside.shape[:2])
         sizes = inside.sum(2)
         shares = self._log.get(n, np.zeros(n + 1))
         alike = np.apply_along_axis(lambda row: np.bincount(row, minlength=n + 1), 1, sizes)
@@ -153,12 +159,21 @@ class JointInference:
         person: (N,) int, 0..P-1.
         others: (N,) log-mean over the other people's centres.
         start: (N,) logits of an earlier guess, from which the densities are first taken.
+        learn_sizes: whether people are alike in how many of their photos are inside, so that it can be learned.
     """
 
-    def __init__(self, embeddings: np.ndarray, person: np.ndarray, others: np.ndarray, start: np.ndarray, scale: float) -> None:
+    def __init__(
+        self,
+        embeddings: np.ndarray,
+        person: np.ndarray,
+        others: np.ndarray,
+        start: np.ndarray,
+        scale: float,
+        learn_sizes: bool = True,
+    ) -> None:
         self._groups = lambda: groups(embeddings, person, others, start, scale)
         self._person, self._start = person, start
-        self._prior = SizePrior()
+        self._prior = SizePrior(learn_sizes)
 
     def learn(self, known: Densities | None = None) -> Densities:
         """The densities inside and outside (those given, or learned from these photos), and the prior of sizes."""

@@ -44,6 +44,9 @@ class RegrownHead(MembershipAttack):
     - ``joint`` (default): every subset of a person's photos is a hypothesis about which were trained on, and all are weighed
       together (:mod:`attacks.membership.joint_inference`).
 
+    The joint inference learns from all people at once how many photos a person has inside.  On a track that is one number for
+    everybody, which helps; ``counts="unknown"`` takes every subset for equally probable instead, as where people differ.
+
     With ``knowledge="none"`` it needs neither labels nor shadow backbones.  Labels (``partial``, or ``auxiliary`` shadows' own
     people) give the densities of the joint inference, or a linear rule on the logit's two terms.  Shadows asked about the same
     photos (``query_pool``) give each photo two distributions of its own; with ``mean`` and ``weighted`` centres ``rule`` then
@@ -62,6 +65,7 @@ class RegrownHead(MembershipAttack):
 
     knowledge: Literal[Knowledge.NONE, Knowledge.PARTIAL, Knowledge.AUXILIARY, Knowledge.QUERY_POOL] = Knowledge.NONE
     gallery: Literal["joint", "weighted", "mean"] = "joint"
+    counts: Literal["learned", "unknown"] = "learned"
     rule: Literal["lira", "rmia"] = "lira"
     scale: float = Field(32.0, gt=0)
     statistics: Literal["stored", "auxiliary"] = "stored"
@@ -140,7 +144,7 @@ class RegrownHead(MembershipAttack):
 
     def _jointly(self, embeddings: np.ndarray, person: np.ndarray) -> np.ndarray:
         first = regrow_weighted(embeddings, person, self.scale)
-        inference = JointInference(embeddings, person, first.others, first.log_odds, self.scale)
+        inference = JointInference(embeddings, person, first.others, first.log_odds, self.scale, self.counts == "learned")
         known = self._densities
         if self._shadows:
             w = worlds(np.stack([self._known(s) for s in self._shadows]), np.stack([s.inside for s in self._shadows]))

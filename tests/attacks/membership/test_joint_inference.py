@@ -117,6 +117,15 @@ def test_learns_how_many_photos_a_person_has_inside():
     assert shares[2] > 0.8
 
 
+def test_without_learning_the_counts_every_subset_is_equally_probable():
+    embeddings, person, label = gallery(150, 6, 3, near=0.2, far=1.0)
+    first = regrow_weighted(embeddings, person, SCALE)
+    inference = JointInference(embeddings, person, first.others, first.log_odds, SCALE, learn_sizes=False)
+    found = inference.log_odds(inference.learn())
+    assert (inference._prior(hypotheses(np.zeros((1, 6), int))) == 0).all()
+    assert auc(found, label) > 0.95
+
+
 def test_mixed_people_with_different_numbers_of_photos():
     parts = [gallery(80, n, n // 2, seed=n) for n in (4, 6)]
     person = np.concatenate([parts[0][1], parts[1][1] + 80])
