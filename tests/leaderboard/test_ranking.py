@@ -168,7 +168,7 @@ def test_seeds_move_together_on_both_axes():
 
 @pytest.mark.parametrize(
     "other",
-    [{"track": "synthetic-64"}, {"protocol_version": "0.2"}, {"board": "weights"}, {"split": "another"}],
+    [{"track": "synthetic-64"}, {"protocol_version": "0.0"}, {"board": "weights"}, {"split": "another"}],
 )
 def test_only_one_scope_shares_a_ranking(other):
     entries = rank([point("good", 0.9, 0.1), point("bad", 0.4, 0.6, **other)])
