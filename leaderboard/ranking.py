@@ -114,10 +114,13 @@ def _by_name(entry: RankedEntry) -> tuple[str, str]:
 
 
 def _latest(runs: Iterable[Run]) -> list[Run]:
-    """One run a submission: the newest complete one, or the newest if none is complete.  In the order of the seeds."""
-    kept: dict[str, Run] = {}
+    """One run a submission: the newest complete one, or the newest if none is complete.  In the order of the seeds.
+
+    Equal weights under other defences are entries of their own: a defence that changes nothing has the undefended weights.
+    """
+    kept: dict[tuple[str, str], Run] = {}
     for run in sorted(runs, key=lambda r: (r.complete, r.created, r.submission_id)):
-        kept[run.submission_id] = run
+        kept[run.configuration, run.submission_id] = run
     return sorted(kept.values(), key=lambda r: (r.seed, r.submission_id))
 
 

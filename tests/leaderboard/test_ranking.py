@@ -224,3 +224,11 @@ def test_names_that_differ_between_seeds_give_way_to_what_was_trained():
     runs = [make_record(name=n, seed=s, defense="dp_sgd", settings={"epsilon": 8}) for n, s in names]
     (entry,) = rank(runs)
     assert entry.label == "dp_sgd(epsilon=8)"
+
+
+def test_equal_weights_under_another_defence_are_an_entry_of_their_own():
+    """A defence that changes no weight hands out the undefended ones, and does not replace the undefended entry."""
+    plain, same = point("plain", 0.8, 0.5), point("same", 0.8, 0.5)
+    same = same.model_copy(update={"provenance": plain.provenance})
+    assert len(rank([plain, same])) == 2
+    assert len(rank([plain, plain])) == 1
