@@ -99,7 +99,7 @@ def measure(
         FaceVeilError: an unknown view.
     """
     if images.dtype == torch.uint8:
-        images = images.float().div(255)
+        images = images.float().div_(255)
     for request in requests:
         target.require(request.access, f"signal {request.key}")
     classes = head.classes(identity).to(target.device) if head is not None and identity is not None else None
