@@ -21,6 +21,9 @@ VIEWS = {
     "about": about,
 }
 
-st.set_page_config(page_title="FaceVeil leaderboard", page_icon=ICON, layout="wide")
-pages = [st.Page(view.page, title=name.capitalize(), url_path=name, default=name == "board") for name, view in VIEWS.items()]
-st.navigation(pages, position="top").run()
+if __name__ != "__mp_main__":  # not in the process that checks uploads, which imports what started it
+    st.set_page_config(page_title="FaceVeil leaderboard", page_icon=ICON, layout="wide")
+    pages = [
+        st.Page(view.page, title=name.capitalize(), url_path=name, default=name == "board") for name, view in VIEWS.items()
+    ]
+    st.navigation(pages, position="top").run()
