@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHROMIUM = shutil.which("chromium")
-WAIT = 60_000  # ms, at most, for anything to appear: the machine may be busy
+WAIT = 150_000  # ms, at most, for anything to appear: the machine may be busy
 ARGUMENTS = ["--no-sandbox", "--headless", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 ARGUMENTS += ["--disable-sync", "--no-first-run"]
 
