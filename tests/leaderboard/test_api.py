@@ -225,11 +225,12 @@ def test_a_store_that_is_gone_is_told_without_its_path(tmp_path: Path, site: Sit
 
 
 def test_from_upload_to_withdrawal(site: Site) -> None:
-    status, body, headers = site.upload(zipped(1))
+    sent = zipped(1)  # once: an archive holds the second in which it was made
+    status, body, headers = site.upload(sent)
     job = body["job"]
     assert (status, job["state"], job["consent"]) == (201, "validated", None)
     assert headers["location"] == f"/base/api/v1/submissions/{job['id']}"
-    assert site.quarantine.path(job["id"]).read_bytes() == zipped(1)
+    assert site.quarantine.path(job["id"]).read_bytes() == sent
     remote = Remote(f"http://127.0.0.1:{site.port}/base/", site.token)
     assert remote.act(job["id"], "consent")["job"]["state"] == "queued"
     threading.Event().wait(0.3)
