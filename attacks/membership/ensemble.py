@@ -1,4 +1,4 @@
-"""Ensemble: every signal that a backbone without its head gives, stacked: the upper edge of what an attacker gets."""
+"""Ensemble: the signals that a backbone without its head gives, stacked under one classifier."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Ensemble(MembershipAttack):
     """
 
     name: ClassVar[str] = "ensemble"
-    summary: ClassVar[str] = "All headless signals stacked under a linear classifier: the upper edge of what an attacker gets."
+    summary: ClassVar[str] = "Headless signals of a photo stacked under one linear classifier."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     access: ClassVar[Access] = Access.WEIGHTS
     contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE, Contrast.IDENTITY)
