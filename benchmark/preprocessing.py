@@ -29,4 +29,7 @@ def to_input(images: Tensor, spec: InputSpec) -> Tensor:
     floats = images if images.is_floating_point() else images.float().div_(255)
     mean = torch.tensor(spec.mean, dtype=floats.dtype, device=floats.device).view(1, 3, 1, 1)
     std = torch.tensor(spec.std, dtype=floats.dtype, device=floats.device).view(1, 3, 1, 1)
-    return (fit_size(floats, spec.size) - mean) / std
+    fitted = fit_size(floats, spec.size)
+    if images.is_floating_point():
+        return (fitted - mean) / std
+    return fitted.sub_(mean).div_(std)  # in place: these floats are nobody else's

@@ -98,17 +98,20 @@ def measure(
         AccessError: a request needs more access than the target gives.
         FaceVeilError: an unknown view.
     """
-    if images.dtype == torch.uint8:
-        images = images.float().div_(255)
     for request in requests:
         target.require(request.access, f"signal {request.key}")
+    # Photos as they are go through as bytes: floats held during the pass would cost more than the reductions of a BN signal.
+    photos = images
+    if images.dtype == torch.uint8 and any(_changes(request) for request in requests):
+        images = images.float().div_(255)
     classes = head.classes(identity).to(target.device) if head is not None and identity is not None else None
     results: dict[str, Tensor] = {}
     results.update({r.key: thumbnails(apply_view(r.view, images)) for r in requests if r.layers == "pixels"})
     plain = [r for r in requests if r.gradients == "none" and r.layers != "pixels"]
     for view in dict.fromkeys(r.view for r in plain):
         of_view = [r for r in plain if r.view == view]
-        results.update(_measure_view(target, apply_view(view, images), of_view, references, head, classes))
+        seen = photos if not any(_changes(r) for r in of_view) else apply_view(view, images)
+        results.update(_measure_view(target, seen, of_view, references, head, classes))
     by_view: dict[str, list[SignalRequest]] = {}
     for request in requests:
         if request.gradients != "none":
@@ -117,6 +120,11 @@ def measure(
         norms = gradient_norms(target, images, view, {r.gradients for r in of_view})
         results.update({r.key: norms[r.gradients] for r in of_view})
     return results
+
+
+def _changes(request: SignalRequest) -> bool:
+    """Whether it works on something else than the photo as it is, and so on floats."""
+    return request.view != "identity" or request.layers in ("map", "pixels") or request.gradients != "none"
 
 
 def _measure_view(
