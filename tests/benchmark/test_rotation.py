@@ -27,7 +27,12 @@ def pool(tiny):
 
 @pytest.fixture(scope="module")
 def found(tiny, pool):
-    specs = (REGROWN, CALIBRATED, AttackSpec(name="face_auditor"), AttackSpec(name="bn_lira", settings={"knowledge": "auxiliary"}))
+    specs = (
+        REGROWN,
+        CALIBRATED,
+        AttackSpec(name="face_auditor"),
+        AttackSpec(name="bn_lira", settings={"knowledge": "auxiliary"}),
+    )
     return Rotator(tiny.populations, pool, tiny.folder / "rotation").run(specs)
 
 
