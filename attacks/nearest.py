@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import ClassVar
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from attacks.latents import BATCH, fitted
-from benchmark.interfaces import Goal, Inversion, InversionContext, Photos
+from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Photos, Reference
+
+
+class NearestPhoto(InversionAttack):
+    """A control that makes nothing: of some collection the photo nearest to each template, or photos of different people."""
+
+    reference: ClassVar[Reference] = Reference(title="A control; no method")
+    access: ClassVar[Access] = Access.EMBEDDING
+    goals: ClassVar[tuple[Goal, ...]] = (Goal.TEMPLATE, Goal.TRAINING_IDENTITIES)
+    control: ClassVar[bool] = True
+
+    photos: int = Field(2000, ge=1)  # looked through, at most, for each chunk of templates
+
+    @abstractmethod
+    def collection(self, context: InversionContext) -> Photos:
+        """The photos that are looked through.
+
+        Raises:
+            NotApplicableError: there are none.
+        """
+
+    def invert(self, context: InversionContext) -> Inversion:
+        return nearest_photos(context, self.collection(context), self.photos)
 
 
 def nearest_photos(context: InversionContext, photos: Photos, most: int) -> Inversion:

@@ -21,6 +21,11 @@ def runs_dir() -> Path:
     return _created("runs")
 
 
+def gallery_dir(submission_id: str) -> Path:
+    """Where the board of this machine looks for pictures of a submission's inversion; it may not exist yet."""
+    return home() / "galleries" / submission_id[:16]
+
+
 def _created(name: str) -> Path:
     path = home() / name
     path.mkdir(parents=True, exist_ok=True)

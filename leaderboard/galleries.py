@@ -1,6 +1,7 @@
 """Pictures of what inversions rebuilt, as the evaluator's own ``faceveil invert --gallery`` wrote them; never a submitter's.
 
-They lie in ``galleries/<first 16 digits of the submission's id>/*.png`` beside the record files.
+They lie in ``galleries/<first 16 digits of the submission's id>/*.png`` beside the record files, and in the home, where
+``faceveil invert --store`` leaves them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import re
 from pathlib import Path
 
+from benchmark.home import gallery_dir
 from benchmark.record import Record
 from benchmark.tracks import TRACKS
 from leaderboard.loading import RECORDS
@@ -25,4 +27,5 @@ def pictures(record: Record, folder: Path | None = None) -> list[Path]:
     if track is None or not track.shows_faces or not _ID.match(name):
         return []
     folder = folder or Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
-    return sorted((folder / "galleries" / name[:16]).glob("*.png"))
+    found = {path.name: path for place in (folder / "galleries" / name[:16], gallery_dir(name)) for path in place.glob("*.png")}
+    return [found[picture] for picture in sorted(found)]

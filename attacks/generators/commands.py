@@ -1,9 +1,9 @@
-"""What ``faceveil generator`` does: training on a track's public people, import, and pictures of samples."""
+"""What ``faceveil generator`` does: training on a track's public people, a check of what came out, import, and pictures."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,22 +13,28 @@ from pydantic import ValidationError
 
 from attacks.generators.config import GanConfig
 from attacks.generators.files import load_generator, save_generator, trained_here
+from attacks.generators.opening import open_generator
+from attacks.generators.quality import FID_SAMPLES, FID_SEED, distributions, probes, project, recognition, spread
 from attacks.generators.sampling import features, sample, write_grid
 from attacks.generators.stylegan2 import Generator
 from attacks.generators.training import GanTrainer, load_faces
+from attacks.latents import fitted
 from benchmark.data.populations import Populations, open_populations
 from benchmark.frechet import frechet_distance
+from benchmark.gallery import check_may_show
 from benchmark.home import cache_dir
 from benchmark.importing import open_weights
 from benchmark.interfaces import Access, FaceVeilError, content_hash
-from benchmark.making import UNDEFENDED
+from benchmark.making import UNDEFENDED, ProgressCallback
+from benchmark.panel import open_panel
 from benchmark.protocol import Track
+from benchmark.record import Metric
 from benchmark.shadows import ShadowPool
+from benchmark.submission import Submission
 from benchmark.target import Target
 
-FID_SAMPLES = 2_000
 GRID = (6, 8)  # rows and columns of the pictures drawn while training
-GRID_SEED, FID_SEED = 1, 2
+GRID_SEED = 1
 LARGEST_DEFAULT = 64  # pixels: what trains on a CPU
 
 
@@ -64,7 +70,7 @@ def train(
     device: str,
     report: Reporter,
 ) -> dict[str, Any]:
-    """Trains a generator on the auxiliary people of a track and writes it; an interrupted run goes on where it was saved.
+    """Trains a generator on the auxiliary people of a track and writes it; an interrupted or shorter run is gone on with.
 
     Args:
         out: file to write; None: where attacks on this machine look for it.
@@ -80,8 +86,8 @@ def train(
     populations = open_populations(track, data, cache_dir() / "photos")
     faces = load_faces(populations.auxiliary, config.resolution)
     judge = _judge(populations, features_of, device, report)
-    real = None if judge is None else features(judge, _some(faces))
-    folder = cache_dir() / "generators" / content_hash(config.model_dump(mode="json"), seed, populations.auxiliary.digest)
+    real = None if judge is None else features(judge, spread(faces))
+    folder = cache_dir() / "generators" / content_hash(config.course, seed, populations.auxiliary.digest)
     trainer = GanTrainer(faces, config, seed=seed, device=device, checkpoint=folder / "checkpoint.pt")
     report.step(f"training on {len(faces)} photos; pictures and checkpoint in {folder}")
 
@@ -103,12 +109,6 @@ def train(
     path = trained_here(track.name) if out is None else out
     written = _write(generator, path, trainer, populations, features_of)
     return {**written, "pictures": str(folder)}
-
-
-def _some(faces: torch.Tensor) -> torch.Tensor:
-    """At most FID_SAMPLES of the faces, evenly spread over the people."""
-    index = np.linspace(0, len(faces) - 1, min(len(faces), FID_SAMPLES)).round().astype(int)
-    return faces[torch.from_numpy(index)]
 
 
 def _judge(populations: Populations, features_of: str, device: str, report: Reporter) -> Target | None:
@@ -167,3 +167,68 @@ def preview(path: Path, out: Path, *, rows: int, columns: int, seed: int, trunca
     scale = max(1, 128 // generator.resolution)
     write_grid(sample(generator, rows * columns, seed, truncation), columns, out, scale)
     return {"out": str(out), **generator.config, **generator.metadata}
+
+
+def check(
+    track: Track,
+    data: Path | None,
+    path: Path | None,
+    *,
+    judges: Sequence[Submission],
+    people: int,
+    steps: int,
+    picture: Path | None,
+    device: str,
+    report: Reporter,
+    training: ProgressCallback | None = None,
+) -> dict[str, Any]:
+    """Measures a generator under the track's panel: its samples against real faces, and held-out faces projected into W+.
+
+    Args:
+        path: the generator; None: the one that attacks on this track hold.
+        judges: beside the track's.
+        people: held-out people whose faces are projected, in ``steps`` steps.
+        picture: PNG of faces beside their projections; synthetic tracks only.
+
+    Returns:
+        ``distribution`` by judge, and ``projection``: what the judges together recognise on the projections, on ``random``
+        latents and on the ``photo`` itself; ``rmse`` in grey levels of 255.
+
+    Raises:
+        FaceVeilError: no generator; no judge that can recognise people; a picture of real people.
+    """
+    if picture is not None:
+        check_may_show(track)
+    generator, name, digest = open_generator(track.name, track.image_size, path, device)
+    report.step("opening the photos")
+    populations = open_populations(track, data, cache_dir() / "photos")
+    panel = open_panel(populations, cache_dir(), device=device, extra=judges, step=report.step, training=training)
+    if not panel.usable:
+        raise FaceVeilError(f"no judge of track {track.name!r} can recognise people: {panel.judges[0].reason}.")
+    report.step("samples against real faces")
+    distribution = distributions(generator, panel.usable, populations)
+    known = probes(populations, people)
+    photos = known.photos.load(np.arange(len(known.photos)))
+    real = photos.to(device).float().div(255)
+    made = fitted(project(generator, real, steps=steps, step=report.step), track.image_size).cpu()
+    drawn = fitted(sample(generator, len(known.photos), FID_SEED), track.image_size)
+    if picture is not None:
+        pairs = torch.stack([photos.float().div(255), made], 1).flatten(0, 1)
+        write_grid(pairs[: 2 * GRID[0] * GRID[1]], 2 * GRID[1], picture)
+    rmse = (made - photos.float().div(255)).square().mean().sqrt().item() * 255
+    shown = {"projected": made, "random": drawn, "photo": photos}
+    return {
+        "generator": name,
+        "sha256": digest,
+        "judges": [j.name for j in panel.usable],
+        "distribution": {j: _dumped(metrics) for j, metrics in distribution.items()},
+        "projection": {what: _dumped(recognition(images, known, panel.usable)) for what, images in shown.items()},
+        "people": len(known.photos),
+        "gallery": len(np.unique(known.targets.gallery)),
+        "steps": steps,
+        "rmse": round(rmse, 2),
+    }
+
+
+def _dumped(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    return {name: metric.model_dump(mode="json") for name, metric in metrics.items()}

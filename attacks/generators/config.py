@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from attacks.generators.stylegan2 import Generator
@@ -38,6 +40,11 @@ class GanConfig(BaseModel):
     def generator(self) -> Generator:
         """A generator of these settings with random weights."""
         return Generator(self.resolution, self.z_dim, self.w_dim, self.mapping_layers, self.channel_base, self.channel_max)
+
+    @property
+    def course(self) -> dict[str, Any]:
+        """What every step follows from: all but ``images``, so that a longer training goes on where a shorter one ended."""
+        return self.model_dump(mode="json", exclude={"images"})
 
     @property
     def warmup_steps(self) -> int:

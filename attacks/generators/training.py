@@ -68,7 +68,7 @@ class GanTrainer:
 
     Args:
         faces: uint8 (N, 3, R, R), R being the configured resolution.
-        checkpoint: file written by :meth:`save` and resumed from; tied to settings, seed and faces.
+        checkpoint: file written by :meth:`save` and resumed from; tied to settings, seed and faces, not to ``images``.
 
     Raises:
         FaceVeilError: too few faces, or a checkpoint that is unreadable or of another run.
@@ -259,7 +259,7 @@ class GanTrainer:
 
     def _digest(self) -> str:
         faces = hashlib.sha256(memoryview(self.faces.contiguous().view(-1).numpy())).hexdigest()
-        return content_hash(VERSION, self.config.model_dump(mode="json"), self.seed, faces, length=32)
+        return content_hash(VERSION, self.config.course, self.seed, faces, length=32)
 
     def save(self) -> None:
         """Writes the checkpoint, all or nothing; does nothing without a file for it."""
@@ -290,6 +290,11 @@ class GanTrainer:
             )
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
+        if state["step"] > self.config.steps:
+            raise FaceVeilError(
+                f"checkpoint {path} has seen {state['step'] * self.config.batch_size} photos, more than the "
+                f"{self.config.steps * self.config.batch_size} asked for: raise images, or delete it."
+            )
         self.step, self.augmentation, self.path_mean = state["step"], state["augmentation"], state["path_mean"]
         self._signs, self._before = list(state["signs"]), state["seconds"]
         self.history = [GanProgress(**line) for line in state["history"]]

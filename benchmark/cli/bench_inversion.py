@@ -45,15 +45,15 @@ def inversion(
     }  # fmt: skip
 
     def show() -> None:
-        plain = rows[0]["rate"]
         cells = []
         for row in rows:
             if row["rate"] is None:
-                cells.append([row["name"], "–", "–", "–", row["note"]])
+                cells.append([row["name"], *["–"] * 4, row["note"]])
             else:
-                gain = f"{row['rate'] / plain:.2f}x"
-                cells.append([row["name"], f"{row['rate']:.1f}", gain, f"{row['objective']:.4f}", row["note"]])
-        table("latent search", ["how", "images x iterations / s", "against plain", "final objective", ""], cells)
+                gains = (f"{row[which]:.2f}x" if row[which] else "–" for which in ("step", "gain"))
+                cells.append([row["name"], f"{row['rate']:.1f}", *gains, f"{row['objective']:.4f}", row["note"]])
+        head = ["how", "images x iterations / s", "this step gave", "against plain", "final objective", ""]
+        table("latent search", head, cells)
         out.print(f"{name}; {images} templates, {iterations} iterations; {where}, {torch.get_num_threads()} thread(s)")
 
     emit(document, json, show)

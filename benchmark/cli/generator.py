@@ -1,13 +1,14 @@
-"""``faceveil generator train | import | preview``: the face generators that inversion attacks draw with."""
+"""``faceveil generator train | check | import | preview``: the face generators that inversion attacks draw with."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from benchmark.cli.output import Device, Json, emit, facts, out, pick_device, settings, steps
+from benchmark.cli.inversion import Judges, opened
+from benchmark.cli.output import Device, Json, emit, facts, number, out, pick_device, settings, steps, table
 from benchmark.cli.training import Data
 from benchmark.interfaces import FaceVeilError
 
@@ -66,6 +67,53 @@ def train(
             report=progress,
         )
     emit(document, json, lambda: facts(document))
+
+
+@app.command()
+def check(
+    track: Annotated[str, typer.Option(help="Under whose panel; see `faceveil list tracks`.")],
+    weights: Annotated[
+        Path | None, typer.Argument(help="A generator: .safetensors, .pkl or .pt; default: the one attacks on the track hold.")
+    ] = None,
+    data: Data = None,
+    judge: Judges = None,
+    people: Annotated[int, typer.Option(min=2, help="Held-out people whose faces are projected into W+.")] = 100,
+    iterations: Annotated[int, typer.Option(min=1, help="Steps of a projection.")] = 200,
+    picture: Annotated[Path | None, typer.Option(help="PNG of faces beside their projections; synthetic tracks only.")] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Measures a generator: its samples against real faces, and whether it can hold a face that it never saw."""
+    from benchmark.registry import service
+    from benchmark.tracks import get_track
+
+    with steps() as progress:
+        document = service(SERVICE).check(
+            get_track(track),
+            data,
+            weights,
+            judges=opened(judge),
+            people=people,
+            steps=iterations,
+            picture=picture,
+            device=pick_device(device),
+            report=progress,
+            training=progress.training,
+        )
+    emit(document, json, lambda: _show_check(document))
+
+
+def _show_check(found: dict[str, Any]) -> None:
+    from benchmark.record import Metric
+
+    names = ("fid", "floor", "precision", "recall", "density", "coverage")
+    rows = [[judge, *(number(Metric(**m[name])) for name in names)] for judge, m in found["distribution"].items()]
+    table("samples against real faces, on each judge's features", ["judge", *names], rows)
+    shown = list(found["projection"]["photo"])
+    rows = [[what, *(number(Metric(**m[name])) for name in shown)] for what, m in found["projection"].items()]
+    table(f"{found['people']} held-out faces in W+, the judges agreeing", ["image", *shown], rows)
+    out.print(f"generator: {found['generator']}; {found['steps']} steps, error {found['rmse']} grey levels", markup=False)
+    out.print(f"chance of rank 1: {1 / found['gallery']:.4f} ({found['gallery']} people in the gallery)", markup=False)
 
 
 @app.command("import")

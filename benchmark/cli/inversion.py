@@ -27,7 +27,8 @@ TEMPLATE = ("type1_tar@far=1e-2", "gap:type1_tar@far=1e-2", "type2_tar@far=1e-2"
 IDENTITIES = ("leakage", "leakage@far=1e-3", "distinct:member", "distinct:held_out", "fid")
 
 
-def _opened(paths: Sequence[Path] | None) -> list[Submission]:
+def opened(paths: Sequence[Path] | None) -> list[Submission]:
+    """Submissions or public checkpoints that judge beside a track's own."""
     from benchmark.importing import open_weights
 
     return [open_weights(path) for path in paths or []]
@@ -80,7 +81,7 @@ def panel(
 
     with steps() as progress:
         session = Session(get_track(track), data, pick_device(device), progress=progress)
-        judges = [j.info() for j in session.panel(_opened(judge)).judges]
+        judges = [j.info() for j in session.panel(opened(judge)).judges]
     emit([j.model_dump(mode="json") for j in judges], json, lambda: show_judges(judges))
 
 
@@ -95,6 +96,10 @@ def invert(
     record: Annotated[Path | None, typer.Option(help="A record of this submission to put the result into.")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Write the result (or the record) here.")] = None,
     gallery: Annotated[Path | None, typer.Option(help="Folder for pictures; synthetic tracks only.")] = None,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="Put the result into this submission's record in the store, and pictures on the board."),
+    ] = False,
     data: Data = None,
     init: Annotated[Path | None, typer.Option(help="The weights a fine-tuned submission started from.")] = None,
     device: Device = "auto",
@@ -103,7 +108,9 @@ def invert(
     """Rebuilds faces from a submission and has them judged; goes on where an interrupted run stopped."""
     from benchmark.atomic import write_text
     from benchmark.gallery import check_may_show
+    from benchmark.home import gallery_dir
     from benchmark.session import Session
+    from benchmark.store import Store
     from benchmark.submission import load_submission
     from benchmark.tracks import get_track
 
@@ -112,15 +119,22 @@ def invert(
     chosen = [parse_attack(a) for a in attacks.split(",") if a] or None
     loaded = load_submission(submission)
     whole = _record_of(record, loaded) if record is not None else None
+    if store and whole is None:
+        whole = Store().record(loaded.submission_id, track)  # first, so that a missing one costs nothing
+    folders = [gallery] if gallery is not None else []
+    if store and get_track(track).shows_faces:
+        folders.append(gallery_dir(loaded.submission_id))
     with steps() as progress:
         session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
         evaluation = session.inversion(
-            loaded, generator=generator, judges=_opened(judge), targets=targets, reconstructions=reconstructions
+            loaded, generator=generator, judges=opened(judge), targets=targets, reconstructions=reconstructions
         )
         found = evaluation.run(chosen)
-        if gallery is not None:
-            _pictures(evaluation, found, gallery)
+        for folder in folders:
+            _pictures(evaluation, found, folder)
     document = found if whole is None else with_inversion(whole, found)
+    if store:
+        Store().add_record(document)
     if out_ is not None:
         write_text(out_, document.model_dump_json(indent=1))
     emit(found.model_dump(mode="json"), json, lambda: show_inversion(found))

@@ -34,6 +34,14 @@ def test_every_step_reaches_the_objective_of_the_plain_loop(rows):
     assert all(row["rate"] > 0 for row in rows if row["rate"] is not None)
 
 
+def test_each_step_says_what_it_gave_over_the_row_it_changes(rows):
+    rate = [row["rate"] for row in rows]
+    assert [row["gain"] for row in rows[:4]] == pytest.approx([r / rate[0] for r in rate[:4]], abs=1e-3)
+    assert [row["step"] for row in rows[1:4]] == pytest.approx([rate[i] / rate[i - 1] for i in (1, 2, 3)], abs=1e-3)
+    for way in ways(2, torch.device("cuda"))[1:]:
+        assert way.after < ways(2, torch.device("cuda")).index(way)
+
+
 def test_the_first_row_is_the_plain_loop(rows):
     assert rows[0]["name"].startswith("plain")
     assert len(rows) == len(ways(2, torch.device("cpu"))) == 5

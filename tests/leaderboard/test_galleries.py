@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from record_factory import make_record
 
+from benchmark.home import gallery_dir
 from benchmark.tracks import TRACKS
 from leaderboard.galleries import pictures
 
@@ -23,3 +24,13 @@ def test_an_id_is_never_a_path(tmp_path):
     origin = record.provenance.model_copy(update={"submission_id": "../../secret"})
     (tmp_path / "galleries").mkdir()
     assert pictures(record.model_copy(update={"provenance": origin}), tmp_path) == []
+
+
+def test_what_this_machine_rebuilt_stands_beside_what_ships(tmp_path, fresh_home):
+    record = make_record(track="synthetic-64")
+    shipped, own = tmp_path / "galleries" / record.provenance.submission_id[:16], gallery_dir(record.provenance.submission_id)
+    for folder, names in ((shipped, ("a.png", "c.png")), (own, ("b.png", "c.png"))):
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).write_bytes(b"")
+    assert pictures(record, tmp_path) == [shipped / "a.png", own / "b.png", own / "c.png"]

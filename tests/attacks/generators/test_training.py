@@ -67,6 +67,17 @@ def test_seed_decides_and_the_global_state_is_left_alone():
     assert not torch.equal(first.average.synthesis.b8.conv1.weight, other.average.synthesis.b8.conv1.weight)
 
 
+def test_a_longer_run_goes_on_from_a_shorter_one_with_the_same_result(tmp_path):
+    path, longer = tmp_path / "run.pt", TINY.model_copy(update={"images": 96})
+    GanTrainer(faces(), TINY, seed=5, checkpoint=path).run(every=3)
+    further = GanTrainer(faces(), longer, seed=5, checkpoint=path)
+    assert further.step == TINY.steps
+    whole = GanTrainer(faces(), longer, seed=5)
+    assert_equal(whole.run(every=100).state_dict(), further.run(every=100).state_dict())
+    with pytest.raises(FaceVeilError, match=r"has seen 128 photos, more than the 96 asked for: raise images"):
+        GanTrainer(faces(), TINY, seed=5, checkpoint=path)
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     path = tmp_path / "run.pt"
     GanTrainer(faces(), TINY, seed=1, checkpoint=path).save()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from record_factory import make_record
 from tiny_world import FLOW
 from typer.testing import CliRunner
 
@@ -14,7 +15,9 @@ from benchmark.cli import app
 from benchmark.interfaces import FaceVeilError
 from benchmark.record import Inversion
 from benchmark.seeding import seeded
+from benchmark.store import Store
 from benchmark.tracks import TRACKS
+from leaderboard.galleries import pictures
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +77,27 @@ def test_pictures_of_a_track_that_shows_none_are_refused_first(flow, fresh_home,
     assert not list(fresh_home.rglob("*.npz"))
 
 
-def test_the_record_of_other_weights_is_refused(flow, fresh_home, tmp_path):
-    from record_factory import make_record
+def test_the_record_in_the_store_takes_the_result_and_the_board_its_pictures(flow, fresh_home, generator, monkeypatch):
+    monkeypatch.setitem(TRACKS, FLOW.name, FLOW.model_copy(update={"shows_faces": True}))
+    arguments = (
+        "invert", flow.submission.path, "--track", FLOW.name, "--generator", generator, "--targets", 2, "--attacks",
+        "template:steps=1:pool=4:latents=1,nearest_public:photos=4", "--store", "--device", "cpu",
+    )  # fmt: skip
+    assert "Evaluate it, or import its record" in str(invoke(*arguments).exception)
+    assert not list(fresh_home.rglob("*.npz")), "told before anything is computed"
+    identity = flow.submission.submission_id
+    made = make_record(track=FLOW.name)
+    record = made.model_copy(update={"provenance": made.provenance.model_copy(update={"submission_id": identity})})
+    Store().add_record(record)
+    found = document(*arguments)
+    stored = Store().record(identity, FLOW.name)
+    assert stored.inversion == Inversion.model_validate(found)
+    assert {"template", "nearest_public"} <= set(stored.attacks)
+    assert stored.membership == record.membership
+    assert [path.name for path in pictures(stored)] == ["template-template.png"]
 
+
+def test_the_record_of_other_weights_is_refused(flow, fresh_home, tmp_path):
     path = tmp_path / "record.json"
     path.write_text(make_record().model_dump_json())
     result = invoke("invert", flow.submission.path, "--track", FLOW.name, "--record", path)
