@@ -7,7 +7,6 @@ resumes where it stopped and yields the same record.
 from __future__ import annotations
 
 import platform
-import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from benchmark.headline import headline
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, content_hash
 from benchmark.making import UNDEFENDED, ProgressCallback, make_untrained
 from benchmark.membership import Scores, load_scores, run_attack, save_scores
+from benchmark.memory import process_peak
 from benchmark.pieces import Pieces
 from benchmark.protocol import BackboneSpec, ShadowBudget
 from benchmark.recognition import utility_metrics, verify_photos
@@ -267,7 +267,7 @@ class Evaluation:
             device=device_name(self.device),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(seconds, 2),
-            peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            peak_memory_mb=round(process_peak(), 1),
         )
 
 

@@ -164,6 +164,7 @@ class InversionEvaluation:
             "objective": tuple(round(v, 5) for v in _thinned(made.trace)),
             "seconds": made.seconds,
             "peak_memory_mb": made.peak_memory_mb,
+            "memory_measure": made.memory_measure,
             "queries": made.queries,
             "images_sha256": made.sha256,
         }

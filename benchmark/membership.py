@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import resource
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from benchmark.interfaces import (
     SignalRequest,
     Signals,
 )
+from benchmark.memory import PeakMemory, peak_memory
 from benchmark.metrics import log_spaced_roc
 from benchmark.record import AttackResult, ContrastResult
 from benchmark.registry import build_attack
@@ -168,9 +168,12 @@ def run_attack(
     results: dict[Contrast, ContrastResult] = {}
     scores: dict[Contrast, Scores] = {}
     reasons_by_contrast: dict[Contrast, str] = {}
+    peaks: list[PeakMemory] = []
     for contrast in attack.contrasts:
         try:
-            scores[contrast] = run_contrast(spec, evidence, contrast)
+            with peak_memory() as memory:
+                scores[contrast] = run_contrast(spec, evidence, contrast)
+            peaks.append(memory)
             results[contrast] = describe(contrast, scores[contrast], blind.get(contrast, 0.5), seed)
         except NotApplicableError as error:
             reasons_by_contrast[contrast] = str(error)
@@ -186,7 +189,8 @@ def run_attack(
         "not_applicable": reasons_by_contrast,
         "contrasts": results,
         "seconds": time.perf_counter() - started,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mb": max(peak.mb for peak in peaks),
+        "memory_measure": peaks[0].measure,
         "queries": views(attack.requests()) * len(evidence.identity),
     }
     return result.model_copy(update=update), scores

@@ -7,11 +7,11 @@ was interrupted goes on at the first chunk that is missing and ends in the same 
 from __future__ import annotations
 
 import hashlib
-import resource
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from benchmark.interfaces import (
     content_hash,
 )
 from benchmark.making import UNDEFENDED, ProgressCallback
+from benchmark.memory import Measure, peak_memory
 from benchmark.panel import embed_photos
 from benchmark.registry import build_inversion, defenses
 from benchmark.seeding import derived_seed, seeded
@@ -56,6 +57,7 @@ class Rebuilt:
     queries: int
     seconds: float
     peak_memory_mb: float
+    memory_measure: Measure
     notes: tuple[str, ...] = ()
 
     @property
@@ -111,6 +113,7 @@ class Rebuilder:
             queries=sum(int(p["queries"]) for p in parts),
             seconds=sum(float(p["seconds"]) for p in parts),
             peak_memory_mb=max(float(p["memory"]) for p in parts),
+            memory_measure=_one_measure(parts),
             notes=tuple(dict.fromkeys(str(note) for p in parts for note in p["notes"])),
         )
 
@@ -135,7 +138,7 @@ class Rebuilder:
     def _save(self, path: Path, attack: InversionAttack, goal: Goal, rows: Tensor, templates: Tensor | None, seed: int) -> None:
         target = Target(self.submission, attack.required_access(), self.device)
         started = time.perf_counter()
-        with target.counting() as queries, seeded(seed):
+        with target.counting() as queries, seeded(seed), peak_memory() as memory:
             made = attack.invert(self._context(attack, goal, target, rows, templates, seed))
         images = self._checked(attack, made, len(rows))
         with replacing(path) as temporary, temporary.open("wb") as file:
@@ -146,7 +149,8 @@ class Rebuilder:
                 notes=np.array(list(made.notes), dtype=np.str_),
                 queries=queries.images,
                 seconds=time.perf_counter() - started,
-                memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                memory=memory.mb,
+                measure=memory.measure,
             )
 
     def _checked(self, attack: InversionAttack, made: Inversion, count: int) -> Tensor:
@@ -212,6 +216,13 @@ class Rebuilder:
         for shadow in pool.auxiliary(UNDEFENDED, self.populations.track.backbone, progress=self.training):
             return Target(shadow.submission, Access.WEIGHTS, self.device).features
         raise NotApplicableError("the track's budget gives the attacker no backbone of their own to validate with.")
+
+
+def _one_measure(parts: Sequence[Mapping[str, np.ndarray]]) -> Measure:
+    """The measure of chunks' memory; of chunks that were measured differently, or before there were measures, no more is known
+    than that none needed more than its process held."""
+    found = {str(part.get("measure", "process")) for part in parts}
+    return cast(Measure, found.pop()) if len(found) == 1 else "process"
 
 
 def _similarity(target: Target, templates: Tensor) -> SimilarityScores:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark.card import Card, Claim
 from benchmark.interfaces import AttackSpec, Contrast, content_hash
+from benchmark.memory import Measure
 
 SCHEMA_VERSION: Final = 1
 
@@ -62,7 +63,8 @@ class AttackResult(_Model):
     contrasts: dict[Contrast, ContrastResult] = Field(default_factory=dict)
     not_applicable: dict[Contrast, str] = Field(default_factory=dict)  # contrasts it has no meaning for here, and why
     seconds: float = 0.0
-    peak_memory_mb: float = 0.0
+    peak_memory_mb: float = 0.0  # of fitting and scoring, in the sense of `memory_measure`
+    memory_measure: Measure = "process"  # see benchmark.memory; `process`: the peak of the whole process, not of the attack
     queries: int = 0  # forward passes of single photos through the target
 
     @property
@@ -101,7 +103,8 @@ class InversionResult(_Model):
     target: dict[str, Metric] = Field(default_factory=dict)
     objective: tuple[float, ...] = Field(default=(), max_length=200)  # of the first image's chunk, lower is better
     seconds: float = 0.0
-    peak_memory_mb: float = 0.0
+    peak_memory_mb: float = 0.0  # of the most demanding chunk, in the sense of `memory_measure`
+    memory_measure: Measure = "process"
     queries: int = 0  # forward passes of single images through the target
     images_sha256: str = ""
 
@@ -295,10 +298,7 @@ class Record(_Model):
         data = self.model_dump(mode="json")
         for key in ("created", "seconds", "peak_memory_mb"):
             data["provenance"].pop(key)
-        for attack in data["membership"]:
-            attack.pop("seconds")
-            attack.pop("peak_memory_mb")
-        for attack in (data["inversion"] or {}).get("results", ()):
-            attack.pop("seconds")
-            attack.pop("peak_memory_mb")
+        for attack in (*data["membership"], *(data["inversion"] or {}).get("results", ())):
+            for key in ("seconds", "peak_memory_mb", "memory_measure"):
+                attack.pop(key)
         return content_hash(data)

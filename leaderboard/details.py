@@ -68,13 +68,16 @@ def attack_notes(record: Record) -> pd.DataFrame:
 
 
 def cost_frame(record: Record) -> pd.DataFrame:
-    """What training, evaluation and each attack cost."""
+    """What training, evaluation and each attack cost; an attack's memory where it was measured apart from the process's."""
     training, origin = record.card.training, record.provenance
     rows: list[tuple[str, Any, Any, Any]] = []
     if isinstance(training.get("seconds"), int | float):
         rows.append(("training (as the trainer wrote it)", float(training["seconds"]), None, None))
     rows.append(("evaluation", origin.seconds, origin.peak_memory_mb, None))
-    rows += [(f"attack {a.label}", a.seconds, a.peak_memory_mb, a.queries) for a in record.membership if a.status == "ok"]
+    for attack in record.membership:
+        own = None if attack.memory_measure == "process" else attack.peak_memory_mb
+        if attack.status == "ok":
+            rows.append((f"attack {attack.label}", attack.seconds, own, attack.queries))
     return pd.DataFrame(rows, columns=["what", "seconds", "peak memory, MB", "queries"]).astype({"queries": "Int64"})
 
 

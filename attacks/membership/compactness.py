@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import PrivateAttr
@@ -10,22 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.people import models, require_people, require_photos
-from benchmark.interfaces import (
-    Access,
-    Contrast,
-    Knowledge,
-    MembershipAttack,
-    NotApplicableError,
-    Reference,
-    SignalRequest,
-    Signals,
-)
+from attacks.membership.people import PeopleAttack, models, person_labels, require_people, require_photos
+from benchmark.interfaces import Access, Reference, SignalRequest, Signals
 
 EMBEDDING = SignalRequest(layers="embedding")
 
 
-class Compactness(MembershipAttack):
+class Compactness(PeopleAttack):
     """A linear classifier on the logarithms of Euclidean distances: within a person, and to other people's centres.
 
     Metric learning draws the embeddings of a training person together and pushes others away.  One score a person, see
@@ -38,10 +29,6 @@ class Compactness(MembershipAttack):
         title="User-Level Membership Inference Attack against Metric Embedding Learning", where="2022", arxiv="2203.02077"
     )
     access: ClassVar[Access] = Access.EMBEDDING
-    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.IDENTITY, Contrast.PAPER)
-    needs_gallery: ClassVar[bool] = True
-
-    knowledge: Literal[Knowledge.PARTIAL, Knowledge.AUXILIARY] = Knowledge.PARTIAL
 
     _classifier: Pipeline = PrivateAttr()
 
@@ -56,13 +43,8 @@ class Compactness(MembershipAttack):
         """
         features, targets = [], []
         for rows in models(signals):
-            found, person = distances(signals.take(rows))
-            people = np.zeros(len(found))
-            people[person] = labels[rows]
-            if (people[person] != labels[rows]).any():
-                raise NotApplicableError("photos of one person differ in membership: an attack on people has no meaning there.")
-            features.append(found)
-            targets.append(people)
+            targets.append(person_labels(signals.identity[rows], labels[rows]))
+            features.append(distances(signals.take(rows))[0])
         require_people(np.concatenate(targets))
         self._classifier = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
         self._classifier.fit(np.concatenate(features), np.concatenate(targets))

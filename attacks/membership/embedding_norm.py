@@ -8,18 +8,8 @@ import numpy as np
 from pydantic import Field, PrivateAttr
 from scipy.stats import norm as gaussian
 
-from benchmark.interfaces import (
-    Access,
-    Contrast,
-    Knowledge,
-    MembershipAttack,
-    NotApplicableError,
-    Reference,
-    SignalRequest,
-    Signals,
-)
-
-EMBEDDING = SignalRequest(layers="embedding")
+from attacks.membership.statistics import EMBEDDING, embedding_norm
+from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
 
 
 class EmbeddingNorm(MembershipAttack):
@@ -39,23 +29,18 @@ class EmbeddingNorm(MembershipAttack):
     def requests(self) -> tuple[SignalRequest, ...]:
         return (EMBEDDING,)
 
-    def _norms(self, signals: Signals) -> np.ndarray:
-        return np.linalg.norm(np.asarray(signals[EMBEDDING], np.float64), ord=self.p, axis=1)
-
     def fit(self, signals: Signals, labels: np.ndarray) -> None:
         """Fits a Gaussian to each class.
 
         Raises:
             NotApplicableError: every embedding has the same length (the system normalises them).
         """
-        norms = self._norms(signals)
-        if np.ptp(norms) <= 1e-5 * np.abs(norms).max():
-            raise NotApplicableError("every embedding has the same norm: the system normalises what it returns.")
+        norms = embedding_norm(signals, self.p)
         positive, negative = norms[labels == 1], norms[labels == 0]
         self._moments = (_mean_sd(negative), _mean_sd(positive))
 
     def score(self, signals: Signals) -> np.ndarray:
-        norms = self._norms(signals)
+        norms = embedding_norm(signals, self.p)
         negative, positive = self._moments
         return gaussian.logpdf(norms, *positive) - gaussian.logpdf(norms, *negative)
 

@@ -11,23 +11,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from attacks.membership.networks import fit_quietly, log_odds, network
-from attacks.membership.people import PeopleCosines, models, person_labels, require_people, require_photos
-from benchmark.interfaces import (
-    Access,
-    Contrast,
-    Knowledge,
-    MembershipAttack,
-    NotApplicableError,
-    Reference,
-    SignalRequest,
-    Signals,
-)
+from attacks.membership.people import PeopleAttack, PeopleCosines, models, person_labels, require_people, require_photos
+from benchmark.interfaces import Access, NotApplicableError, Reference, SignalRequest, Signals
 
 SIMILARITY = SignalRequest(layers="similarity")
 PIXELS = SignalRequest(layers="pixels")
 
 
-class FaceAuditor(MembershipAttack):
+class FaceAuditor(PeopleAttack):
     """Sorted similarities of a query photo to the support photos of few-shot tasks, beside those of the pictures themselves.
 
     A task holds ``shots`` photos each of the person and of ``ways`` - 1 others; the query is another photo of the person.
@@ -42,10 +33,7 @@ class FaceAuditor(MembershipAttack):
         title="FACE-AUDITOR: Data Auditing in Facial Recognition Systems", where="USENIX Security 2023", arxiv="2304.02782"
     )
     access: ClassVar[Access] = Access.SIMILARITY
-    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.IDENTITY, Contrast.PAPER)
-    needs_gallery: ClassVar[bool] = True
 
-    knowledge: Literal[Knowledge.PARTIAL, Knowledge.AUXILIARY] = Knowledge.PARTIAL
     classifier: Literal["forest", "network"] = "forest"
     ways: int = Field(5, ge=2)
     shots: int = Field(5, ge=1)
@@ -65,7 +53,7 @@ class FaceAuditor(MembershipAttack):
         """
         parts = [signals.take(rows) for rows in models(signals)]
         people = [PeopleCosines.of(part, SIMILARITY, PIXELS) for part in parts]
-        rows = [person_labels(p, labels[r]) for p, r in zip(people, models(signals), strict=True)]
+        rows = [person_labels(signals.identity[r], labels[r]) for r in models(signals)]
         require_people(np.concatenate(rows))
         for p in people:
             require_photos(p.counts, 2, "a probe needs a query photo and another one in support")

@@ -6,16 +6,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from benchmark.interfaces import (
-    Access,
-    Contrast,
-    Knowledge,
-    MembershipAttack,
-    NotApplicableError,
-    Reference,
-    SignalRequest,
-    Signals,
-)
+from attacks.membership.statistics import of_own_class
+from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
 
 ENTROPY = SignalRequest(layers="head", statistic="entropy")
 
@@ -44,12 +36,5 @@ class HeadEntropy(MembershipAttack):
         return (ENTROPY,)
 
     def score(self, signals: Signals) -> np.ndarray:
-        """(N,) minus the modified entropy.
-
-        Raises:
-            NotApplicableError: photos of people whom the head has no class for.
-        """
-        entropy = np.asarray(signals[ENTROPY], np.float64)[:, 0]
-        if np.isnan(entropy).any():
-            raise NotApplicableError(f"the head has no class for the people of {int(np.isnan(entropy).sum())} photos.")
-        return -entropy
+        """(N,) minus the modified entropy; photos of people without a class make it not applicable."""
+        return -of_own_class(signals, ENTROPY)

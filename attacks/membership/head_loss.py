@@ -6,16 +6,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from benchmark.interfaces import (
-    Access,
-    Contrast,
-    Knowledge,
-    MembershipAttack,
-    NotApplicableError,
-    Reference,
-    SignalRequest,
-    Signals,
-)
+from attacks.membership.statistics import of_own_class
+from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
 
 LOSS = SignalRequest(layers="head", statistic="loss")
 
@@ -43,12 +35,5 @@ class HeadLoss(MembershipAttack):
         return (LOSS,)
 
     def score(self, signals: Signals) -> np.ndarray:
-        """(N,) minus the loss.
-
-        Raises:
-            NotApplicableError: photos of people whom the head has no class for.
-        """
-        loss = np.asarray(signals[LOSS], np.float64)[:, 0]
-        if np.isnan(loss).any():
-            raise NotApplicableError(f"the head has no class for the people of {int(np.isnan(loss).sum())} photos.")
-        return -loss
+        """(N,) minus the loss; photos of people without a class make it not applicable."""
+        return -of_own_class(signals, LOSS)

@@ -8,12 +8,22 @@ make the same for everyone on a contrast.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from benchmark.interfaces import NotApplicableError, SignalRequest, Signals
+from benchmark.interfaces import Contrast, Knowledge, MembershipAttack, NotApplicableError, SignalRequest, Signals
 
 FEWEST = 8  # people of each kind that a classifier of people is fitted on, at least
+
+
+class PeopleAttack(MembershipAttack):
+    """Base of attacks that learn from people and give each of a person's photos the person's score."""
+
+    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.IDENTITY, Contrast.PAPER)
+    needs_gallery: ClassVar[bool] = True
+
+    knowledge: Literal[Knowledge.PARTIAL, Knowledge.AUXILIARY] = Knowledge.PARTIAL
 
 
 @dataclass(frozen=True)
@@ -85,13 +95,13 @@ def require_people(labels: np.ndarray) -> None:
         )
 
 
-def person_labels(cosines: PeopleCosines, labels: np.ndarray) -> np.ndarray:
-    """(P,) labels of people from labels of their photos (N,).
+def person_labels(identity: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(P,) labels of people, in the order of their sorted identities, from labels of their photos (N,).
 
     Raises:
         NotApplicableError: photos of one person carry different labels, as they do on the sample contrast.
     """
-    first = labels[cosines.order][cosines.start[:-1]]
-    if (cosines.per_photo(first) != labels).any():
+    _, first, person = np.unique(identity, return_index=True, return_inverse=True)
+    if (labels[first][person] != labels).any():
         raise NotApplicableError("photos of one person differ in membership: an attack on people has no meaning there.")
-    return first
+    return labels[first]

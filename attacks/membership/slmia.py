@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import PrivateAttr
@@ -10,13 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.people import PeopleCosines, models, person_labels, require_people, require_photos
-from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
+from attacks.membership.people import PeopleAttack, PeopleCosines, models, person_labels, require_people, require_photos
+from benchmark.interfaces import Access, Reference, SignalRequest, Signals
 
 SIMILARITY = SignalRequest(layers="similarity")
 
 
-class SLMIA(MembershipAttack):
+class SLMIA(PeopleAttack):
     """A linear classifier on 24 statistics of similarities within a person and 96 to others, carried from voices to faces.
 
     The other people of the query stand in for the imposters of the paper.  With ``mixing`` (the paper's mixing-ratio training)
@@ -33,10 +33,7 @@ class SLMIA(MembershipAttack):
         arxiv="2309.07983",
     )
     access: ClassVar[Access] = Access.SIMILARITY
-    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.IDENTITY, Contrast.PAPER)
-    needs_gallery: ClassVar[bool] = True
 
-    knowledge: Literal[Knowledge.PARTIAL, Knowledge.AUXILIARY] = Knowledge.PARTIAL
     mixing: bool = True
 
     _classifier: Pipeline = PrivateAttr()
@@ -58,7 +55,7 @@ class SLMIA(MembershipAttack):
         features, targets = [], []
         for rows in models(signals):
             people = PeopleCosines.of(signals.take(rows), SIMILARITY)
-            targets.append(person_labels(people, labels[rows]))
+            targets.append(person_labels(signals.identity[rows], labels[rows]))
             features.append(statistics(people.thinned(int(people.counts.min()), rng)))
         require_people(np.concatenate(targets))
         self._classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.03, max_iter=2000))

@@ -52,28 +52,34 @@ def compactness(signals: Signals) -> np.ndarray:
     return ((np.square(sums).sum(1) - count) / (count * (count - 1)))[person]
 
 
-def embedding_norm(signals: Signals) -> np.ndarray:
-    """Length of the embedding.
+def embedding_norm(signals: Signals, p: float = 2.0) -> np.ndarray:
+    """Length (p-norm) of the embedding.
 
     Raises:
         NotApplicableError: the system normalises what it returns.
     """
-    norms = np.linalg.norm(np.asarray(signals[EMBEDDING], np.float64), axis=1)
+    norms = np.linalg.norm(np.asarray(signals[EMBEDDING], np.float64), ord=p, axis=1)
     if np.ptp(norms) <= 1e-5 * np.abs(norms).max():
         raise NotApplicableError("every embedding has the same norm: the system normalises what it returns.")
     return norms
 
 
 def head_logit(signals: Signals) -> np.ndarray:
-    """Log-odds of the own class under the training head: what LiRA scales the confidence to (arXiv 2112.03570).
+    """Log-odds of the own class under the training head: what LiRA scales the confidence to (arXiv 2112.03570)."""
+    return of_own_class(signals, HEAD_LOGIT)
+
+
+def of_own_class(signals: Signals, request: SignalRequest) -> np.ndarray:
+    """What the training head says of each photo's own class, (N,); ``request`` is one of its statistics.
 
     Raises:
         NotApplicableError: the head has no class for people it was not trained on.
     """
-    logits = np.asarray(signals[HEAD_LOGIT], np.float64)[:, 0]
-    if not np.isfinite(logits).all():
-        raise NotApplicableError("the training head has no class for people who were not trained on.")
-    return logits
+    values = np.asarray(signals[request], np.float64)[:, 0]
+    unknown = int((~np.isfinite(values)).sum())
+    if unknown:
+        raise NotApplicableError(f"the training head has no class for the people of {unknown} photos.")
+    return values
 
 
 STATISTICS: Mapping[StatisticName, Statistic] = {

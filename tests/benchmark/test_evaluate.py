@@ -126,6 +126,8 @@ def test_provenance_names_what_it_rests_on(reference, flow):
     assert {"python", "faceveil", "torch", "timm"} <= set(found.versions)
     assert found.seconds > 0
     assert found.peak_memory_mb > 10
+    assert all(0 <= a.peak_memory_mb < found.peak_memory_mb for a in reference.membership)
+    assert {a.memory_measure for a in reference.membership} <= {"growth", "beyond_peak"}
 
 
 def test_a_record_survives_json_and_the_store(reference, tmp_path):

@@ -37,10 +37,10 @@ def test_models_are_told_apart():
 
 
 def test_labels_of_people():
-    people = PeopleCosines.of(signals(), SIMILARITY)
-    assert person_labels(people, np.array([1, 0, 1, 1, 0, 1, 1])).tolist() == [0, 1, 1]
+    identity = signals().identity
+    assert person_labels(identity, np.array([1, 0, 1, 1, 0, 1, 1])).tolist() == [0, 1, 1]
     with pytest.raises(NotApplicableError, match="differ in membership"):
-        person_labels(people, np.array([1, 0, 0, 1, 0, 1, 1]))
+        person_labels(identity, np.array([1, 0, 0, 1, 0, 1, 1]))
 
 
 def test_too_little_is_said():

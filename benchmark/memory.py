@@ -1,0 +1,79 @@
+"""Peak memory of one step of a process, apart from what the process held before it."""
+
+from __future__ import annotations
+
+import ctypes
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Measure = Literal["process", "growth", "beyond_peak"]
+
+_RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+_MB = 2.0**20
+_highest = 0.0  # of the process, before its mark was last reset
+
+
+@dataclass
+class PeakMemory:
+    """What a step needed, in MB of 2^20 bytes of resident memory (the host's, not a GPU's).
+
+    ``growth``: the most that the process held during the step above what it held at its start.  ``beyond_peak``: how far the
+    step went beyond the highest that the process had ever held, 0 where it stayed below: all that can be seen where the
+    system's mark cannot be reset (outside of Linux).
+    """
+
+    mb: float = 0.0
+    measure: Measure = "growth"
+
+
+@contextmanager
+def peak_memory() -> Iterator[PeakMemory]:
+    """Measures the block; the result is complete when it ends.  Blocks do not nest, and other threads are counted in.
+
+    Memory that was freed before is handed back to the system first, so that a step which would have used it again is seen.
+    The kernel's high-water mark is then reset by writing ``5`` to ``clear_refs``, see proc(5).
+    """
+    found = PeakMemory()
+    start = _reset()
+    if start is None:
+        found.measure, start = "beyond_peak", process_peak()
+    try:
+        yield found
+    finally:
+        found.mb = max(0.0, process_peak() - start if found.measure == "beyond_peak" else _status("VmHWM") - start)
+
+
+def process_peak() -> float:
+    """The most memory that this process has held, in MB, whatever was measured in between."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return max(_highest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MB)
+
+
+def _reset() -> float | None:
+    """Puts the high-water mark back to what the process holds now, which is returned in MB; None where that is not allowed."""
+    global _highest
+    before = process_peak()
+    _give_back()
+    try:
+        _RESET.write_text("5")
+        start = _status("VmRSS")
+    except OSError:
+        return None
+    _highest = before
+    return start
+
+
+def _status(name: str) -> float:
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024 / _MB
+
+
+def _give_back() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # glibc
+        trim(0)
