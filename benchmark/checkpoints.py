@@ -104,14 +104,21 @@ def _read(path: Path) -> Any:
             return safetensors.torch.load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("WeightsUnpickler error: ")[-1].splitlines()[0].strip()
         raise FaceVeilError(
-            f"{path} is not a file of plain weights, and code in a file is never run ({reason}). Where you trust the file, "
-            "load it yourself and save only its weights: torch.save(model.state_dict(), ...)."
+            f"{path} is not a file of plain weights, and code in a file is never run ({load_reason(error)}). Where you "
+            "trust the file, load it yourself and save only its weights: torch.save(model.state_dict(), ...)."
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        reason = (str(error) or "it ends too early").splitlines()[0]
-        raise FaceVeilError(f"{path} cannot be read as PyTorch or safetensors weights: {reason}") from None
+        raise FaceVeilError(f"{path} cannot be read as PyTorch or safetensors weights: {load_reason(error)}") from None
+
+
+def load_reason(error: Exception) -> str:
+    """What ``torch.load`` objects to, in one line, without its advice to load the file all the same."""
+    if isinstance(error, KeyError):  # a byte that stands for nothing
+        return "its bytes are no pickle"
+    lines = str(error).split("WeightsUnpickler error: ")[-1].splitlines()
+    told = [line.strip() for line in lines if line.strip() and "weights_only" not in line]
+    return told[0] if told else "it ends too early"
 
 
 def _is_weights(value: Any) -> bool:

@@ -45,7 +45,7 @@ from benchmark.shadows import Shadow, ShadowPool
 from benchmark.submission import Submission
 from benchmark.target import Target
 
-REBUILDING_VERSION = 1  # part of every chunk's name: raise it when an attack's images change
+REBUILDING_VERSION = 2  # part of every chunk's name: raise it when an attack's images change
 
 
 @dataclass(frozen=True)

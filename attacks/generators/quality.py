@@ -64,15 +64,15 @@ def project(
         drawn = torch.cat([generator.images(part) for part in pool.split(_BATCH)])
         distance = torch.cdist(F.avg_pool2d(wanted, 4).flatten(1), F.avg_pool2d(drawn, 4).flatten(1))
         starts = pool[distance.argmin(1)]
-    for rows in torch.arange(len(wanted)).split(_BATCH):
-        step(f"projecting faces {int(rows[0])} to {int(rows[-1]) + 1} of {len(wanted)}")
-        pyramid = _pyramid(wanted[rows])
+    for batch in torch.arange(len(wanted)).split(_BATCH):
+        step(f"projecting faces {int(batch[0])} to {int(batch[-1]) + 1} of {len(wanted)}")
+        pyramid = _pyramid(wanted[batch])
 
-        def loss(latents: Tensor, pyramid: Sequence[Tensor] = pyramid) -> Tensor:
+        def loss(latents: Tensor, rows: Tensor, pyramid: Sequence[Tensor] = pyramid) -> Tensor:
             levels = _pyramid(generator.images(latents))
-            return torch.stack([(a - b).square().flatten(1).mean(1) for a, b in zip(levels, pyramid, strict=True)]).sum(0)
+            return torch.stack([(a - b[rows]).square().flatten(1).mean(1) for a, b in zip(levels, pyramid, strict=True)]).sum(0)
 
-        latents, _trace = Descent(steps, lr, drop=0.75).run(starts[rows], loss)
+        latents, _trace = Descent(steps, lr, drop=0.75).run(starts[batch], loss)
         with torch.no_grad():
             found.append(generator.images(latents))
     return torch.cat(found)

@@ -15,6 +15,7 @@ from torch import Tensor
 from attacks.generators.resample import filter_2d
 from attacks.generators.stylegan2 import Generator
 from attacks.generators.tensors import build, refusal
+from benchmark.checkpoints import load_reason
 
 ENTRY = "g_ema"
 MEAN_SAMPLES = 10_000  # of w, where the file has no mean latent
@@ -61,12 +62,9 @@ def _read(path: Path) -> object:
         with torch.serialization.safe_globals([argparse.Namespace]):  # the options of its training script: data only
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("WeightsUnpickler error: ")[-1].splitlines()[0].strip()
-        raise refusal(path, f"not a file of plain weights, and code in a file is never run ({reason}).") from None
+        raise refusal(path, f"not a file of plain weights, and code in a file is never run ({load_reason(error)}).") from None
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise refusal(
-            path, f"cannot be read as PyTorch weights: {(str(error) or 'it ends too early').splitlines()[0]}"
-        ) from None
+        raise refusal(path, f"cannot be read as PyTorch weights: {load_reason(error)}") from None
 
 
 def _renamed(name: str, tensor: Tensor, path: Path) -> tuple[str, Tensor] | None:

@@ -56,14 +56,18 @@ def settings_of(state: Mapping[str, Tensor], path: object) -> dict[str, Any]:
         raise refusal(path, f"no StyleGAN2 generator: {_listed('missing', missing)} among {len(state)} tensors.")
     channels = {size: state[f"synthesis.b{size}.conv1.weight"].shape[0] for size in sizes}
     widest = max(channels.values())
-    narrower = [size * count for size, count in channels.items() if count < widest]
+    bases = [size * count for size, count in channels.items() if count < widest] or [widest * sizes[-1]]
+
+    def fitting(base: int) -> int:
+        return sum(min(base // size, widest) == count for size, count in channels.items())
+
     w_dim, z_dim = state["mapping.fc0.weight"].shape
     return {
         "resolution": sizes[-1],
         "z_dim": z_dim,
         "w_dim": w_dim,
         "mapping_layers": len(layers),
-        "channel_base": narrower[0] if narrower else widest * sizes[-1],
+        "channel_base": max(bases, key=fitting),  # so that one misshapen tensor is named alone
         "channel_max": widest,
     }
 

@@ -55,19 +55,19 @@ class BNGuided(InversionAttack):
         objective = membership_objective(guide_of(context, self.guide))
         gaussian = PSpace.of(context)
         start = self._starts(context, objective)
-        number = torch.arange(context.count, device=context.device)
         others = ~torch.eye(context.count, dtype=torch.bool, device=context.device)
 
-        def loss(latents: Tensor) -> Tensor:
+        def loss(latents: Tensor, rows: Tensor) -> Tensor:
             images = render(context, latents)
-            losses = objective(images, number) + self.prior * gaussian.distance(latents)
+            losses = objective(images, rows) + self.prior * gaussian.distance(latents)
             if self.coverage and context.count > 1:
                 unit = F.normalize(context.target.features(images))
                 excess = (unit @ unit.T - self.apart).clamp_min(0) * others
                 losses = losses + self.coverage * excess.sum(1) / 2  # a pair counts once
             return losses
 
-        latents, trace = Descent(self.steps, self.lr, drop=0.7).run(widen(context, start, self.space), loss)
+        descent, coupled = Descent(self.steps, self.lr, drop=0.7), self.coverage > 0
+        latents, trace = descent.run(widen(context, start, self.space), loss, coupled=coupled)
         return Inversion(pictures(context, latents), trace)
 
     def _starts(self, context: InversionContext, objective: Objective) -> Tensor:

@@ -49,7 +49,7 @@ class DeepInversion(InversionAttack):
             start = torch.randn(context.count, 3, context.image_size, context.image_size).to(context.device)
             image, penalty = torch.sigmoid, lambda _pixels, images: self._pixel_prior(images)
 
-        def loss(latents: Tensor) -> Tensor:
+        def loss(latents: Tensor, _rows: Tensor) -> Tensor:
             images = image(latents)
             found: dict[str, tuple[Tensor, Tensor]] = {}
             with recording(layers, lambda name, features: found.update({name: _moments(features)})):
@@ -62,7 +62,7 @@ class DeepInversion(InversionAttack):
             return self.statistics * sum(distances) / len(images) + penalty(latents, images)
 
         lr = self.lr or (0.05 if self.space == "w" else 0.2)
-        latents, trace = Descent(self.steps, lr, drop=0.8).run(start, loss)
+        latents, trace = Descent(self.steps, lr, drop=0.8).run(start, loss, coupled=True)
         with torch.no_grad():
             return Inversion(image(latents), trace)
 

@@ -63,7 +63,7 @@ class Mirror(InversionAttack):
         else:
             start = draw(context, len(number))
         descent = Descent(self.steps, self.lr, drop=0.5, clip=lambda latents: gaussian.clip(latents, self.radius))
-        latents, trace = descent.run(start, lambda latents: objective(render(context, latents), number))
+        latents, trace = descent.run(start, lambda latents, rows: objective(render(context, latents), number[rows]))
         losses = scores_of(context, latents, objective, number).view(context.count, self.latents)
         rows = torch.arange(context.count, device=context.device) * self.latents + losses.argmin(1)
         return Inversion(pictures(context, latents[rows]), trace)

@@ -49,8 +49,8 @@ class PlugAndPlay(InversionAttack):
         number = numbers(context, self.optimised)
         start = self._starts(context, objective)
 
-        def loss(latents: Tensor) -> Tensor:
-            return objective(random_crops(render(context, latents), self.crop), number)
+        def loss(latents: Tensor, rows: Tensor) -> Tensor:
+            return objective(random_crops(render(context, latents), self.crop), number[rows])
 
         latents, trace = Descent(self.steps, self.lr, self.betas).run(start, loss)
         total = torch.zeros(len(latents), device=context.device)

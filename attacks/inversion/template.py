@@ -46,10 +46,10 @@ class Template(InversionAttack):
         start = best_starts(context, draw(context, max(self.pool, self.latents)), self.latents)
         number = numbers(context, self.latents)
 
-        def loss(latents: Tensor) -> Tensor:
+        def loss(latents: Tensor, rows: Tensor) -> Tensor:
             images = render(context, latents)
-            losses = objective(images, number)
-            return (losses + objective(images.flip(-1), number)) / 2 if self.flip else losses
+            losses = objective(images, number[rows])
+            return (losses + objective(images.flip(-1), number[rows])) / 2 if self.flip else losses
 
         descent = Descent(self.steps, self.lr, weight_decay=self.weight_decay, drop=0.5, average=self.average)
         latents, trace = descent.run(widen(context, start, self.space), loss)

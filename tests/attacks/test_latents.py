@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attacks.latents import Descent, fitted
+from attacks.latents import PART, Descent, fitted
 
 
 def test_another_size_is_resized_and_grey_becomes_colour():
@@ -25,7 +25,7 @@ def test_the_same_size_is_left_alone():
 def test_descent_averages_its_last_iterates():
     """On |x| with a rate that never falls Adam swings around 0; the mean of the iterates lies nearer."""
 
-    def loss(x):
+    def loss(x, _rows):
         return x.abs().flatten(1).sum(1)
 
     start = torch.linspace(0.95, 1.05, 8)[:, None]
@@ -37,11 +37,27 @@ def test_descent_averages_its_last_iterates():
 
 
 def test_descent_stays_within_its_clip():
-    found, _ = Descent(50, 0.5, clip=lambda x: x.clamp(-1, 1)).run(torch.zeros(3, 2), lambda x: -x.sum(1))
+    found, _ = Descent(50, 0.5, clip=lambda x: x.clamp(-1, 1)).run(torch.zeros(3, 2), lambda x, _: -x.sum(1))
     assert torch.equal(found, torch.ones(3, 2))
 
 
 def test_descent_never_changes_its_start():
     start = torch.ones(2, 2)
-    Descent(3, 0.1).run(start, lambda x: x.sum(1))
+    Descent(3, 0.1).run(start, lambda x, _: x.sum(1))
     assert torch.equal(start, torch.ones(2, 2))
+
+
+def test_descent_in_parts_is_descent_at_once(monkeypatch):
+    wanted = torch.randn(70, 3, generator=torch.Generator().manual_seed(0))
+    sizes = []
+
+    def loss(x, rows):
+        sizes.append(len(x))
+        return (x - wanted[rows]).square().sum(1)
+
+    found, trace = Descent(30, 0.1).run(torch.zeros(70, 3), loss)
+    assert set(sizes) == {PART, 70 - 2 * PART}, "in parts on a CPU"
+    whole, at_once = Descent(30, 0.1).run(torch.zeros(70, 3), loss, coupled=True)
+    assert sizes[-1] == 70
+    assert torch.equal(found, whole)
+    assert trace == pytest.approx(at_once)
