@@ -87,9 +87,10 @@ class Api:
         return await self._answer(self._records, request, lambda: text(eval_results_yaml([self.listing.record(name)], dataset)))
 
     async def leaderboard(self, request: Request) -> Response:
-        """The ranking of a track: ?track, ?board."""
+        """The ranking of a track: ?track, ?board, ?limit, ?offset."""
         track, board = request.query_params.get("track"), request.query_params.get("board")
-        return await self._answer(self._records, request, lambda: self.listing.ranking(track, board))
+        limit, offset = number(request, "limit", 10**9, 10**9), number(request, "offset", 0, 10**9)
+        return await self._answer(self._records, request, lambda: self.listing.ranking(track, board, limit, offset))
 
     async def queue(self, request: Request) -> Response:
         """What waits, runs, was published or failed: ?state, ?team, ?track, ?limit, ?offset."""

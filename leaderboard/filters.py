@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -13,9 +14,10 @@ from leaderboard.loading import Board
 from leaderboard.runs import FAMILIES
 
 ROWS = 500  # shown at once
-# how the table is sorted: columns, which of them ascend, and in words
+PAUSE = "100ms"  # in typing, after which the words are looked for
+# how the table is sorted: columns (none: as entries are ranked), which of them ascend, and in words
 SORTS = {
-    "Rank": (["rank", "entry"], [True, True], "rank, then name"),
+    "Rank": ([], [], "rank, then name"),
     "Utility": (["utility"], [False], "utility, the highest first"),
     "Leakage": (["leakage"], [True], "leakage, the lowest first"),
     "Sample AUC": (["sample_auc"], [True], "AUC of the strongest attack on seen against unseen photos, the lowest first"),
@@ -55,7 +57,8 @@ class Asked:
 def search_box() -> str:
     """The words that are searched for."""
     hint = "Name, defence, team, attack"
-    return st.text_input("Search", key="q", type="search", placeholder=hint, live=True, bind="query-params", width=230) or ""
+    options: dict[str, Any] = {"live": PAUSE, "bind": "query-params", "width": 230}
+    return st.text_input("Search", key="q", type="search", placeholder=hint, **options) or ""
 
 
 def view_box() -> tuple[str, bool, tuple[str, ...]]:
@@ -74,7 +77,8 @@ def view_box() -> tuple[str, bool, tuple[str, ...]]:
 
 def chips(scope: pd.DataFrame) -> list[str]:
     """The families of defences that are asked for; none: all."""
-    present = [name for name in FAMILIES.values() if name in set(scope["family"])]
+    among = set(scope["family"].unique())
+    present = [name for name in FAMILIES.values() if name in among]
     return list(
         st.pills(
             "Defence",
@@ -99,13 +103,16 @@ def _reset() -> None:
 
 def select(scope: pd.DataFrame, board: Board, asked: Asked) -> Shown:
     """Filters and sorts; where more rows pass than fit on the page, lets the reader turn the pages."""
-    frame = scope[_matches(board.haystack[scope.index], asked.text)]
+    frame = scope
+    if asked.text.strip():
+        frame = scope[_matches(board.haystack.loc[scope.index[0] : scope.index[-1]], asked.text)]
     if asked.families:
         frame = frame[frame["family"].isin(asked.families)]
     if asked.complete:
         frame = frame[frame["complete"]]
     by, ascending, _ = SORTS[asked.sort]
-    frame = frame.sort_values(by, ascending=ascending, na_position="last", kind="stable")
+    if by:
+        frame = frame.sort_values(by, ascending=ascending, na_position="last", kind="stable")
     pages = max(1, -(-len(frame) // ROWS))
     number = 1
     if pages > 1:
@@ -121,13 +128,13 @@ def _matches(haystack: pd.Series, text: str) -> pd.Series:
     return found
 
 
-def count(shown: Shown, scope: pd.DataFrame, everything: pd.DataFrame, asked: Asked) -> str:
+def count(shown: Shown, scope: pd.DataFrame, board: Board, asked: Asked) -> str:
     """``12 of 40 entries``, and what else is not on the page."""
-    track, board = scope["track"].iloc[0], scope["board"].iloc[0]
+    track, name = scope["track"].iloc[0], scope["board"].iloc[0]
     parts = [f"**{len(shown.frame):,} of {len(scope):,} entries**"]
     if shown.last - shown.first < len(shown.frame):
         parts.append(f"rows {shown.first + 1:,} to {shown.last:,} shown")
-    elsewhere = int(((everything["track"] == track) & (everything["board"] != board)).sum())
+    elsewhere = sum(len(rows) for other, rows in board.scopes.items() if other.track == track and other.board != name)
     if elsewhere:
         parts.append(f"{elsewhere:,} on the other board")
     parts += ["complete only"] if asked.complete else []

@@ -1,6 +1,6 @@
 """Starts the pages: ``python -m leaderboard.launch``, which ``faceveil leaderboard`` runs.
 
-The settings stand here and are handed to Streamlit as flags, because ``.streamlit/config.toml`` is found only where the
+The settings stand here and are handed to Streamlit by this file, because ``.streamlit/config.toml`` is found only where the
 project's folder is the current one.  A test keeps the two alike.
 """
 
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
 
-from streamlit.web import cli as streamlit_cli
+import uvicorn
+from streamlit.web import bootstrap
 
 from benchmark.interfaces import FaceVeilError
 from leaderboard.loading import load
 
 APP = Path(__file__).parent / "app.py"
-SERVER = Path(__file__).parent / "server.py"
 
 _OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8F98"]
 
@@ -60,41 +60,82 @@ SETTINGS: dict[str, object] = {
 }
 
 
-def flags(host: str, port: int, base_path: str = "", public_host: str = "") -> list[str]:
-    """Streamlit's flags.  Bound to this machine alone, it answers to this machine's names alone (DNS rebinding).
+def settings(host: str, port: int, base_path: str = "", public_host: str = "") -> dict[str, object]:
+    """Streamlit's settings.  Bound to this machine alone, it answers to this machine's names alone (DNS rebinding).
 
     Args:
         base_path: where a reverse proxy shows it, such as ``faceveil``; the proxy must hand the path on unchanged.
         public_host: the name under which a reverse proxy is known.
     """
-    settings = SETTINGS | {"server.address": host, "server.port": port}
+    found = SETTINGS | {"server.address": host, "server.port": port}
     if base_path.strip("/"):
-        settings["server.baseUrlPath"] = base_path.strip("/")
-    texts = [text for key, value in settings.items() for text in (f"--{key}", _text(value))]
+        found["server.baseUrlPath"] = base_path.strip("/")
     if host in ("127.0.0.1", "localhost", "::1"):
-        names = ["localhost", "127.0.0.1", "[::1]", *([public_host] if public_host else [])]
-        texts += [text for name in names for text in ("--server.allowedHosts", name)]
-    return texts
+        found["server.allowedHosts"] = ["localhost", "127.0.0.1", "[::1]", *([public_host] if public_host else [])]
+    return found
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that says that it is TCP: only then does asyncio turn Nagle's algorithm off on its connections.
+
+    Without that the body of an answer waits 40 ms for a client that is slow to acknowledge the head.
+
+    Raises:
+        FaceVeilError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name != "nt":  # there it would share the port with another server
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        reason = error.strerror or str(error)
+        raise FaceVeilError(f"cannot listen on {host}, port {port}: {reason}. Choose another --port or --host.") from None
+    return listening
 
 
 def launch(
-    host: str = "127.0.0.1", port: int = 8501, store: str | None = None, base_path: str = "", public_host: str = ""
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    store: str | None = None,
+    base_path: str = "",
+    public_host: str = "",
+    trusted_proxy: str | None = None,
 ) -> int:
     """Serves pages and API in this process until it is interrupted or terminated.  Returns the exit code.
 
-    ``store``: path or URL, default the usual one.  The rest: see :func:`flags`.
+    Args:
+        store: path or URL, default the usual one.
+        trusted_proxy: addresses or networks, with commas between them, whose ``X-Forwarded-For`` is believed; default this
+            machine.
+
+    The rest: see :func:`settings`.
     """
     if store:
         os.environ["FACEVEIL_STORE_URL"] = str(store)
-    threading.Thread(target=_read_ahead, daemon=True).start()
-    path = base_path.strip("/")
-    print(f"Leaderboard: http://{host}:{port}/{path}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    arguments = flags(host, port, base_path, public_host)
-    return streamlit_cli.main(["run", str(SERVER), *arguments], standalone_mode=False) or 0
+    bootstrap.load_config_options(settings(host, port, base_path, public_host))  # before the pages, which read them
+    with listen(host, port) as listening:
+        config = uvicorn.Config(
+            "leaderboard.server:app",
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            ws="websockets-sansio",
+            ws_ping_interval=30,
+            ws_ping_timeout=30,
+            forwarded_allow_ips=trusted_proxy,
+            timeout_graceful_shutdown=5,
+        )
+        server = uvicorn.Server(config)
+        threading.Thread(target=_read_ahead, daemon=True).start()
+        path = base_path.strip("/")
+        print(f"Leaderboard: http://{host}:{port}/{path}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
+    return 0 if server.started else 1
 
 
 def _read_ahead() -> None:
@@ -111,8 +152,8 @@ def main() -> int:
     parser.add_argument("--store", help="path or URL of the store")
     parser.add_argument("--base-path", default="", help="path under which a reverse proxy shows it")
     parser.add_argument("--public-host", default="", help="name under which a reverse proxy is known")
-    arguments = parser.parse_args()
-    return launch(arguments.host, arguments.port, arguments.store, arguments.base_path, arguments.public_host)
+    parser.add_argument("--trusted-proxy", help="addresses of proxies whose X-Forwarded-For is believed")
+    return launch(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

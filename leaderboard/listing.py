@@ -70,15 +70,16 @@ class Listing:
                 return self.shipped()[name]
             raise
 
-    def ranking(self, track: str | None, board: str | None) -> dict[str, Any]:
+    def ranking(self, track: str | None, board: str | None, limit: int = 10**9, offset: int = 0) -> dict[str, Any]:
         """Entries in the order of the board, ranked against each other within track, protocol, board, data and split."""
         frame = self.library.board().frame
         if track is not None:
             frame = frame[frame["track"] == track]
         if board is not None:
             frame = frame[frame["board"] == board]
-        rows = json.loads(frame.to_json(orient="records", force_ascii=False, double_precision=15))
-        return {"total": len(rows), "entries": rows}
+        shown = frame.iloc[offset : offset + limit]
+        rows = json.loads(shown.to_json(orient="records", force_ascii=False, double_precision=15))
+        return {"total": len(frame), "offset": offset, "entries": rows}
 
 
 def _brief(name: str, record: Record) -> dict[str, Any]:

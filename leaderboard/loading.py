@@ -9,6 +9,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Board:
     """Everything the pages read.  ``frame`` has the columns of :data:`leaderboard.frame.COLUMNS`, in ranking order."""
 
     frame: pd.DataFrame
+    scopes: Mapping[Scope, pd.DataFrame]  # the frame's rows, scope by scope
     entries: Mapping[str, RankedEntry]  # by key
     haystack: pd.Series  # what the search looks through, by the frame's index
     attacks: Mapping[str, PluginInfo]  # what the records say of the attacks, by name
@@ -128,7 +130,18 @@ def _from_file(source: Source) -> Record:
 
 def _board(entries: Sequence[RankedEntry], attacks: Mapping[str, PluginInfo], problems: tuple[str, ...] = ()) -> Board:
     frame = frame_of(entries)
-    return Board(frame, {entry.key: entry for entry in entries}, haystack(frame), dict(attacks), problems)
+    keys = {entry.key: entry for entry in entries}
+    return Board(frame, _by_scope(frame, entries), keys, haystack(frame), dict(attacks), problems)
+
+
+def _by_scope(frame: pd.DataFrame, entries: Sequence[RankedEntry]) -> dict[Scope, pd.DataFrame]:
+    """The rows of each scope: they stand together, so that a slice does and nothing is copied."""
+    found, start = {}, 0
+    for scope, members in groupby(entries, key=lambda entry: entry.scope):
+        end = start + len(list(members))
+        found[scope] = frame.iloc[start:end]
+        start = end
+    return found
 
 
 def build(records: Iterable[Record]) -> Board:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import streamlit as st
 
 from benchmark.interfaces import FaceVeilError
 from leaderboard import links
 from leaderboard.loading import Board, load
+from leaderboard.runs import Scope
 
 DEFAULT_TRACK = "synthetic-64"
 BOARDS = {"verified": "Verified", "weights": "Weights only"}
-_SETTING = ["protocol_version", "data_digest", "split_digest"]
 
 
 def open_board() -> Board:
@@ -42,7 +40,7 @@ def _empty() -> None:
     )
 
 
-def choose_scope(frame: pd.DataFrame) -> pd.DataFrame:
+def choose_scope(board: Board) -> pd.DataFrame:
     """The entries of the chosen track, board, protocol and split: those that are ranked against each other.
 
     The choices are kept from page to page, and stand in the address.
@@ -55,11 +53,12 @@ def choose_scope(frame: pd.DataFrame) -> pd.DataFrame:
         defaults[name] = default
         return options
 
-    tracks = sorted(frame["track"].unique())
+    scopes = list(board.scopes)
+    tracks = sorted({scope.track for scope in scopes})
     first = DEFAULT_TRACK if DEFAULT_TRACK in tracks else tracks[0]
     chosen["track"] = st.selectbox("Track", restored("track", tracks, first), key="track", width=168)
-    frame = frame[frame["track"] == chosen["track"]]
-    boards = [name for name in BOARDS if (frame["board"] == name).any()]
+    scopes = [scope for scope in scopes if scope.track == chosen["track"]]
+    boards = [name for name in BOARDS if name in {scope.board for scope in scopes}]
     chosen["board"] = st.segmented_control(
         "Board",
         restored("board", boards, boards[0]),
@@ -69,19 +68,17 @@ def choose_scope(frame: pd.DataFrame) -> pd.DataFrame:
         help="Verified entries were re-trained by the evaluator. Nobody can prove what others' weights were trained on: "
         "they are ranked apart.",
     )
-    frame = frame[frame["board"] == chosen["board"]]
-    settings = {_setting(row): row for row in frame[_SETTING].drop_duplicates().itertuples(index=False)}
+    settings = {_setting(scope): scope for scope in scopes if scope.board == chosen["board"]}
     names = sorted(settings, key=lambda name: (_version(settings[name].protocol_version), name), reverse=True)
     if len(names) > 1:
         options = restored("setting", names, names[0])
         chosen["setting"] = st.selectbox("Protocol and data", options, key="setting", width=330)
-        frame = frame[(frame[_SETTING] == list(settings[chosen["setting"]])).all(axis=1)]
     links.remember(chosen, defaults)
-    return frame
+    return board.scopes[settings[chosen.get("setting", names[0])]]
 
 
-def _setting(row: Any) -> str:
-    return f"protocol {row.protocol_version}, data {row.data_digest[:8]}, split {row.split_digest[:8]}"
+def _setting(scope: Scope) -> str:
+    return f"protocol {scope.protocol_version}, data {scope.data_digest[:8]}, split {scope.split_digest[:8]}"
 
 
 def _version(text: str) -> tuple[int, ...]:

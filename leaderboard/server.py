@@ -1,4 +1,4 @@
-"""Pages and API in one server: what ``streamlit run`` is given.  See :mod:`leaderboard.launch`."""
+"""Pages and API in one application, which :mod:`leaderboard.launch` serves."""
 
 from __future__ import annotations
 

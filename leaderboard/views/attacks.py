@@ -27,7 +27,7 @@ def page() -> None:
     st.title("Attacks", anchor=False)
     board = open_board()
     with st.container(horizontal=True, gap="small", vertical_alignment="top"):
-        scope = choose_scope(board.frame)
+        scope = choose_scope(board)
         contrast = Contrast(
             st.segmented_control(
                 "Contrast",

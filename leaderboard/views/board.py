@@ -23,7 +23,7 @@ def page() -> None:
     st.markdown(PURPOSE)
     board = open_board()
     with st.container(horizontal=True, gap="small", vertical_alignment="top"):
-        scope = choose_scope(board.frame)
+        scope = choose_scope(board)
         text = filters.search_box()
         with st.container(width="content", gap=None):
             st.space(28)  # beside labelled widgets
@@ -36,7 +36,7 @@ def page() -> None:
         said = st.container(width="content")
         actions = st.container(horizontal=True, width="content", gap="xsmall")
     shown = filters.select(scope, board, asked)
-    said.markdown(filters.count(shown, scope, board.frame, asked))
+    said.markdown(filters.count(shown, scope, board, asked))
     announce_smoke(scope)
     selected = _tables(shown)
     _actions(actions, shown, selected)

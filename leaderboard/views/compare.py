@@ -47,7 +47,7 @@ def page() -> None:
 def _choose(board: Board, asked: list[str]) -> list[str]:
     """The keys of the entries to be compared: of one scope, and those that the link names."""
     with st.container(horizontal=True, gap="small", vertical_alignment="top"):
-        scope = choose_scope(board.frame)
+        scope = choose_scope(board)
         texts = dict(zip(scope["key"], scope["entry"], strict=True))
         texts |= {key: board.entries[key].label for key in asked}
         if st.session_state.get("compared_link") != asked or "compared" not in st.session_state:

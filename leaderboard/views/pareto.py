@@ -18,7 +18,7 @@ def page() -> None:
     st.title("Utility against leakage", anchor=False)
     board = open_board()
     with st.container(horizontal=True, gap="small", vertical_alignment="top"):
-        scope = choose_scope(board.frame)
+        scope = choose_scope(board)
         name = st.segmented_control(
             "Leakage read as",
             axes.measured(scope) or ["Membership"],

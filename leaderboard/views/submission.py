@@ -47,7 +47,7 @@ def _entry(board: Board) -> RankedEntry | None:
     if asked and asked not in board.entries:
         st.info("The entry that the link names is not on this board.", icon=":material/link_off:")
     with st.container(horizontal=True, gap="small", vertical_alignment="top"):
-        scope = choose_scope(board.frame)
+        scope = choose_scope(board)
         texts = dict(zip(scope["key"], scope["entry"], strict=True))
         if asked in board.entries:
             texts = {asked: board.entries[asked].label} | texts

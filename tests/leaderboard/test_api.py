@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.client
 import io
@@ -18,6 +19,8 @@ import uvicorn
 import yaml
 from card_factory import make_card
 from record_factory import make_record
+from starlette.requests import Request
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from benchmark.intake import Intake
 from benchmark.jobs import State
@@ -27,11 +30,14 @@ from benchmark.refusals import Problem
 from benchmark.remote import Remote, RemoteError
 from benchmark.report import Report
 from benchmark.store import Store, record_id
+from benchmark.teams import TokenError
 from leaderboard import api as module
 from leaderboard.api import application
+from leaderboard.errors import ApiError
 from leaderboard.headers import Beside, SecurityHeaders
 from leaderboard.listing import Listing
 from leaderboard.loading import Library
+from leaderboard.uploads import Uploads
 
 PROBLEM = Problem(part="card", code="odd", message="It is odd.", remedy="Mend it.")
 
@@ -140,11 +146,14 @@ def test_numbers_out_of_range_are_refused(site: Site, query: str) -> None:
 
 
 def test_a_ranking_is_the_boards(site: Site, record) -> None:
+    _, part, _ = site.ask("/api/v1/leaderboard?limit=1&offset=1")
+    assert part["total"] == 2
+    assert part["entries"] == site.ask("/api/v1/leaderboard")[1]["entries"][1:]
     _, ranking, _ = site.ask("/api/leaderboard?track=synthetic-quick&board=verified")
     (row,) = ranking["entries"]
     assert (row["entry"], row["rank"]) == ("in the store", 1)
     assert row["utility"] == pytest.approx(record.headline.utility.value)
-    assert site.ask("/api/leaderboard?track=nowhere")[1] == {"total": 0, "entries": []}
+    assert site.ask("/api/leaderboard?track=nowhere")[1] == {"total": 0, "offset": 0, "entries": []}
 
 
 def test_what_is_known_already_is_not_sent_again(site: Site, record) -> None:
@@ -331,6 +340,40 @@ def test_limits_are_told_with_when_to_come_back(site: Site, monkeypatch: pytest.
 def test_addresses_that_will_not_do(url: str, said: str) -> None:
     with pytest.raises(RemoteError, match=said):
         Remote(url, "secret").queue()
+
+
+async def _authorised(site: Site, peer: str, forwarded: str, trusted: str) -> bool:
+    """Whether somebody is asked for a token still, after a score of wrong ones: behind uvicorn's own reading of proxies."""
+    uploads, told = Uploads(site.store, Intake(site.store, site.quarantine, check)), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await uploads._team(Request(scope, receive))
+        except ApiError as error:
+            told.append(error.status)
+        except TokenError:
+            told.append(401)
+
+    behind = ProxyHeadersMiddleware(app, trusted)
+    for number in range(21):
+        headers = [(b"x-forwarded-for", forwarded.format(number).encode())]
+        await behind({"type": "http", "client": (peer, 1), "headers": headers}, None, None)
+    return told[-1] == 401
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "trusted", "asked_still"),
+    [
+        ("10.0.0.2", "203.0.113.{}", "10.0.0.2", True),  # other readers of a trusted proxy
+        ("10.0.0.2", "203.0.113.7", "10.0.0.0/24", False),  # one reader of it
+        ("10.0.0.2", "203.0.113.{}, 203.0.113.9", "10.0.0.2", False),  # one that forges more addresses in front
+        ("198.51.100.5", "203.0.113.{}", "10.0.0.2", False),  # no proxy of ours: what it says is not believed
+    ],
+)
+def test_wrong_tokens_count_by_who_asks_as_far_as_a_proxy_is_trusted(
+    site: Site, peer: str, forwarded: str, trusted: str, asked_still: bool
+) -> None:
+    assert asyncio.run(_authorised(site, peer, forwarded, trusted)) is asked_still
 
 
 def test_guessing_tokens_is_slowed(site: Site) -> None:

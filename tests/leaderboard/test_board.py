@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import socket
 import tomllib
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from record_factory import make_record
 from streamlit.testing.v1 import AppTest
 
 from benchmark.card import Claim
+from benchmark.interfaces import FaceVeilError
 from benchmark.protocol import PROTOCOL_VERSION
 from benchmark.record import Flag
 from benchmark.store import Store
@@ -249,10 +252,32 @@ def test_the_config_file_is_what_the_launcher_passes():
     assert leaves == len(launch.SETTINGS)
 
 
-def test_launcher_flags_are_ones_that_streamlit_knows():
+def test_the_launchers_settings_are_ones_that_streamlit_knows():
     from streamlit import config
 
-    flags = launch.flags("127.0.0.1", 8501)
-    assert {f[2:] for f in flags[::2]} <= set(config.get_config_options())
-    assert flags.count("--server.allowedHosts") == 3
-    assert "--server.allowedHosts" not in launch.flags("0.0.0.0", 8501)
+    settings = launch.settings("127.0.0.1", 8501, public_host="board.example")
+    assert set(settings) <= set(config.get_config_options())
+    assert settings["server.allowedHosts"] == ["localhost", "127.0.0.1", "[::1]", "board.example"]
+    assert "server.allowedHosts" not in launch.settings("0.0.0.0", 8501)
+
+
+def test_answers_do_not_wait_for_acknowledgements():
+    async def nodelay() -> int:
+        found = asyncio.get_running_loop().create_future()
+        with launch.listen("127.0.0.1", 0) as listening:
+            server = await asyncio.start_server(lambda _, writer: found.set_result(writer), sock=listening)
+            _, client = await asyncio.open_connection(*listening.getsockname())
+            writer = await found
+            state = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for end in (client, writer, server):
+                end.close()
+        return state
+
+    assert asyncio.run(nodelay())
+
+
+def test_a_taken_port_is_told_with_what_to_do():
+    with launch.listen("127.0.0.1", 0) as listening:
+        listening.listen()
+        with pytest.raises(FaceVeilError, match=r"cannot listen on 127\.0\.0\.1.*Choose another --port"):
+            launch.listen("127.0.0.1", listening.getsockname()[1])
