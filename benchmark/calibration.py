@@ -130,15 +130,16 @@ def null_calibration(
     specs: Sequence[AttackSpec],
     *,
     relabellings: int,
+    contrasts: Sequence[Contrast] = tuple(Contrast),
     seed: int = 0,
     progress: Callable[[Coverage], None] = lambda _found: None,
 ) -> list[Coverage]:
-    """Every attack on every contrast that it has a meaning for; what is not applicable to a target is left out."""
+    """Every attack on every one of ``contrasts`` that it has a meaning for; what does not apply to a target is left out."""
     results = []
     for spec in specs:
         attack = build_attack(spec)
         missing = [r.key for r in attack.requests() for e in evidences if r.key in e.unavailable]
-        for contrast in attack.contrasts if not missing else ():
+        for contrast in [c for c in attack.contrasts if c in contrasts and not missing]:
             try:
                 results.append(coverage(spec, evidences, contrast, relabellings=relabellings, seed=seed))
             except NotApplicableError:
