@@ -47,6 +47,8 @@ CORE = (
 FULL = (
     *CORE,
     _attack("regrown_head", gallery="weighted"),
+    _attack("regrown_head", gallery="marginal"),
+    _attack("regrown_head", gallery="marginal", counts="unknown"),
     _attack("regrown_head", knowledge="partial"),
     _attack("encoder_mi"),
     _attack("mint"),

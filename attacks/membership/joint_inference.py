@@ -192,8 +192,8 @@ class JointInference:
         for p in range(self._person.max() + 1):
             own = np.flatnonzero(self._person == p)
             above[own] = self._start[own] > np.median(self._start[own])
-        found = [Density.of_counts(grid, _histogram(grid, self._start[mask])) for mask in (above, ~above)]
-        return tuple(_of_logits(d) for d in found)  # type: ignore[return-value]
+        found = [Density.of_counts(grid, histogram(grid, self._start[mask])) for mask in (above, ~above)]
+        return tuple(of_logits(d) for d in found)  # type: ignore[return-value]
 
     def _round(self, grid: np.ndarray, densities: Densities, keep: bool) -> Densities:
         counts = np.zeros((2, len(grid)))
@@ -203,14 +203,14 @@ class JointInference:
             weight = posterior[:, :, None] * np.ones(group.logits.shape[2])
             inside = np.broadcast_to(group.inside, group.logits.shape)
             for side, mask in enumerate((inside, ~inside)):
-                counts[side] += _histogram(grid, group.logits[mask], weight[mask])
+                counts[side] += histogram(grid, group.logits[mask], weight[mask])
             n = group.rows.shape[1]
             size = np.broadcast_to(group.inside.sum(2), posterior.shape)
             sizes[n] = sizes.get(n, np.zeros(n + 1)) + np.bincount(size.ravel(), posterior.ravel(), n + 1)
         self._prior.learn(sizes)
         if keep:
             return densities
-        return tuple(_of_logits(Density.of_counts(grid, c)) for c in counts)  # type: ignore[return-value]
+        return tuple(of_logits(Density.of_counts(grid, c)) for c in counts)  # type: ignore[return-value]
 
     def _posterior(self, group: Group, densities: Densities) -> np.ndarray:
         likelihood = log_likelihoods(group, densities) + self._prior(group.inside)
@@ -221,12 +221,19 @@ class JointInference:
         result = np.empty(len(self._person))
         for group in self._groups():
             likelihood = log_likelihoods(group, densities) + self._prior(group.inside)
-            likelihood = np.maximum(likelihood, likelihood.max(1, keepdims=True) - 700)  # keeps both sums finite
-            for column in range(group.rows.shape[1]):
-                here = np.broadcast_to(group.inside[:, :, column], likelihood.shape)
-                sides = [logsumexp(np.where(side, likelihood, -np.inf), axis=1) for side in (here, ~here)]
-                result[group.rows[:, column]] = np.nan_to_num(sides[0] - sides[1], neginf=-1e3, posinf=1e3)
+            result[group.rows] = photo_odds(group.inside, likelihood)
         return result
+
+
+def photo_odds(inside: np.ndarray, likelihood: np.ndarray) -> np.ndarray:
+    """(P, n) log-odds of each photo being inside, from the likelihoods (P, S) of hypotheses ``inside`` (P or 1, S, n)."""
+    likelihood = np.maximum(likelihood, likelihood.max(1, keepdims=True) - 700)  # keeps both sums finite
+    columns = []
+    for column in range(inside.shape[2]):
+        here = np.broadcast_to(inside[:, :, column], likelihood.shape)
+        sides = [logsumexp(np.where(side, likelihood, -np.inf), axis=1) for side in (here, ~here)]
+        columns.append(np.nan_to_num(sides[0] - sides[1], neginf=-1e3, posinf=1e3))
+    return np.stack(columns, axis=1)
 
 
 def known_logits(
@@ -247,8 +254,8 @@ def fitted_densities(logits: np.ndarray, inside: np.ndarray) -> Densities:
     """Densities inside and outside from photos whose side is known (NaN logits are left out)."""
     finite = np.isfinite(logits)
     grid = np.linspace(logits[finite].min() - 10, logits[finite].max() + 10, BINS)
-    found = [Density.of_counts(grid, _histogram(grid, logits[finite & mask])) for mask in (inside, ~inside)]
-    return tuple(_of_logits(d) for d in found)  # type: ignore[return-value]
+    found = [Density.of_counts(grid, histogram(grid, logits[finite & mask])) for mask in (inside, ~inside)]
+    return tuple(of_logits(d) for d in found)  # type: ignore[return-value]
 
 
 def gaussian_densities(means: tuple[np.ndarray, np.ndarray], deviations: tuple[np.ndarray, np.ndarray]) -> Densities:
@@ -261,11 +268,11 @@ def gaussian_densities(means: tuple[np.ndarray, np.ndarray], deviations: tuple[n
     return inside, outside
 
 
-def _of_logits(density: Density) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def of_logits(density: Density) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     return lambda logits, _rows: density(logits)
 
 
-def _histogram(grid: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def histogram(grid: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     step = grid[1] - grid[0]
     cell = np.clip(np.rint((values - grid[0]) / step).astype(np.int64), 0, len(grid) - 1)
     return np.bincount(cell, weights, len(grid)).astype(np.float64)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt, PrivateAttr
+from pydantic import Field, PositiveInt, PrivateAttr, model_validator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from attacks.membership.calibration import lira, rmia, worlds
 from attacks.membership.centres import Posterior, gallery, regrow, regrow_weighted, whole
+from attacks.membership.fitted_centres import regrow_fitted
 from attacks.membership.joint_inference import (
     Densities,
     JointInference,
@@ -20,6 +21,7 @@ from attacks.membership.joint_inference import (
     gaussian_densities,
     known_logits,
 )
+from attacks.membership.marginal_likelihood import MarginalInference
 from benchmark.interfaces import (
     Access,
     Contrast,
@@ -41,15 +43,20 @@ class RegrownHead(MembershipAttack):
 
     - ``mean``: all other photos alike;
     - ``weighted``: each as much as it looks trained on, in rounds;
+    - ``fitted``: a head is fitted to the embeddings by the margin loss of training, photos weighing the same way.  Measured,
+      this is weaker than ``weighted``: to the loss the hardest photos count most, and those are the ones not trained on;
     - ``joint`` (default): every subset of a person's photos is a hypothesis about which were trained on, and all are weighed
-      together (:mod:`attacks.membership.joint_inference`).
+      together (:mod:`attacks.membership.joint_inference`).  Where the leak is weak and people are few (some hundred) its
+      expectation-maximisation, left to itself, can settle on a single cloud and find nothing;
+    - ``marginal``: the same hypotheses by a likelihood with two parameters, which a few people are enough for
+      (:mod:`attacks.membership.marginal_likelihood`); without labels or shadows only.
 
     The joint inference learns from all people at once how many photos a person has inside.  On a track that is one number for
     everybody, which helps; ``counts="unknown"`` takes every subset for equally probable instead, as where people differ.
 
     With ``knowledge="none"`` it needs neither labels nor shadow backbones.  Labels (``partial``, or ``auxiliary`` shadows' own
     people) give the densities of the joint inference, or a linear rule on the logit's two terms.  Shadows asked about the same
-    photos (``query_pool``) give each photo two distributions of its own; with ``mean`` and ``weighted`` centres ``rule`` then
+    photos (``query_pool``) give each photo two distributions of its own; without joint inference ``rule`` then
     says what is made of them, and auxiliary shadows calibrate offline.
 
     ``statistics="auxiliary"`` first repairs BatchNorm statistics that a defence has perturbed, on public faces; ``queries``
@@ -64,13 +71,21 @@ class RegrownHead(MembershipAttack):
     needs_gallery: ClassVar[bool] = True
 
     knowledge: Literal[Knowledge.NONE, Knowledge.PARTIAL, Knowledge.AUXILIARY, Knowledge.QUERY_POOL] = Knowledge.NONE
-    gallery: Literal["joint", "weighted", "mean"] = "joint"
+    gallery: Literal["joint", "marginal", "weighted", "fitted", "mean"] = "joint"
     counts: Literal["learned", "unknown"] = "learned"
     rule: Literal["lira", "rmia"] = "lira"
     scale: float = Field(32.0, gt=0)
     statistics: Literal["stored", "auxiliary"] = "stored"
     queries: PositiveInt = 1
     raw: bool = False
+
+    @model_validator(mode="after")
+    def _marginal_needs_nothing(self) -> RegrownHead:
+        if self.gallery == "marginal" and self.knowledge != Knowledge.NONE:
+            raise ValueError(
+                "gallery=marginal uses neither labels nor shadows: leave knowledge at none, or take gallery=joint."
+            )
+        return self
 
     _densities: Densities | None = PrivateAttr(None)
     _linear: Pipeline | None = PrivateAttr(None)
@@ -122,6 +137,9 @@ class RegrownHead(MembershipAttack):
         if self.gallery == "joint" and not of_people:
             return self._jointly(embeddings, person)
         posterior = self._regrown(embeddings, person)
+        if self.gallery == "marginal":
+            learned = self.counts == "learned"
+            return MarginalInference(embeddings, person, posterior.others, posterior.log_odds, self.scale, learned).log_odds()
         if self._shadows:
             return self._calibrated(posterior)
         if self._linear is not None:
@@ -132,7 +150,7 @@ class RegrownHead(MembershipAttack):
         return gallery(signals, self.requests()[0])
 
     def _regrown(self, embeddings: np.ndarray, person: np.ndarray) -> Posterior:
-        grow = regrow if self.gallery == "mean" else regrow_weighted
+        grow = {"mean": regrow, "fitted": regrow_fitted}.get(self.gallery, regrow_weighted)
         return grow(embeddings, person, self.scale)
 
     def _calibrated(self, posterior: Posterior) -> np.ndarray:

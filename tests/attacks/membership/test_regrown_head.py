@@ -55,14 +55,13 @@ def test_settings_that_it_does_not_have_are_refused():
 
 
 def test_weighing_photos_together_finds_more_than_the_mean(tiny):
-    galleries = ("mean", "weighted", "joint")
+    galleries = ("mean", "weighted", "joint", "marginal")
     evidence = tiny.evidence([spec(gallery=g) for g in galleries])
     found = []
     for gallery in galleries:
         scores = run_contrast(spec(gallery=gallery), evidence, Contrast.SAMPLE)
         found.append(auc(scores.score, scores.label))
-    assert found[2] > found[0]
-    assert found[1] > found[0]
+    assert min(found[1:]) > found[0]
 
 
 @pytest.mark.parametrize("gallery", ["mean", "weighted", "joint"])
