@@ -144,7 +144,24 @@ def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Sc
         raise FaceVeilError(f"attack {spec.label}: score must be of shape ({len(index)},), got {score.shape}.")
     if not np.isfinite(score).all():
         raise FaceVeilError(f"attack {spec.label}: {int((~np.isfinite(score)).sum())} of {len(score)} scores are not finite.")
-    return Scores(score, evidence.labels(index, contrast), evidence.identity[index])
+    scores = Scores(score, evidence.labels(index, contrast), evidence.identity[index])
+    _refuse_silence(scores, contrast)
+    return scores
+
+
+def _refuse_silence(scores: Scores, contrast: Contrast) -> None:
+    """Raises :class:`NotApplicableError` where an AUC of 0.5 would follow from the scores alone, whatever was trained on."""
+    if np.ptp(scores.score) == 0:
+        raise NotApplicableError("every photo got the same score: the attack has nothing to go by here.")
+    if contrast == Contrast.SAMPLE:
+        person = np.unique(scores.identity, return_inverse=True)[1]
+        low, high = np.full(person.max() + 1, np.inf), np.full(person.max() + 1, -np.inf)
+        np.minimum.at(low, person, scores.score)
+        np.maximum.at(high, person, scores.score)
+        if (low == high).all():
+            raise NotApplicableError(
+                "all photos of a person got the same score: which of them were trained on, it cannot tell."
+            )
 
 
 def run_attack(
@@ -159,8 +176,11 @@ def run_attack(
         The result (``not_applicable`` or ``failed`` with a reason, rather than a number, where there is none) and the scores.
     """
     attack = build_attack(spec)
-    check_access(attack)
     result = AttackResult(spec=spec, adaptive=adaptive, access=attack.required_access(), knowledge=attack.knowledge)
+    try:
+        check_access(attack)
+    except FaceVeilError as error:  # a plug-in's mistake ends its own attack, not the evaluation
+        return result.model_copy(update={"status": "failed", "reason": str(error)}), {}
     reasons = [evidence.unavailable[r.key] for r in attack.requests() if r.key in evidence.unavailable]
     if reasons:
         return result.model_copy(update={"status": "not_applicable", "reason": reasons[0]}), {}
@@ -184,7 +204,8 @@ def run_attack(
             return result.model_copy(update={"status": "failed", "reason": reason}), {}
     if not results:
         reason = next(iter(reasons_by_contrast.values()))
-        return result.model_copy(update={"status": "not_applicable", "reason": reason}), {}
+        update = {"status": "not_applicable", "reason": reason, "not_applicable": reasons_by_contrast}
+        return result.model_copy(update=update), {}
     update = {
         "not_applicable": reasons_by_contrast,
         "contrasts": results,

@@ -1,23 +1,21 @@
 """Every plug-in that the registry finds keeps its contract; none is named here.
 
-An attack must find the leak of the overfitted world of ``tiny_world``, with an AUC above ``PLANTED_AUC`` of its own test file
-where that says one, else above 0.8, and must be at chance on a backbone that overfitted other people.
+An attack must find the leak of the overfitted world of ``tiny_world`` with an AUC above 0.8, and must be at chance on a
+backbone that overfitted other people.  A test file may state ``PLANTED_AUC`` for its attack, or for some of its variants by
+label; where that is lower, ``test_planted_leaks.py`` must name a leak of the attack's own kind.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 import re
 from contextlib import suppress
-from enum import Enum
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from plugin_cases import ATTACK_SPECS, ATTACKS, TESTS, planted_auc, test_file, variants
 from pydantic import ValidationError
 from tiny_generator import TinyGenerator
 from tiny_world import World
@@ -47,51 +45,12 @@ from benchmark.registry import SettingsError, build_attack, build_defense, build
 from benchmark.scoring import auc_estimate, contrast_metrics
 from benchmark.subjects import template_subjects
 
-TESTS = Path(__file__).parent
 FAMILIES = {"none", "bn_statistics", "dp", "training", "architecture", "embedding"}
-PLANTED_AUC = 0.8
 RELABELLINGS = 12
 LABELLED = (Knowledge.PARTIAL, Knowledge.AUXILIARY)
 
-
-def choices(annotation: Any) -> tuple[Any, ...]:
-    """The values of a closed set: of a Literal, an enum or bool."""
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
-    if inspect.isclass(annotation) and issubclass(annotation, Enum):
-        return tuple(annotation)
-    return (False, True) if annotation is bool else ()
-
-
-def variants(plugin: type[Plugin]) -> list[dict[str, Any]]:
-    """The defaults, and every choice of every setting that has a closed set of them, one changed at a time."""
-    found: list[dict[str, Any]] = [{}]
-    for name, field in plugin.model_fields.items():
-        found += [{name: getattr(v, "value", v)} for v in choices(field.annotation) if v != field.default]
-    return found
-
-
-def test_file(plugin: type[Plugin]) -> Path:
-    """Where the tests of a plug-in belong: beside its module, in the tree that mirrors the house."""
-    folder = plugin.__module__.split(".")[:-1]
-    return TESTS.joinpath(*folder, f"test_{plugin.name}.py")
-
-
-test_file.__test__ = False  # type: ignore[attr-defined]
-
-
-def planted_auc(plugin: type[Plugin]) -> float:
-    """``PLANTED_AUC`` of the plug-in's own test file."""
-    for node in ast.parse(test_file(plugin).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "PLANTED_AUC":  # type: ignore[attr-defined]
-            return float(ast.literal_eval(node.value))
-    return PLANTED_AUC
-
-
-ATTACKS = list(registry.membership_attacks().values())
 DEFENSES = list(registry.defenses().values())
 PLUGINS: list[type[Plugin]] = [*ATTACKS, *registry.inversion_attacks().values(), *DEFENSES]
-ATTACK_SPECS = [AttackSpec(name=a.name, settings=s) for a in ATTACKS for s in variants(a)]
 
 each_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda p: p.name)
 each_attack = pytest.mark.parametrize("spec", ATTACK_SPECS, ids=lambda s: s.label)
@@ -271,12 +230,11 @@ def test_scores_do_not_depend_on_the_order_of_photos(spec, evidence):
 
 @each_attack
 def test_finds_the_planted_leak(spec, evidence):
-    attack = build_attack(spec)
     scores = run_contrast(spec, evidence, leak_contrast(spec, evidence))
     metrics, _ = contrast_metrics(scores.score, scores.label, scores.identity, blind=0.5, seed=0)
     auc = metrics["auc"]
     print(f"planted leak, {spec.label}: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
-    wanted = planted_auc(type(attack))
+    wanted = planted_auc(spec)
     # An attack known to find nothing on backbones of faces says so by a figure below 0.5 in its test file.
     assert wanted < 0.5 or auc.low > 0.5
     assert auc.value > wanted

@@ -23,9 +23,10 @@ def network(hidden: Sequence[int], decay: float, seed: int = 0, epochs: int = 40
 
 
 def fit_quietly(pipeline: Pipeline, features: np.ndarray, labels: np.ndarray) -> None:
-    """Fits a network; that the epochs end before convergence is meant, and said nothing about."""
+    """Fits a network; that the epochs end before convergence, or that all photos make one batch, is said nothing about."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than sample size")
         pipeline.fit(features, labels)
 
 

@@ -29,7 +29,7 @@ def test_the_ceiling_of_a_thousand_and_a_thousand():
 
 def test_agrees_with_privacy_estimates():
     """Their interval of one side at 5 % gives each rate 2.5 %, as ours does."""
-    oracle = pytest.importorskip("privacy_estimates", exc_type=ImportError)
+    oracle = pytest.importorskip("privacy_estimates", exc_type=ImportError, reason="needs privacy-estimates")
     rng = np.random.default_rng(0)
     for _ in range(40):
         included, excluded = rng.integers(20, 400, 2)
@@ -43,7 +43,7 @@ def test_agrees_with_privacy_estimates():
 
 def test_rates_of_the_gaussian_mechanism_never_need_more_than_its_epsilon():
     """dp-accounting's epsilon covers every threshold of the optimal test, and some threshold comes close to it."""
-    common = pytest.importorskip("dp_accounting.pld.privacy_loss_distribution")
+    common = pytest.importorskip("dp_accounting.pld.privacy_loss_distribution", reason="needs dp-accounting")
     delta = 1e-3
     upper = common.from_gaussian_mechanism(1.0).get_epsilon_for_delta(delta)
     needed = [epsilon_of_rates(norm.sf(t - 1), norm.sf(t), delta) for t in np.linspace(-6, 7, 400)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -37,7 +38,7 @@ class Probe(MembershipAttack):
     contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE, Contrast.IDENTITY)
     shown: ClassVar[list[tuple[str, Signals, np.ndarray | None]]] = []
 
-    answer: Literal["first", "nan", "infinite", "short", "column", "refuse"] = "first"
+    answer: Literal["first", "nan", "infinite", "short", "column", "refuse", "person", "same"] = "first"
     knowledge: Knowledge = Knowledge.NONE
 
     def requests(self) -> tuple[SignalRequest, ...]:
@@ -53,7 +54,8 @@ class Probe(MembershipAttack):
             raise NotApplicableError("nothing to see here")
         if self.answer in ("nan", "infinite"):
             first[3] = np.nan if self.answer == "nan" else np.inf
-        return {"short": first[1:], "column": first[:, None]}.get(self.answer, first)
+        other = {"short": first[1:], "column": first[:, None], "person": signals.identity * 1.0, "same": np.zeros(len(first))}
+        return other.get(self.answer, first)
 
 
 class Greedy(Probe):
@@ -196,9 +198,23 @@ def test_an_unavailable_signal_does_not_apply(evidence):
     assert not Probe.shown, "nothing was fitted or scored"
 
 
-def test_more_than_the_declared_access_is_an_error(evidence):
-    with pytest.raises(FaceVeilError, match=r"'greedy' declares 'embedding' access but requests 'norm.*needs 'weights'"):
-        run(AttackSpec(name="greedy"), evidence)
+def test_more_than_the_declared_access_fails_with_a_reason(evidence):
+    result, scores = run(AttackSpec(name="greedy"), evidence)
+    assert result.status == "failed"
+    assert re.search(r"'greedy' declares 'embedding' access but requests 'norm.*needs 'weights'", result.reason)
+    assert not scores
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [("person", "photos of a person got the same"), ("same", "every photo got the same")]
+)
+def test_a_half_that_follows_from_the_scores_alone_is_a_reason_and_no_figure(evidence, monkeypatch, answer, reason):
+    monkeypatch.setattr(Probe, "needs_gallery", True)
+    with pytest.raises(NotApplicableError, match=reason):
+        run_contrast(probe(answer=answer), evidence, Contrast.SAMPLE)
+    result, _ = run(probe(answer=answer), evidence)
+    assert (result.status == "ok") == (answer == "person"), "of people, one score a person is what it should be"
+    assert reason in result.not_applicable[Contrast.SAMPLE]
 
 
 def test_the_blind_auc_is_taken_off(evidence):

@@ -151,7 +151,8 @@ def test_eer_is_where_the_straight_lined_curve_crosses(case):
 @pytest.mark.parametrize("case", ["continuous", "reversed order", "unequal classes"])
 def test_torchmetrics_agrees_on_probabilities(case):
     torch = pytest.importorskip("torch")
-    theirs = pytest.importorskip("torchmetrics.functional.classification")  # imported here: it takes seconds
+    # imported here: it takes seconds
+    theirs = pytest.importorskip("torchmetrics.functional.classification", reason="needs torchmetrics")
     scores, labels = CASES[case]
     probability = torch.from_numpy(1 / (1 + np.exp(-scores)))  # in [0, 1], where torchmetrics applies no sigmoid
     target = torch.from_numpy(labels.astype(np.int64))

@@ -90,6 +90,31 @@ def test_rmia_on_a_matrix_computed_by_hand():
     np.testing.assert_allclose(rmia(np.log(probability), np.log(shadows), inside), [1.0, 0.5, 0.0])
 
 
+def naive_rmia(p_target, p_shadows, inside, offline_a=0.3):
+    """The attack by its definition, probabilities in and every pair compared: the share of z that x beats."""
+    online = bool(inside.any())
+    ratios = []
+    for i, p in enumerate(p_target):
+        p_out = sum(p_shadows[k, i] for k in range(len(p_shadows)) if not inside[k, i]) / (~inside[:, i]).sum()
+        if online:
+            p_in = sum(p_shadows[k, i] for k in range(len(p_shadows)) if inside[k, i]) / inside[:, i].sum()
+            ratios.append(p / ((p_in + p_out) / 2))
+        else:
+            ratios.append(p / (((1 + offline_a) * p_out + 1 - offline_a) / 2))
+    others = len(ratios) - 1
+    return [sum(mine / theirs > 1 for j, theirs in enumerate(ratios) if j != i) / others for i, mine in enumerate(ratios)]
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_rmia_is_the_naive_one(online):
+    target, scores, inside, _ = population(40, 6)
+    if not online:
+        inside = np.zeros_like(inside)
+        scores = scores - np.median([math.log(np.mean(np.exp(s))) for s in scores.T])  # the unit of the offline mean
+    naive = naive_rmia(np.exp(target), np.exp(scores), inside)
+    np.testing.assert_allclose(rmia(target, scores, inside), naive)
+
+
 def test_offline_rmia_by_hand():
     target = np.log([0.5, 0.4])
     shadows = np.log([[0.5, 0.1]])

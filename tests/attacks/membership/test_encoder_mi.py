@@ -7,7 +7,8 @@ from attacks.membership.encoder_mi import VIEWS, EncoderMI
 from benchmark.interfaces import Signals
 from benchmark.metrics import auc
 
-PLANTED_AUC = 0.6  # agreement between views is a weak signal on backbones of faces; measured on the overfitted world
+# One threshold finds little on backbones that were not trained to agree on views: 0.73 on the overfitted world.
+PLANTED_AUC = {"encoder_mi(variant=threshold)": 0.6}
 
 
 def signals(agreement: np.ndarray, seed: int = 0) -> Signals:

@@ -6,7 +6,8 @@ from attacks.membership.gradient_norm import GradientNorm
 from benchmark.interfaces import Access, Signals
 from benchmark.metrics import auc
 
-PLANTED_AUC = 0.6  # two numbers a photo, without a loss of a class: a weak signal, measured on the overfitted world
+# The weights' gradient of an objective that was not trained on: 0.70 on the overfitted world; 0.91 with respect to both.
+PLANTED_AUC = {"gradient_norm(of=weights)": 0.6}
 
 
 def test_small_gradients_pass_for_members():

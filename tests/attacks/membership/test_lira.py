@@ -11,8 +11,8 @@ from benchmark.interfaces import Access, AttackSpec, Contrast
 from benchmark.membership import run_attack, run_contrast
 from benchmark.metrics import auc
 
-# The embedding's norm and a person's compactness are weak statistics: calibrated, they reach 0.6 to 0.8 on the planted leak.
-PLANTED_AUC = 0.55
+# A person's compactness speaks of people, and the overfitted world leaks photos: 0.66 there.
+PLANTED_AUC = {"lira(statistic=compactness)": 0.55}
 
 
 def spec(**settings) -> AttackSpec:

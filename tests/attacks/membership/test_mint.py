@@ -6,8 +6,6 @@ from attacks.membership.mint import MINT
 from benchmark.interfaces import Signals
 from benchmark.metrics import auc
 
-PLANTED_AUC = 0.6  # the distance of pooled activations from their mean, as bn_distance sees it, with fewer people to learn from
-
 
 def signals(labels: np.ndarray, seed: int) -> Signals:
     """Activations that lie nearer to their mean on members, in some channels."""

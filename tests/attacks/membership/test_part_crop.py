@@ -6,8 +6,8 @@ from attacks.membership.part_crop import PartCrop
 from benchmark.interfaces import Signals
 from benchmark.metrics import auc
 
-# On backbones of faces we have found it at chance: the planted leak is asked to be no worse than that.
-PLANTED_AUC = 0.45
+# On backbones that were not trained on parts we have found it at chance: asked to be no worse than that.
+PLANTED_AUC = 0.4
 
 
 def test_divergences_of_parts_are_learned():

@@ -11,8 +11,6 @@ from benchmark.interfaces import Access, AttackSpec, Contrast, MembershipAttack,
 from benchmark.membership import run_contrast
 from benchmark.metrics import auc
 
-PLANTED_AUC = 0.6  # of its weakest base, the embedding's norm
-
 
 class LogNorm(MembershipAttack):
     """A base without knowledge: the logarithm of the embedding's length."""
