@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PrivateAttr
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -29,16 +31,18 @@ from benchmark.interfaces import (
 # Means of the features themselves: they exist whatever the normalisation.
 DISTANCES = SignalRequest(layers="norm", statistic="mean_var", reference="feature_means")
 VIEWS = tuple(SignalRequest(layers="embedding", view=view) for view in ("flip", "shift", "dim", "blur"))
-GALLERIES = ("mean", "weighted", "joint")
+GALLERIES = ("mean", "weighted", "marginal")
+FOLDS = 5
 
 
 class Ensemble(MembershipAttack):
-    """A linear classifier on all scores and distances of a photo together.
+    """Linear classifiers on all scores and distances of a photo together, in two levels.
 
-    The columns are the regrown head's log-odds (three galleries), the embedding's norm, the person's compactness, the cosines
-    between views of the photo, and the distance of every normalisation layer's input to its mean on public faces.  With
-    ``partial`` knowledge it learns from a labelled share of the people.  With ``query_pool`` each shadow plays the target in
-    turn, and every one-number column stands there a second time, calibrated by the other shadows.
+    The scores are the regrown head's log-odds (three galleries), the embedding's norm and the person's compactness; the many
+    weak columns are the cosines between views of the photo, and the distance of every normalisation layer's input to its mean
+    on public faces.  The weak ones first become one number, learned on other people than it is used for, so that their count
+    does not drown the scores.  With ``partial`` knowledge it learns from a labelled share of the people.  With ``query_pool``
+    each shadow plays the target in turn, and every score stands there a second time, calibrated by the other shadows.
     """
 
     name: ClassVar[str] = "ensemble"
@@ -50,30 +54,54 @@ class Ensemble(MembershipAttack):
 
     knowledge: Literal[Knowledge.PARTIAL, Knowledge.QUERY_POOL] = Knowledge.PARTIAL
 
-    _classifier: Pipeline = PrivateAttr()
+    _stack: Stack = PrivateAttr()
     _shadows: Sequence[QueryShadow] = PrivateAttr(())
 
     def requests(self) -> tuple[SignalRequest, ...]:
         return (EMBEDDING, DISTANCES, *VIEWS)
 
     def fit(self, signals: Signals, labels: np.ndarray) -> None:
-        self._classifier = stack(np.hstack(columns(signals)), labels)
+        self._stack = Stack.fitted(*columns(signals), labels, signals.identity)
 
     def calibrate(self, shadows: Sequence[QueryShadow]) -> None:
         self._shadows = shadows
 
     def score(self, signals: Signals) -> np.ndarray:
+        """(N,) log-odds."""
+        statistics, further = columns(signals)
         if not self._shadows:
-            return self._classifier.decision_function(np.hstack(columns(signals)))
+            return self._stack.log_odds(statistics, further)
         inside = np.stack([s.inside for s in self._shadows])
         of_shadows = [columns(s.signals) for s in self._shadows]
-        features = [
-            _with_calibrated(own, [c for j, c in enumerate(of_shadows) if j != k], np.delete(inside, k, axis=0))
-            for k, own in enumerate(of_shadows)
+        scores = [own for own, _ in of_shadows]
+        calibrated = [
+            _with_calibrated(own, [c for j, c in enumerate(scores) if j != k], np.delete(inside, k, axis=0))
+            for k, own in enumerate(scores)
         ]
-        classifier = stack(np.vstack(features), inside.ravel())
+        people = np.tile(signals.identity, len(scores))
+        stack = Stack.fitted(np.vstack(calibrated), np.vstack([f for _, f in of_shadows]), inside.ravel(), people)
         # A shadow that plays the target is calibrated by one shadow fewer; so is the target, for the same scale.
-        return classifier.decision_function(_with_calibrated(columns(signals), of_shadows[1:], inside[1:]))
+        return stack.log_odds(_with_calibrated(statistics, scores[1:], inside[1:]), further)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Two levels: ``weak`` turns the many columns into one, ``scores`` takes it beside the statistics."""
+
+    weak: Pipeline
+    scores: Pipeline
+
+    @staticmethod
+    def fitted(statistics: np.ndarray, further: np.ndarray, labels: np.ndarray, people: np.ndarray) -> Stack:
+        """From statistics (N, S), further columns (N, F), labels (N,) and the person of each photo (N,)."""
+        weak = _linear(1e-3)
+        folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+        of_others = cross_val_predict(weak, further, labels, groups=people, cv=folds, method="decision_function")
+        scores = _linear(1.0).fit(np.column_stack([statistics, of_others]), labels)
+        return Stack(weak.fit(further, labels), scores)
+
+    def log_odds(self, statistics: np.ndarray, further: np.ndarray) -> np.ndarray:
+        return self.scores.decision_function(np.column_stack([statistics, self.weak.decision_function(further)]))
 
 
 def columns(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
@@ -89,17 +117,14 @@ def columns(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
     return statistics, np.hstack([distances, np.stack(agreements, axis=1)])
 
 
-def stack(features: np.ndarray, labels: np.ndarray) -> Pipeline:
-    """The linear classifier, regularised: there are more columns than any one leak fills."""
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000)).fit(features, labels)
+def _linear(strength: float) -> Pipeline:
+    """A linear classifier; the smaller ``strength``, the more it is regularised."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
 
 
-def _with_calibrated(
-    own: tuple[np.ndarray, np.ndarray], others: Sequence[tuple[np.ndarray, np.ndarray]], inside: np.ndarray
-) -> np.ndarray:
-    """All columns, and each statistic a second time as its likelihood ratio by the other shadows, where there are any."""
-    statistics, further = own
+def _with_calibrated(own: np.ndarray, others: Sequence[np.ndarray], inside: np.ndarray) -> np.ndarray:
+    """Statistics (N, S), and each a second time as its likelihood ratio by the other shadows, where there are any."""
     if not others:
-        return np.hstack([statistics, further])
-    calibrated = [lira(statistics[:, s], np.stack([c[0][:, s] for c in others]), inside) for s in range(statistics.shape[1])]
-    return np.hstack([statistics, further, np.clip(np.stack(calibrated, axis=1), -30, 30)])
+        return own
+    calibrated = [lira(own[:, s], np.stack([c[:, s] for c in others]), inside) for s in range(own.shape[1])]
+    return np.hstack([own, np.clip(np.stack(calibrated, axis=1), -30, 30)])
