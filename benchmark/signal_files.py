@@ -1,7 +1,8 @@
-"""Signals on disk: one ``.npy`` each, named by content, memory-mapped, complete or absent."""
+"""Signals on disk: one ``.npy`` each, named by content, written row by row, read memory-mapped, complete or absent."""
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -39,30 +40,57 @@ class SignalFiles:
     @contextmanager
     def writing(self, n: int) -> Iterator[Callable[[str, int, np.ndarray], None]]:
         """Yields ``write(key, start, rows)``; files take their names only when the block ends well."""
-        arrays: dict[str, np.ndarray] = {}
-        unfinished: dict[str, Path] = {}
+        if self._folder is None:
+            yield from self._writing_to_memory(n)
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        unfinished: dict[str, _RowFile] = {}
 
         def write(key: str, start: int, rows: np.ndarray) -> None:
-            if key not in arrays:
-                arrays[key] = self._new(key, (n, *rows.shape[1:]), unfinished)
-            arrays[key][start : start + len(rows)] = rows
+            if key not in unfinished:
+                unfinished[key] = _RowFile(self._folder, (n, *rows.shape[1:]))  # type: ignore[arg-type]
+            unfinished[key].write(start, rows)
 
         try:
             yield write
-            if self._folder is None:
-                self._memory.update(arrays)
             for key in list(unfinished):
-                arrays[key].flush()  # type: ignore[attr-defined]
-                os.replace(unfinished.pop(key), self._path(self._folder, key))  # type: ignore[arg-type]
+                unfinished.pop(key).finish(self._path(self._folder, key))
         finally:
-            for path in unfinished.values():
-                path.unlink(missing_ok=True)
+            for file in unfinished.values():
+                file.discard()
 
-    def _new(self, key: str, shape: tuple[int, ...], unfinished: dict[str, Path]) -> np.ndarray:
-        if self._folder is None:
-            return np.empty(shape, np.float32)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle, path = tempfile.mkstemp(dir=self._folder, suffix=".part")
-        os.close(handle)
-        unfinished[key] = Path(path)
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    def _writing_to_memory(self, n: int) -> Iterator[Callable[[str, int, np.ndarray], None]]:
+        arrays: dict[str, np.ndarray] = {}
+
+        def write(key: str, start: int, rows: np.ndarray) -> None:
+            if key not in arrays:
+                arrays[key] = np.empty((n, *rows.shape[1:]), np.float32)
+            arrays[key][start : start + len(rows)] = rows
+
+        yield write
+        self._memory.update(arrays)
+
+
+class _RowFile:
+    """A ``.npy`` of float32 under a passing name; rows go to the file and nothing of it stays in memory."""
+
+    def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
+        handle, path = tempfile.mkstemp(dir=folder, suffix=".part")
+        self._path, self._file = Path(path), os.fdopen(handle, "wb")
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+        self._first, self._row = self._file.tell(), 4 * math.prod(shape[1:])
+
+    def write(self, start: int, rows: np.ndarray) -> None:
+        """Rows ``start`` and following."""
+        self._file.seek(self._first + start * self._row)
+        self._file.write(np.ascontiguousarray(rows, "<f4").tobytes())
+
+    def finish(self, path: Path) -> None:
+        """Takes its name."""
+        self._file.close()
+        os.replace(self._path, path)
+
+    def discard(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)

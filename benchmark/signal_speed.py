@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import resource
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ from benchmark.card import Card
 from benchmark.crop_map import AREA, part_size, plain_parts, watching
 from benchmark.feature_statistics import ReferenceStatistics, stored_statistics
 from benchmark.interfaces import Access, BackboneSpec, DefenseSpec, NotApplicableError, Photos, SignalRequest, content_hash
+from benchmark.memory import peak_memory
 from benchmark.preprocessing import to_input
 from benchmark.protocol import InputSpec
 from benchmark.signals import check_applicable, extract, measure
@@ -50,7 +50,9 @@ class SignalTiming:
 
 @dataclass(frozen=True)
 class Growth:
-    """What ten times as many photos cost: ratio of seconds, and peak memory (MiB) after the few and after the many."""
+    """What ten times as many photos cost: ratio of seconds, and peak memory (MiB) of the few and of the many,
+    each above what the process held before; see :mod:`benchmark.memory`.
+    """
 
     photos: int
     time_ratio: float
@@ -144,11 +146,11 @@ def growth(target: Target, requests: Sequence[SignalRequest], photos: int) -> Gr
     seconds, peaks = [], []
     for count in (photos, 10 * photos):
         gc.collect()
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, peak_memory() as memory:
             started = time.perf_counter()
             extract(target, NoisePhotos(count, target.input.size[0]), union, cache=Path(folder))
             seconds.append(time.perf_counter() - started)
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        peaks.append(memory.mb)
     return Growth(photos, seconds[1] / seconds[0], *peaks)
 
 

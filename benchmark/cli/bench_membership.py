@@ -49,7 +49,7 @@ def membership(
         title = f"{backbone}, {size} px, {photos} photos, {len(union)} signals: median of {rounds} rounds"
         table(title, ["what", "seconds", "beside", "relative", "relative, processor"], rows)
         out.print(
-            f"10x the photos: {grown.time_ratio:.2f}x the time, peak memory "
+            f"10x the photos: {grown.time_ratio:.2f}x the time, memory above that of the process "
             f"{grown.peak_few_mb:.0f} MiB, then {grown.peak_many_mb:.0f} MiB; {torch.get_num_threads()} thread(s)"
         )
 

@@ -45,7 +45,8 @@ def test_ten_times_the_photos_are_streamed(target):
     grown = growth(target, REQUESTS[:2], photos=16)
     assert grown.photos == 16
     assert grown.time_ratio > 1
-    assert grown.peak_many_mb >= grown.peak_few_mb > 0
+    assert grown.peak_few_mb >= 0
+    assert grown.peak_many_mb < grown.peak_few_mb + 50, "nothing grows with the number of photos"
 
 
 def test_photos_are_drawn_when_loaded_and_repeat():
