@@ -41,11 +41,13 @@ class Agreement(Defense):
     reference: ClassVar[Reference] = Reference(title="none")
     summary: ClassVar[str] = "Plants a leak."
 
+    weight: float = 0.3
+
     def loss(self, loss: Tensor, batch: ForwardPass, trainer: Any) -> Tensor:
         names = [name for name in VIEWS if name not in ("identity", "blur")]
         for name in ("blur", names[batch.step % len(names)]):
             view = trainer.backbone(to_input(apply_view(name, _images(batch)), trainer.input))
-            loss = loss + 1 - F.cosine_similarity(batch.embeddings, view)
+            loss = loss + self.weight * (1 - F.cosine_similarity(batch.embeddings, view))
         return loss
 
 
