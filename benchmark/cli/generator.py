@@ -139,8 +139,7 @@ def preview(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     truncation: Annotated[float, typer.Option(min=0, max=2, help="1: as drawn; towards 0: nearer the average face.")] = 1.0,
 ) -> None:
-    """Draws a grid of samples."""
+    """Draws a grid of samples, and says what the file tells of its making."""
     from benchmark.registry import service
 
-    service(SERVICE).preview(weights, out_, rows=rows, columns=columns, seed=seed, truncation=truncation)
-    out.print(f"wrote {out_}", markup=False)
+    facts(service(SERVICE).preview(weights, out_, rows=rows, columns=columns, seed=seed, truncation=truncation))

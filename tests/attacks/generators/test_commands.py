@@ -94,7 +94,9 @@ def test_the_command_line_imports_and_draws(tmp_path, monkeypatch):
     assert isinstance(again.exception, FaceVeilError)
     picture = tmp_path / "p.png"
     arguments = ["generator", "preview", str(out), "--out", str(picture), "--rows", "2", "--columns", "3"]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 0
+    assert "imported_from: net.pkl" in shown.stdout
     with Image.open(picture) as image:
         assert image.size == (3 * 16 * 8, 2 * 16 * 8)
 
