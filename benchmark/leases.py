@@ -89,7 +89,7 @@ class Leases:
         row.attempts += 1
         row.worker, row.lease_until = worker, moment + self.limits.lease_seconds
         if row.state == State.QUEUED:
-            move(session, row, State.RUNNING, f"taken up by {worker}, attempt {row.attempts}")
+            move(session, row, State.RUNNING, f"taken up by {worker}")
         else:
             log(session, row, f"{'checked' if row.state == State.QUARANTINED else 'taken up again'} by {worker}")
         return True

@@ -294,11 +294,17 @@ class Record(_Model):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything but costs and dates: two runs of one evaluation agree on it."""
+        """Hash of everything but costs and dates: two runs of one evaluation agree on it.
+
+        Curves do not count: they are drawings of scores, which stand in it by their hash.
+        """
         data = self.model_dump(mode="json")
         for key in ("created", "seconds", "peak_memory_mb"):
             data["provenance"].pop(key)
         for attack in (*data["membership"], *(data["inversion"] or {}).get("results", ())):
             for key in ("seconds", "peak_memory_mb", "memory_measure"):
                 attack.pop(key)
+        for attack in data["membership"]:
+            for contrast in attack["contrasts"].values():
+                contrast.pop("roc")
         return content_hash(data)

@@ -43,8 +43,8 @@ def pareto(
     """Utility against leakage with 95 % intervals; better is up and to the right, so leakage falls along the axis.
 
     ``frame`` has the columns of :data:`leaderboard.frame.COLUMNS`; rows without both values are left out.  Entries of rank 1
-    are filled and named, the others hollow and pale.  ``theme``: light or dark.  ``least``: the leakage of a backbone that
-    leaks nothing, always in sight.
+    are filled, and named as far as there is room; the others are hollow and pale.  ``theme``: light or dark.  ``least``: the
+    leakage of a backbone that leaks nothing, always in sight.
     """
     data = _pareto_data(frame)
     families = [f for f in STYLES if f in set(data["family"])]
@@ -84,6 +84,11 @@ def pareto(
     return alt.layer(across, along, others, points, *_names(data, theme), data=data).properties(height=height)
 
 
+def nameless(chart: alt.LayerChart) -> int:
+    """How many entries of the front of :func:`pareto`'s chart found no room for their name."""
+    return int((chart.data["front"] & (chart.data["side"] == "")).sum())
+
+
 def _pareto_data(frame: pd.DataFrame) -> pd.DataFrame:
     data = frame.dropna(subset=["utility", "leakage"]).copy()
     data["front"] = (data["rank"] == 1).fillna(False).astype(bool)
@@ -120,8 +125,8 @@ def _range(data: pd.DataFrame, axis: str, include: float | None = None) -> list[
 def _place_names(data: pd.DataFrame, x_range: list[float], y_range: list[float], height: int) -> None:
     """Adds ``spot`` (where the name of a front entry stands, on the utility axis) and ``side`` (how it is aligned).
 
-    Each name stands above its point or, where that is taken, below or further off.  ``height``: of the plot without legend
-    and axis, pixels.
+    Each name stands above its point or, where that is taken, below or further off; where all of that is, it has none and
+    its side is empty.  ``height``: of the plot without legend and axis, pixels.
     """
     width, line = 480, 16  # pixels, between a phone and a desktop
     data["spot"], data["side"] = np.nan, ""
@@ -134,7 +139,9 @@ def _place_names(data: pd.DataFrame, x_range: list[float], y_range: list[float],
         start = x - {"left": 0, "center": length / 2, "right": length}[side]
         options = [y + step for step in (-line, line + 2, -2 * line, 2 * line + 2, -3 * line) if line <= y + step <= height - 6]
         free = [o for o in options if all(abs(o - t) >= line or start > e or start + length < s for s, e, t in taken)]
-        spot = (free or options or [y])[0]
+        if not free:
+            continue
+        spot = free[0]
         taken.append((start, start + length, spot))
         data.loc[row.Index, ["spot", "side"]] = [y_range[1] - spot / height * (y_range[1] - y_range[0]), side]
 

@@ -64,7 +64,7 @@ class Uploads:
         headers = {"Location": f"{base}/api/v1/submissions/{job.id}", "Cache-Control": "no-store"}
         document = {"job": job.model_dump(mode="json")}
         if status == 422:
-            message = "; ".join(str(problem) for problem in job.problems)
+            message = " ".join(str(problem) for problem in job.problems)
             document["error"] = {"code": "refused", "message": message}
         return JSONResponse(document, status, headers)
 

@@ -42,18 +42,22 @@ def export(
     track: Annotated[str | None, typer.Option(help="Only this track.")] = None,
     submission: Annotated[str | None, typer.Option(help="Only this submission's records, by the start of its hash.")] = None,
     dataset: Annotated[str, typer.Option(help="namespace/name of the benchmark on the Hub, for eval-results.")] = "",
+    thin: Annotated[bool, typer.Option("--thin", help="Curves of fewer points, for records that ship; json only.")] = False,
     out_: Annotated[Path | None, typer.Option("--out", help="A file instead of stdout.")] = None,
     store: StoreOption = None,
 ) -> None:
     """Writes the stored records."""
     from benchmark.atomic import write_text
+    from benchmark.thinning import thinned
 
+    if thin and format_ is not Format.JSON:
+        raise typer.BadParameter("--thin goes with --format json: the other formats hold no curves")
     if (format_ is Format.EVAL_RESULTS) != bool(dataset):
         raise typer.BadParameter("--dataset NAMESPACE/NAME goes with --format eval-results, and is needed there")
     records = open_store(store).records(track)
     if submission:
         records = [r for r in records if r.provenance.submission_id.startswith(submission)]
-    text = _text(records, format_, dataset)
+    text = _text([thinned(record) for record in records] if thin else records, format_, dataset)
     if out_ is None:
         print(text, end="")
     else:

@@ -81,12 +81,25 @@ def submit(
     with steps() as progress, tempfile.TemporaryDirectory(prefix="faceveil-") as work:
         archive = _zipped(submission, Path(work))
         progress.step(f"handing in {archive.stat().st_size / 2**20:.1f} MiB")
-        job = _remote(url, token).submit(archive, True)["job"] if url else _here(archive, token, store)
+        job = _there(archive, _remote(url, token)) if url else _here(archive, token, store)
     if job["state"] == "refused":
         from benchmark.refusals import Problem
 
         raise refusal([Problem(**problem) for problem in job["problems"]])
     emit(job, json, lambda: _show(job, ()))
+    typer.echo(f"Follow it: faceveil queue {job['id']}{f' --url {url}' if url else ''}", err=True)
+
+
+def _there(archive: Path, remote: Remote) -> dict[str, Any]:
+    """Hands in elsewhere; a refusal is a job, too."""
+    from benchmark.remote import RemoteError
+
+    try:
+        return dict(remote.submit(archive, True)["job"])
+    except RemoteError as error:
+        if "job" not in error.document:
+            raise
+        return dict(error.document["job"])
 
 
 def _zipped(submission: Path, work: Path) -> Path:
@@ -185,10 +198,13 @@ def _looked_up(
 def _list(document: Mapping[str, Any]) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in document["counts"].items() if count)
     rows = [
-        [j["id"], j["name"] or "–", j["team"], j["track"] or "–", _state(j), j["updated"][:19], _why(j)]
+        [j["id"], j["name"] or "–", j["team"], j["track"] or "–", _state(j), j["updated"][:16].replace("T", " ")]
         for j in document["jobs"]
     ]
-    table(counts or "nothing was handed in yet", ["job", "name", "team", "track", "state", "since (UTC)", "why"], rows)
+    table(counts or "nothing was handed in yet", ["job", "name", "team", "track", "state", "since (UTC)"], rows)
+    for job in document["jobs"]:
+        if job["problems"]:
+            out.print(f"{job['id']} {job['state']}: {_why(job)}", markup=False, soft_wrap=True)
 
 
 def _state(job: Mapping[str, Any]) -> str:
@@ -196,11 +212,11 @@ def _state(job: Mapping[str, Any]) -> str:
 
 
 def _why(job: Mapping[str, Any]) -> str:
-    return "; ".join(f"{problem['message']} {problem['remedy']}" for problem in job["problems"])
+    return " ".join(f"{p['message']} {p['remedy']}" for p in job["problems"]).replace("queue JOB", f"queue {job['id']}")
 
 
 def _show(job: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> None:
-    names = ("id", "name", "team", "track", "submission_id", "attempts", "worker", "record")
+    names = ("id", "name", "team", "track", "submission_id", "worker", "record")
     facts({"state": _state(job), **{name: job[name] for name in names}, "why": _why(job)})
     for event in log:
         out.print(f"{event['moment'][:19]}  {event['state']:<11} {event['text']}", markup=False, soft_wrap=True)

@@ -65,7 +65,8 @@ def _one(board: Board, frame: pd.DataFrame, contrast: Contrast, labels: list[str
     if entries.empty:
         st.info("The attack has no result on this contrast.", icon=":material/block:")
     else:
-        st.markdown(f"**{int(entries['resists'].sum()):,} of {len(entries):,}** entries resist it on this contrast.")
+        number = int(entries["resists"].sum())
+        st.markdown(f"**{number:,} of {len(entries):,}** entries resist{'s' if number == 1 else ''} it on this contrast.")
         chart = dots.dots(entries.head(DRAWN), charts.STYLES, "AUC  (0.5 = chance)", theme(), resisting.CHANCE)
         st.altair_chart(chart, width="stretch", alt="AUC of the attack on each entry, the most resistant first.")
         shown = entries.rename(columns={"label": "entry", "group": "family", "text": "AUC, 95 % interval"})

@@ -48,6 +48,10 @@ def _plot(frame: pd.DataFrame, axis: axes.LeakageAxis) -> None:
         f"Better is up and to the right. Filled and named: the front, entries that no other significantly dominates on these "
         f"two axes ({how}). Lines are 95 % intervals."
     ]
+    if nameless := charts.nameless(chart):
+        notes.append(
+            f"{nameless:,} of the front {'has' if nameless == 1 else 'have'} no room for a name: point at a dot to read it."
+        )
     if not axis.ranked:
         notes.append("The board's ranks are made on membership advantage, not on this axis.")
     if len(shown) < len(placed):

@@ -69,7 +69,6 @@ def _table(jobs: list[Job]) -> str | None:
             "track": job.track,
             "handed in": job.created[:16].replace("T", " "),
             "changed": job.updated[:16].replace("T", " "),
-            "tries": job.attempts,
             "job": job.id,
         }
         for job in jobs
@@ -95,7 +94,7 @@ def _job(name: str) -> None:
     st.text(f"{MARKS[job.state]}{place} · {job.name or 'no name yet'} · by {job.team} · track {job.track or 'unknown'}")
     service.problems(job)
     service.flags(job)
-    st.code("\n".join(map(_line, events)) or "no log", language=None, height=min(420, 60 + 24 * len(events)))
+    st.code("\n".join(map(_line, events)) or "no log", language=None, wrap_lines=True, height=min(420, 60 + 24 * len(events)))
     if job.state == State.PUBLISHED and job.record:
         _published(job.record)
     if job.state == State.VALIDATED:

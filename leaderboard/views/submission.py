@@ -93,7 +93,7 @@ def _inside(entry: RankedEntry, record: Record) -> None:
         parts["Gallery"] = partial(_gallery, found)
     parts |= {
         "Cost": lambda: _numbers(details.cost_frame(record)),
-        "Card": lambda: st.code(details.card_text(record), language="json", height=420),
+        "Card": lambda: st.code(details.card_text(record), language="json", height=420, wrap_lines=True),
         "Reproduce": lambda: _reproduce(entry, record),
     }
     tabs = st.tabs(list(parts), key="tab", on_change="rerun", bind="query-params")
@@ -171,7 +171,7 @@ def _gallery(found: list[Path]) -> None:
 def _reproduce(entry: RankedEntry, record: Record) -> None:
     st.code(details.reproduce(record), language="bash", wrap_lines=True)
     st.caption("The numbers above follow from these. Weights, data and split are named by their hashes.")
-    st.code(details.provenance_text(record), language="json", height=360)
+    st.code(details.provenance_text(record), language="json", height=360, wrap_lines=True)
     st.caption("To cite this entry:")
     st.code(details.citation(entry, record), language="bibtex", wrap_lines=True)
     text, name = record.model_dump_json(indent=1), f"faceveil-{entry.key}-seed{record.card.seed}.json"

@@ -6,7 +6,7 @@ import pytest
 from board_server import ARGUMENTS, CHROMIUM, WAIT
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:

@@ -156,7 +156,7 @@ def test_boards_are_apart_and_text_stays_text(page, server):
     count(page, "<b>weights</b> · by FaceVeil")
 
 
-PAGES = ["", "pareto", "compare?entry={dp}&entry={early 12}", "submission?entry={dp}", "attacks", "about"]
+PAGES = ["", "pareto", "compare?entry={dp}&entry={early 12}", "submission?entry={dp}", "attacks", "submit", "queue", "about"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

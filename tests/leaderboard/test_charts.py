@@ -78,6 +78,15 @@ def test_names_of_close_points_do_not_cover_each_other():
     assert min(np.diff(pixels)) >= 12  # the height of the letters
 
 
+def test_names_without_room_are_left_out_and_counted():
+    chart = charts.pareto(board(*[(0.8 - 1e-5 * i, 0.5 - 1e-5 * i) for i in range(20)]), height=460)
+    named = chart.data[chart.data["side"] != ""]
+    assert 0 < len(named) < 20
+    assert charts.nameless(chart) == 20 - len(named)
+    assert named["spot"].notna().all()
+    assert charts.nameless(charts.pareto(board((0.8, 0.5), (0.6, 0.1)))) == 0
+
+
 def test_pareto_leaves_out_what_was_not_measured():
     frame = build([make_record(), make_record(name="none", settings={"a": 1}, headline=False)]).frame
     spec = charts.pareto(frame).to_dict()

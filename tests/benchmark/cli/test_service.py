@@ -1,0 +1,128 @@
+"""The submission service on the command line: from handing in to the board and back, and the store in files."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from record_factory import make_record
+from submission_factory import make_submission
+from typer.testing import CliRunner
+
+from benchmark.cli.app import app
+from benchmark.interfaces import FaceVeilError
+from benchmark.store import Store
+
+TEAM = "Nordlicht"
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if isinstance(result.exception, Exception):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result
+
+
+def document(*arguments):
+    return json.loads(run(*arguments, "--json").stdout)
+
+
+@pytest.fixture
+def evaluation(monkeypatch):
+    """Stands for the evaluation of the worker: a made-up record, or a fault."""
+    state = {"fails": False}
+
+    def standard(_data, _device, _init):
+        def evaluate(_path, job, progress):
+            progress.step("a made-up evaluation")
+            if state["fails"]:
+                raise RuntimeError("out of luck")
+            made = make_record(job.name, track=job.track, team=job.team, board="weights")
+            origin = {"submission_id": job.submission_id, "weights_sha256": job.weights_sha256}
+            return made.model_copy(update={"provenance": made.provenance.model_copy(update=origin)})
+
+        return evaluate
+
+    monkeypatch.setattr("benchmark.worker.standard_evaluation", standard)
+    return state
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch, fresh_home):
+    """A team's token, and a packed entry of it; everything in a store of this test's own."""
+    monkeypatch.setenv("FACEVEIL_STORE_URL", str(tmp_path / "store.sqlite"))
+    monkeypatch.setenv("FACEVEIL_QUARANTINE", str(tmp_path / "quarantine"))
+    token = run("team", "add", TEAM).stdout.strip()
+    make_submission(tmp_path / "entry", name="mine", team=TEAM, track="synthetic-quick", licence="CC-BY-4.0")
+    return token, tmp_path / "entry"
+
+
+def submit(token, entry):
+    return document("submit", entry, "--token", token, "--yes")
+
+
+def test_from_handing_in_to_the_board_and_back(service, evaluation):
+    token, entry = service
+    said = run("submit", entry, "--token", token, "--yes")
+    job = re.search(r"id: ([0-9a-f]{16})", said.stdout)[1]
+    assert f"faceveil queue {job}" in said.stderr
+    assert document("queue", job)["job"]["position"] == 1
+    assert document("worker", "--once", "--device", "cpu")["state"] == "published"
+    assert document("worker", "--once", "--device", "cpu") is None  # nothing to do: it ends
+    assert "a made-up evaluation" in [event["text"] for event in document("queue", job)["log"]]
+    assert document("team", "list")[0]["published"] == 1
+
+    with pytest.raises(FaceVeilError, match="another team's"):
+        run("withdraw", job, "--token", run("team", "add", "Others").stdout.strip())
+    withdrawn = document("withdraw", job, "--token", token, "--reason", "a bug in our training")
+    assert withdrawn["state"] == "withdrawn"
+    assert "a bug in our training" in document("queue", job)["log"][-1]["text"]
+    (record,) = Store().records()
+    assert any("withdrawn" in reason for reason in record.unranked)  # it stays, unranked
+    assert document("queue", "--state", "withdrawn")["jobs"][0]["id"] == job
+
+
+def test_a_failed_job_says_why_and_is_tried_again(service, evaluation):
+    token, entry = service
+    job = submit(token, entry)["id"]
+    evaluation["fails"] = True
+    assert document("worker", "--once", "--device", "cpu")["state"] == "failed"
+    told = run("queue").stdout
+    assert "out of luck" in told
+    assert f"faceveil queue {job} --retry" in told
+    evaluation["fails"] = False
+    assert document("queue", job, "--retry", "--token", token)["job"]["state"] == "queued"
+    assert document("worker", "--once", "--device", "cpu")["state"] == "published"
+    with pytest.raises(FaceVeilError, match="published"):
+        run("queue", job, "--retry", "--token", token)
+    run("queue", "--retry", code=2)
+
+
+def test_a_worker_leaves_other_tracks_alone(service, evaluation):
+    job = submit(*service)["id"]
+    assert document("worker", "--once", "--track", "synthetic-64", "--device", "cpu") is None
+    assert document("queue", job)["job"]["state"] == "queued"
+    with pytest.raises(FaceVeilError, match="synthetic-quick"):
+        run("worker", "--once", "--track", "synthetic-quik")
+
+
+def test_a_store_goes_into_one_file_and_back_and_its_records_into_another(service, evaluation, tmp_path):
+    job = submit(*service)["id"]
+    run("worker", "--once", "--device", "cpu")
+    rows = document("store", "backup", tmp_path / "all.zip")
+    other = tmp_path / "other.sqlite"
+    assert document("store", "restore", tmp_path / "all.zip", "--store", other) == rows
+    assert document("queue", job, "--store", other) == document("queue", job)
+    with pytest.raises(FaceVeilError, match="holds rows"):  # never over what is there
+        run("store", "restore", tmp_path / "all.zip", "--store", other)
+
+    run("store", "export", "--out", tmp_path / "records.json")
+    run("store", "export", "--thin", "--out", tmp_path / "thin.json")
+    assert (tmp_path / "thin.json").stat().st_size < (tmp_path / "records.json").stat().st_size
+    new = tmp_path / "new.sqlite"
+    assert document("store", "import", tmp_path / "records.json", "--store", new) == {"added": 1}
+    assert document("store", "import", tmp_path / "thin.json", "--store", new) == {"unchanged": 1}  # the fuller one stays
+    assert Store(new).records() == Store().records()
+    run("store", "export", "--thin", "--format", "csv", code=2)
