@@ -44,7 +44,8 @@ def keep_all(values: Mapping[str, Sequence[str]]) -> None:
 def restore(name: str, options: Sequence[str], default: str) -> None:
     """Sets the widget of that key before it is drawn: to what a link says, else to what was chosen on another page.
 
-    Streamlit's own binding forgets a choice when the page changes.
+    Streamlit's own binding forgets a choice when the page changes.  A page opened from the bar with a choice that was made on
+    another has two addresses, without the choice and with it: Streamlit pushes both, so that the way back takes two steps.
     """
     memory, asked = st.session_state.setdefault("chosen", {}), st.query_params.get(name)
     if name not in st.session_state:  # the page was opened

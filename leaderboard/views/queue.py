@@ -9,6 +9,7 @@ from benchmark.interfaces import FaceVeilError, content_hash
 from benchmark.jobs import Event, Job, State
 from leaderboard import links, service
 from leaderboard.loading import load
+from leaderboard.opening import main_button
 from leaderboard.service import MARKS
 
 EVERY = 3.0  # seconds between looks at a job that is under way
@@ -116,7 +117,7 @@ def _published(record: str) -> None:
     """The way to its entry."""
     for key, entry in load().entries.items():
         if any(run.source.name == record for run in entry.runs):
-            if st.button("Open its entry", icon=":material/open_in_new:", type="primary"):
+            if st.button("Open its entry", icon=":material/open_in_new:", type=main_button()):
                 links.go("submission", entry=[key])
             return
 
@@ -127,7 +128,7 @@ def _act(job: Job) -> None:
         team = service.ask_team(f"token_{job.id}")
         if team is None:
             return
-        retry = job.state == State.FAILED and st.button("Try again", icon=":material/replay:", type="primary")
+        retry = job.state == State.FAILED and st.button("Try again", icon=":material/replay:", type=main_button())
         withdraw = st.button("Withdraw", icon=":material/delete:")
         st.caption("A withdrawn submission stays listed as withdrawn; a published entry loses its rank.")
         try:

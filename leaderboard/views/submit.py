@@ -10,6 +10,7 @@ from benchmark.jobs import Job, State
 from benchmark.teams import Team
 from benchmark.tracks import TRACKS
 from leaderboard import links, service
+from leaderboard.opening import main_button
 
 STEPS = """
 1. **Get the photos to train on**: `faceveil data export --track synthetic-64 --role members --out members/`, or train with
@@ -89,7 +90,7 @@ def _current(team: Team) -> Job | None:
 
 def _upload(team: Team) -> None:
     file = st.file_uploader("Submission, a zip", type=["zip"], key="submit_file", width=620)
-    if not st.button("Check it", icon=":material/fact_check:", type="primary", disabled=file is None) or file is None:
+    if not st.button("Check it", icon=":material/fact_check:", type=main_button(), disabled=file is None) or file is None:
         return
     try:
         with st.spinner("Received. It is looked into by a process of its own; nothing is queued yet."):
@@ -113,7 +114,9 @@ def _checked(job: Job, team: Team) -> None:
     elif job.state not in (State.REFUSED, State.WITHDRAWN):
         st.success("It is queued.", icon=":material/check_circle:")
     with st.container(horizontal=True, gap="small"):
-        if st.button("Follow it", icon=":material/timeline:", type="primary" if job.state != State.VALIDATED else "secondary"):
+        if st.button(
+            "Follow it", icon=":material/timeline:", type=main_button() if job.state != State.VALIDATED else "secondary"
+        ):
             links.go("queue", job=job.id)
         if st.button("Hand in another", icon=":material/add:"):
             del st.session_state["submitted"]
@@ -128,7 +131,7 @@ def _consent(job: Job, team: Team) -> None:
         key=f"agreed_{job.id}",
     )
     with st.container(horizontal=True, gap="small"):
-        go = st.button("Queue it", icon=":material/send:", type="primary", disabled=not agreed)
+        go = st.button("Queue it", icon=":material/send:", type=main_button(), disabled=not agreed)
         stop = st.button("Withdraw it", icon=":material/delete:")
     try:
         if go and agreed:
