@@ -41,7 +41,7 @@ from benchmark.target import Target
 from benchmark.tracks import TRACKS
 from benchmark.verified import was_trained_here
 
-EVALUATION_VERSION = 1  # part of every piece's name: raise it when a metric or an attack changes its meaning
+EVALUATION_VERSION = 2  # part of every piece's name: raise it when a metric or an attack changes its meaning
 Step = Callable[[str], None]
 
 

@@ -8,7 +8,7 @@ from scipy.stats import binomtest, bootstrap
 
 from benchmark import intervals
 from benchmark.interfaces import FaceVeilError
-from benchmark.intervals import bootstrap_many, bootstrap_over_identities, clopper_pearson, resample_people
+from benchmark.intervals import _tails, bootstrap_many, bootstrap_over_identities, clopper_pearson, resample_people
 from benchmark.metrics import roc
 
 
@@ -165,7 +165,7 @@ def test_percentile_where_bca_is_undefined():
     # Everybody is in the sample, and in no resample: the value lies outside its replicates, so there is no bias correction.
     found = bootstrap_many(lambda w: {"share": (w > 0).mean(axis=1)}, np.arange(100), seed=0)["share"]
     assert found.estimate.method == "percentile"
-    assert (found.estimate.low, found.estimate.high) == pytest.approx(tuple(np.quantile(found.replicates, [0.025, 0.975])))
+    assert (found.estimate.low, found.estimate.high) == pytest.approx(tuple(np.quantile(found.replicates, _tails(100))))
     assert found.replicates.mean() == pytest.approx(1 - np.exp(-1), abs=0.02)
 
 
@@ -221,3 +221,23 @@ def test_coverage_of_the_sample_contrast():
     truth = roc(scores, labels).auc()[0]
     by_person, _ = _coverage(truth, lambda rng: _clustered(rng, effect=0.7), runs=400)
     assert 0.92 <= by_person <= 0.98
+
+
+def test_tails_widen_for_few_people_and_are_plain_for_many():
+    """Phi(-sqrt(n / (n - 1)) t), t of n - 1 degrees of freedom."""
+    assert _tails(7)[0] == pytest.approx(0.0041, abs=2e-4)
+    assert _tails(40)[0] == pytest.approx(0.0203, abs=2e-4)
+    assert _tails(100_000) == pytest.approx([0.025, 0.975], abs=1e-5)
+    assert _tails(1) == pytest.approx([0.025, 0.975])
+
+
+def test_intervals_of_few_people_hold_the_mean_often_enough():
+    """Plain percentile intervals of 12 values hold it in some 91 % of draws."""
+    held = 0
+    for draw in range(400):
+        values = np.random.default_rng([9, draw]).normal(size=12)
+        found = bootstrap_over_identities(
+            lambda w, values=values: (w @ values) / w.sum(axis=1), np.arange(12), replicates=400, seed=draw
+        )
+        held += found.low <= 0 <= found.high
+    assert held / 400 == pytest.approx(0.95, abs=0.025)
