@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import nn
 
 from benchmark import backbones
 from benchmark.heads import couples_samples
-from benchmark.interfaces import TRAINING_STAGES, BackboneSpec, Defense, FaceVeilError
+from benchmark.interfaces import TRAINING_STAGES, BackboneSpec, Defense, FaceVeilError, canonical_json
 from benchmark.norms import batchnorms
 
 
@@ -116,5 +118,11 @@ def _has_batchnorm(spec: BackboneSpec) -> bool:
 
 
 def _on_meta(spec: BackboneSpec) -> nn.Module:
+    """The network without its numbers, to be looked at; built once for each spec, as a sweep asks for the same ones often."""
+    return _built(spec.name, canonical_json(dict(spec.kwargs)))
+
+
+@lru_cache(maxsize=32)
+def _built(name: str, kwargs: str) -> nn.Module:
     with torch.device("meta"):
-        return backbones.create(spec.name, spec.kwargs)
+        return backbones.create(name, json.loads(kwargs))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 from torch import nn
 
 
@@ -14,3 +17,16 @@ def first_layers(backbone: nn.Module, share: float) -> list[nn.Module]:
     """The first ``share`` of the layers, rounded to whole ones; the last layer is never among them."""
     found = layers(backbone)
     return found[: min(len(found) - 1, round(share * len(found)))]
+
+
+@contextmanager
+def kept_as_they_are(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """While open, none of these parameters is trained."""
+    kept = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in kept:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in kept:
+            parameter.requires_grad_(True)

@@ -16,6 +16,7 @@ from opacus.utils.module_utils import trainable_parameters
 from torch import Tensor, nn
 
 from benchmark.gradient_rules import (
+    affine_gradients,
     conv_norms,
     conv_sums,
     cosine_head_norms,
@@ -26,6 +27,7 @@ from benchmark.gradient_rules import (
 )
 from benchmark.heads import ArcFace, CosFace, Head, Softmax
 from benchmark.interfaces import FaceVeilError
+from benchmark.norms import ChannelAffine
 
 _REMEDY = "Choose a backbone without BatchNorm, shared weights and operations in place, such as iresnet_slim with norm='group'."
 
@@ -76,6 +78,7 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
     GRAD_SAMPLERS: dict[type[nn.Module], Any] = {
         **GradSampleModuleFastGradientClipping.GRAD_SAMPLERS,
         nn.PReLU: prelu_gradients,
+        ChannelAffine: affine_gradients,
     }
 
     def __init__(self, classifier: Classifier, max_grad_norm: float) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from opacus.grad_sample.functorch import ft_compute_per_sample_gradient
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 from benchmark.heads import Head, Softmax
+from benchmark.norms import ChannelAffine
 
 PerParameter = dict[nn.Parameter, Tensor]
 
@@ -79,8 +81,11 @@ def conv_gradients(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> Pe
     by_position = errors.flatten(2).unflatten(1, (layer.groups, -1))
     per_row = layer.weight[0].numel() * layer.groups * by_position.shape[3]
     size = max(1, (_CHUNK_CPU if x.device.type == "cpu" else _CHUNK_GPU) // per_row)
-    parts = zip(x.split(size), by_position.split(size), strict=True)
-    weight = torch.cat([back @ _patches(layer, part) for part, back in parts]).flatten(1, 2)
+    products = errors.new_empty(len(x), layer.groups, by_position.shape[2], layer.weight[0].numel())
+    for to, part, back in zip(products.split(size), x.split(size), by_position.split(size), strict=True):
+        patches = _patches(layer, part)
+        torch.bmm(back.flatten(0, 1), patches.flatten(0, 1).to(back.dtype), out=to.flatten(0, 1))
+    weight = products.flatten(1, 2)
     gradients = {layer.weight: weight.unflatten(2, (*layer.kernel_size, -1)).movedim(-1, 2)}
     if layer.bias is not None:
         gradients[layer.bias] = errors.sum((2, 3))
@@ -157,6 +162,14 @@ def cosine_head_gradients(layer: Head, inputs: list[Tensor], errors: Tensor) -> 
     lengths = layer.weight.detach().norm(dim=1, keepdim=True)
     away = F.normalize(inputs[0].to(slopes.dtype))[:, None] - cosines[..., None] * (layer.weight.detach() / lengths)
     return {layer.weight: slopes[..., None] * away / lengths}
+
+
+def affine_gradients(layer: ChannelAffine, inputs: list[Tensor], errors: Tensor) -> PerParameter:
+    """Gradients (N, C) of a scale and a shift a channel, on inputs (N, C, ...); by autograd where an activation follows."""
+    if not isinstance(layer.act, nn.Identity):
+        return ft_compute_per_sample_gradient(layer, inputs, errors)
+    flat = errors.reshape(*errors.shape[:2], -1)
+    return {layer.weight: (inputs[0].reshape(flat.shape) * flat).sum(2), layer.bias: flat.sum(2)}
 
 
 def prelu_gradients(layer: nn.PReLU, inputs: list[Tensor], errors: Tensor) -> PerParameter:

@@ -25,8 +25,13 @@ class Head(nn.Module):
 
     def __init__(self, embedding_size: int, classes: int, scale: float, margin: float, generator: torch.Generator) -> None:
         super().__init__()
-        self.scale, self.margin = scale, margin
+        self.scale, self.margin = scale, margin  # the margin in force
+        self.whole_margin = margin
         self.weight = nn.Parameter(torch.randn(classes, embedding_size, generator=generator) * 0.01)
+
+    def ease(self, share: float) -> None:
+        """Puts a share of the whole margin in force, for trainings that begin without any."""
+        self.margin = share * self.whole_margin
 
     def cosines(self, embeddings: Tensor) -> Tensor:
         """Cosine of every embedding to every class centre, (B, classes), in float32 even under autocast."""

@@ -485,6 +485,10 @@ class Trainer(Protocol):
     @property
     def classes(self) -> int: ...
 
+    def step_count(self) -> int:
+        """Optimiser steps of the whole schedule."""
+        ...
+
     def run(self, epochs: int | None = None) -> None:
         """The plain loop with every training stage, for the configured or for ``epochs`` epochs."""
         ...
@@ -525,7 +529,6 @@ class Defense(Plugin):
     needs_batchnorm: ClassVar[bool] = False  # refused where no BatchNorm is left for it to act on
     resets_statistics: ClassVar[bool] = False  # writes all BatchNorm statistics afresh: what was done to them before is lost
     honours: ClassVar[frozenset[str]] = TRAINING_STAGES  # an owner of ``fit``: the other members' stages that its loop calls
-    cost: ClassVar[float] = 1.0  # trainings that one training of it takes, roughly: for planning
     not_applicable: ClassVar[str] = ""  # why it has nothing to act on in a backbone without a head; recorded, never ranked
 
     def check(self, backbone: BackboneSpec, photos: int) -> None:

@@ -160,6 +160,7 @@ def _summary(model: TrainedModel) -> dict[str, Any]:
     last = model.history[-1]
     return {
         "seconds": round(model.seconds, 2),
+        "processor_seconds": round(model.processor_seconds, 2),
         "epochs": len(model.history),
         "final_loss": round(float(last.loss), 4),
         "final_accuracy": round(float(last.accuracy), 4),

@@ -46,5 +46,6 @@ def pretrain(trainer: Trainer, epochs: int) -> None:
         progress=trainer.progress,
     )
     inner.run()
+    trainer.history.extend(inner.history)  # its cost is part of the run's, also where an earlier run has paid it
     seconds = round(sum(line.seconds for line in inner.history), 2)
     trainer.provenance["pretraining"] = {"epochs": epochs, "people": people, "photos": len(public), "seconds": seconds}

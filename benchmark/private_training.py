@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from opacus.optimizers import DPOptimizerFastGradientClipping
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.audit import VACUOUS_EPSILON, UpperBound, default_delta, noise_for_epsilon, upper_bound
 from benchmark.augmentation import draw_views
@@ -102,15 +102,22 @@ class StepSettings:
     gradients: Gradients = "ghost"
     physical_batch: int = 256  # photos, views counted, held in memory at once
 
+    def with_views(self, views: int) -> StepSettings:
+        """The same with ``views`` augmented views of a photo."""
+        return replace(self, views=views)
+
 
 @contextmanager
-def private(trainer: Trainer, settings: StepSettings) -> Iterator[GhostClipping]:
+def private(trainer: Trainer, settings: StepSettings, backbone: nn.Module | None = None) -> Iterator[GhostClipping]:
     """Backbone and head as one module with clipped gradients; they are plain modules again afterwards.
+
+    Args:
+        backbone: default the trainer's.
 
     Raises:
         FaceVeilError: BatchNorm left in, a head or layer that couples photos or has no per-photo gradients.
     """
-    classifier = Classifier(trainer.backbone, trainer.head).train()
+    classifier = Classifier(trainer.backbone if backbone is None else backbone, trainer.head).train()
     model = CLIPPING[settings.gradients](classifier, settings.max_grad_norm)
     try:
         model.check(*trainer.batch(np.arange(2), 0))
@@ -163,9 +170,8 @@ class PrivateRun:
                 loss, accuracy = self.epoch(trainer.epoch)
             if not math.isfinite(loss):
                 raise FaceVeilError(f"{self.name}: the loss is {loss} in epoch {trainer.epoch + 1}: lower lr.")
-            trainer.epoch += 1
-            trainer.report(trainer.epoch, loss, accuracy, epochs=epochs)
-            trainer.save_checkpoint(self.optimizer, self.average.state() if self.average else None)
+            averages = self.average.state() if self.average else None
+            trainer.finish_epoch(loss, accuracy, self.optimizer, epochs=epochs, extra=averages)
         if self.average:
             self.average.apply()
 

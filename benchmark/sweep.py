@@ -31,15 +31,16 @@ DONE, FAILED, WAITING = "done", "failed", "waiting"
 
 
 class OutOfTimeError(Exception):
-    """The time that a sweep was given is over."""
+    """The time that a sweep was given is over, or its end was asked for."""
 
 
 @dataclass
 class Limited:
-    """A reporter that ends the work at a deadline, between two steps or epochs."""
+    """A reporter that ends the work at a deadline or when asked, between two steps or epochs: both are saved before."""
 
     inner: Reporter
     deadline: float | None  # of time.monotonic
+    asked: Callable[[], bool]
 
     def step(self, text: str) -> None:
         self._check()
@@ -50,7 +51,7 @@ class Limited:
         self._check()
 
     def _check(self) -> None:
-        if self.deadline is not None and time.monotonic() >= self.deadline:
+        if self.asked() or (self.deadline is not None and time.monotonic() >= self.deadline):
             raise OutOfTimeError
 
 
@@ -71,6 +72,7 @@ class Sweep:
     Args:
         folder: where entries, records and the state are kept.
         minutes: stop when these are over; None: run to the end.
+        asked: stop when it says True, as if these were over.
         store: where records go, beside their files.
     """
 
@@ -80,6 +82,7 @@ class Sweep:
     device: torch.device | str = "cpu"
     team: str = "FaceVeil"
     minutes: float | None = None
+    asked: Callable[[], bool] = lambda: False
     store: Store | None = None
     told: Callable[[int, Entry, str], None] = lambda _number, _entry, _what: None
     _session: tuple[Any, Session] | None = field(default=None, init=False)
@@ -107,7 +110,7 @@ class Sweep:
     def run(self) -> list[Outcome]:
         """Every entry's outcome, in order; those that time did not allow are ``waiting``."""
         deadline = None if self.minutes is None else time.monotonic() + 60 * self.minutes
-        self.progress = Limited(self.progress, deadline)
+        self.progress = Limited(self.progress, deadline, self.asked)
         outcomes: list[Outcome] = []
         for number, entry in enumerate(self.entries, start=1):
             try:

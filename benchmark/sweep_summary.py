@@ -23,17 +23,23 @@ def training_seconds(record: Record) -> float | None:
     return float(training["seconds"]) + float(training.get("release_seconds", 0.0))
 
 
+def times(record: Record, undefended: Record) -> float | None:
+    """Training seconds of an entry over those of the undefended one; processor seconds where both records have them."""
+    own, plain = (r.card.training.get("processor_seconds") for r in (record, undefended))
+    if own and plain:
+        own = float(own) + float(record.card.training.get("release_seconds", 0.0))
+    else:
+        own, plain = training_seconds(record), training_seconds(undefended)
+    return round(own / float(plain), 2) if own and plain else None
+
+
 def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """Plain data per entry; ``times_undefended`` compares training seconds with the undefended entry of the same sweep."""
-    undefended = {
-        o.entry.baseline: training_seconds(o.record)
-        for o in outcomes
-        if o.record is not None and o.entry.defense.name == "undefended"
-    }
+    undefended = {o.entry.baseline: o.record for o in outcomes if o.record is not None and o.entry.defense.name == "undefended"}
     return [_row(o, undefended.get(o.entry.baseline)) for o in outcomes]
 
 
-def _row(outcome: Outcome, baseline: float | None) -> dict[str, Any]:
+def _row(outcome: Outcome, undefended: Record | None) -> dict[str, Any]:
     entry, record = outcome.entry, outcome.record
     row: dict[str, Any] = {
         "entry": entry.label,
@@ -53,7 +59,7 @@ def _row(outcome: Outcome, baseline: float | None) -> dict[str, Any]:
         "identity": _strongest(record, Contrast.IDENTITY),
         "inversion": _triple(record.inversion.leakage if record.inversion else None),
         "training_seconds": seconds,
-        "times_undefended": round(seconds / baseline, 2) if seconds and baseline else None,
+        "times_undefended": None if undefended is None else times(record, undefended),
         "evaluation_seconds": record.provenance.seconds,
         "claim": record.card.claim.model_dump() if record.card.claim else None,
         "unranked": list(record.unranked),
@@ -91,7 +97,7 @@ def estimate(waiting: Sequence[Entry], done: Iterable[Outcome]) -> float:
         minutes = _training_minutes(entry, measured)
         first, last = entry.defense.split_post_hoc()
         base = (entry.baseline, str(first.key()) if first else "") if last else (entry.digest,)
-        cost = max((m.cost for m in entry.defense.members), default=1.0)
+        cost = _trainings(entry, measured)
         shadows = entry.track.shadows
         trainings = 0.0 if base in seen else cost * (1 + shadows.auxiliary)
         pool = ("pool", entry.track.name, entry.data, entry.init)
@@ -100,6 +106,18 @@ def estimate(waiting: Sequence[Entry], done: Iterable[Outcome]) -> float:
         seen |= {base, pool}
         total += minutes * trainings + _evaluation_minutes(entry, measured, minutes)
     return total
+
+
+def _trainings(entry: Entry, measured: Sequence[Outcome]) -> float:
+    """Undefended trainings that one of this entry takes, by what was measured of the same defences; 1 where nothing was."""
+    plain = {o.entry.baseline: o.record for o in measured if o.entry.defense.name == "undefended"}
+    found = []
+    for o in measured:
+        undefended = plain.get(o.entry.baseline)
+        if o.record is not None and undefended is not None and o.entry.defense.name == entry.defense.name:
+            found.append(times(o.record, undefended))
+    known = [ratio for ratio in found if ratio]
+    return sum(known) / len(known) if known else 1.0
 
 
 def _training_minutes(entry: Entry, measured: Sequence[Outcome]) -> float:

@@ -53,6 +53,7 @@ class TrainingProgress:
     accuracy: float
     seconds: float
     images_per_second: float
+    processor_seconds: float = 0.0  # of this process: other work on the machine disturbs them less than ``seconds``
 
 
 class Trainer:
@@ -100,7 +101,7 @@ class Trainer:
         self.provenance: dict[str, Any] = {}
         with seeded(derived_seed(seed, 6)):
             self.extra = nn.ModuleDict(dict(self.defense.modules(self))).to(self.device)
-        self._mark = time.perf_counter()
+        self._mark, self._processor_mark = time.perf_counter(), time.process_time()
         self._run_digest = self._digest() if checkpoint is not None else ""
 
     @property
@@ -134,9 +135,7 @@ class Trainer:
                 torch.backends.cudnn.flags(enabled=True, deterministic=True),
             ):
                 loss, accuracy = self._train_epoch(self.epoch, self.optimizer)
-            self.epoch += 1
-            self.report(self.epoch, loss, accuracy, epochs=epochs)
-            self.save_checkpoint(self.optimizer)
+            self.finish_epoch(loss, accuracy, self.optimizer, epochs=epochs)
 
     def _train_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
         """Mean loss and accuracy of one epoch."""
@@ -216,23 +215,38 @@ class Trainer:
         share = (step - warmup) / max(1, self.step_count() - warmup)
         return self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
-    def report(self, epoch: int, loss: float, accuracy: float, epochs: int | None = None) -> None:
-        """Notes a finished epoch (1 for the first) and tells ``progress``.
+    def finish_epoch(
+        self,
+        loss: float,
+        accuracy: float,
+        optimizer: torch.optim.Optimizer,
+        *,
+        epochs: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Counts an epoch as done, writes the checkpoint, then tells ``progress``: who stops the run there loses nothing.
+
+        Args:
+            epochs: how many are asked for; default the configured number.
+            extra: as for :meth:`save_checkpoint`.
 
         Raises:
             FaceVeilError: the loss is not finite.
         """
         if not math.isfinite(loss):
             raise FaceVeilError(
-                f"the training loss is {loss} in epoch {epoch}: lower training.lr, lengthen training.warmup_epochs, "
+                f"the training loss is {loss} in epoch {self.epoch + 1}: lower training.lr, lengthen training.warmup_epochs, "
                 "set training.clip_norm, or switch training.autocast off."
             )
-        now = time.perf_counter()
-        seconds, self._mark = now - self._mark, now
-        line = TrainingProgress(
-            epoch, epochs or self.config.epochs, loss, accuracy, round(seconds, 3), round(len(self.photos) / seconds, 1)
-        )
+        self.epoch += 1
+        now, processor = time.perf_counter(), time.process_time()
+        seconds, spent = now - self._mark, processor - self._processor_mark
+        self._mark, self._processor_mark = now, processor
+        speed = round(len(self.photos) / seconds, 1)
+        total = epochs or self.config.epochs
+        line = TrainingProgress(self.epoch, total, loss, accuracy, round(seconds, 3), speed, round(spent, 3))
         self.history.append(line)
+        self.save_checkpoint(optimizer, extra)
         if self.progress is not None:
             self.progress(line)
 
@@ -299,5 +313,5 @@ class Trainer:
         self.epoch = state["epoch"]
         self.history = [TrainingProgress(**line) for line in state["history"]]
         self.provenance.update(state["provenance"])
-        self._mark = time.perf_counter()
+        self._mark, self._processor_mark = time.perf_counter(), time.process_time()
         return state["extra"]

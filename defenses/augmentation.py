@@ -26,7 +26,9 @@ class Augmentation(Defense):
     name: ClassVar[str] = "augmentation"
     summary: ClassVar[str] = "Flips, shifted crops, erased rectangles and mixtures of photos in training."
     reference: ClassVar[Reference] = Reference(
-        title="Random Erasing Data Augmentation; mixup", where="AAAI 2020; ICLR 2018", arxiv="1708.04896, 1710.09412"
+        title="Random Erasing Data Augmentation; mixup: Beyond Empirical Risk Minimization",
+        where="AAAI 2020; ICLR 2018",
+        arxiv="1708.04896, 1710.09412",
     )
     family: ClassVar[str] = "training"
     couples_samples: ClassVar[bool] = True  # mixup does; the loop of DP would not apply the rest either

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from benchmark.adaptive import against_missing_statistics
 from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, FaceVeilError, Reference, ReleaseContext
 from benchmark.norms import fold, named
 
@@ -56,7 +57,4 @@ class BNFolding(Defense):
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Whoever misses the statistics estimates the means of the features instead."""
-        return tuple(
-            AttackSpec(name="bn_distance", settings={"statistics": "feature_means", "statistic": statistic})
-            for statistic in ("mean", "mean_var")
-        )
+        return against_missing_statistics()

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from benchmark.adaptive import against_changed_statistics
 from benchmark.interfaces import AttackSpec, Defense, FaceVeilError, Reference, ReleaseContext
 
 
@@ -45,13 +46,4 @@ class BNPerturbation(Defense):
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Whoever holds the weights estimates the statistics again, for the distances and for the backbone itself."""
-        distances = tuple(
-            AttackSpec(name="bn_distance", settings={"statistics": statistics, "statistic": statistic})
-            for statistics in ("auxiliary", "repaired")
-            for statistic in ("mean", "mean_var")
-        )
-        heads = tuple(
-            AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": knowledge})
-            for knowledge in ("none", "query_pool")
-        )
-        return (*distances, *heads)
+        return against_changed_statistics()

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from benchmark.adaptive import against_changed_statistics
 from benchmark.interfaces import AttackSpec, Defense, Reference, ReleaseContext
 from benchmark.norm_statistics import with_statistics
 
@@ -33,16 +34,7 @@ class BNRounding(Defense):
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Statistics estimated again are not rounded."""
-        distances = tuple(
-            AttackSpec(name="bn_distance", settings={"statistics": statistics, "statistic": statistic})
-            for statistics in ("auxiliary", "repaired")
-            for statistic in ("mean", "mean_var")
-        )
-        heads = tuple(
-            AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": knowledge})
-            for knowledge in ("none", "query_pool")
-        )
-        return (*distances, *heads)
+        return against_changed_statistics()
 
 
 def rounded(values: Tensor, bits: int) -> Tensor:

@@ -22,7 +22,8 @@ class LabelSmoothing(Defense):
     name: ClassVar[str] = "label_smoothing"
     summary: ClassVar[str] = "Cross entropy against smoothed labels, positive or negative."
     reference: ClassVar[Reference] = Reference(
-        title="Be Careful What You Smooth For: Label Smoothing Can Be a Privacy Shield but Also a Catalyst for Model Inversion",
+        title="Be Careful What You Smooth For: Label Smoothing Can Be a Privacy Shield but Also a Catalyst for Model Inversion "
+        "Attacks",
         where="ICLR 2024",
         arxiv="2310.06549",
     )

@@ -6,12 +6,16 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, Reference
+from benchmark.adaptive import CALIBRATED_HEAD, against_missing_statistics
+from benchmark.interfaces import AttackSpec, BackboneSpec, Batch, Defense, Reference, Trainer
 from benchmark.norms import named
 
 
 class NormSwap(Defense):
     """GroupNorm, LayerNorm, or no normalisation with standardised weights, trained from the start.
+
+    Without BatchNorm the embeddings of untrained networks all point nearly the same way, and a margin that is there from the
+    start keeps it so; the margin therefore rises from 0 during the first ``warmup`` of the steps.
 
     The paper's attack reads running statistics, which these networks do not have.  Whoever knows that compares features with
     their means on public faces.
@@ -23,13 +27,17 @@ class NormSwap(Defense):
     family: ClassVar[str] = "architecture"
 
     norm: Literal["group", "layer", "none"] = Field("group", description="what stands where BatchNorm stood")
+    warmup: float = Field(0.5, ge=0, le=1, description="share of the steps in which the head's margin rises from 0")
 
     def prepare(self, backbone: BackboneSpec) -> BackboneSpec:
         return named(backbone, self.norm)
 
+    def transform_batch(self, batch: Batch, trainer: Trainer) -> Batch:
+        """Leaves the photos alone; sets the margin of this step."""
+        rising = self.warmup * trainer.step_count()
+        trainer.head.ease(1.0 if batch.step >= rising else batch.step / rising)
+        return batch
+
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
-        """Distances to the means of features on public faces: there are no statistics to read."""
-        return tuple(
-            AttackSpec(name="bn_distance", settings={"statistics": "feature_means", "statistic": statistic})
-            for statistic in ("mean", "mean_var")
-        )
+        """Distances to the means of features on public faces, and the head grown again beside same-defence shadows."""
+        return (*against_missing_statistics(), CALIBRATED_HEAD)

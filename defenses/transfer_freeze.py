@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, PositiveInt
 
 from benchmark.adaptive import against_training
-from benchmark.freezing import first_layers
+from benchmark.freezing import first_layers, kept_as_they_are
 from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, Trainer
 from benchmark.pretraining import pretrain
 
@@ -31,12 +31,9 @@ class TransferFreeze(Defense):
 
     def fit(self, trainer: Trainer) -> None:
         pretrain(trainer, self.pretrain_epochs)
-        kept = [p for m in first_layers(trainer.backbone, self.frozen) for p in m.parameters(recurse=False) if p.requires_grad]
-        for parameter in kept:
-            parameter.requires_grad_(False)
-        trainer.run()
-        for parameter in kept:
-            parameter.requires_grad_(True)
+        kept = [p for layer in first_layers(trainer.backbone, self.frozen) for p in layer.parameters(recurse=False)]
+        with kept_as_they_are(kept):
+            trainer.run()
 
     def transform_batch(self, batch: Batch, trainer: Trainer) -> Batch:
         """Leaves the photos alone; puts the frozen layers' norms into evaluation mode, where they learn nothing."""

@@ -12,6 +12,7 @@ import typer
 from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps, table
 from benchmark.cli.training import Data
 from benchmark.interfaces import FaceVeilError
+from benchmark.interrupts import first_interrupt_asks
 
 if TYPE_CHECKING:
     from benchmark.sweep_file import Entry
@@ -50,7 +51,10 @@ def sweep(
     everything = unroll(content, data=data, init=init)
     entries = _selected(everything, only or [])
     folder = out_ or runs_dir() / "sweeps" / name
-    with steps() as progress:
+    with (
+        steps() as progress,
+        first_interrupt_asks(lambda: err.print("stopping after this epoch or step; Ctrl-C again stops at once")) as asked,
+    ):
         work = Sweep(
             entries,
             folder,
@@ -58,6 +62,7 @@ def sweep(
             device=pick_device(device),
             team=content.team,
             minutes=minutes,
+            asked=asked,
             store=Store() if store and not dry_run else None,
             told=lambda number, entry, what: err.print(
                 f"{number}/{len(entries)} {entry.label} on {entry.track.name}, seed {entry.seed}: {what}", markup=False
@@ -122,6 +127,7 @@ def _show(document: dict[str, Any]) -> None:
         table(f"{document['sweep']}: {track}", [columns[n] for n in used], [[row[n] for n in used] for row in cells])
     if done:
         out.print("intervals of 95 %; AUC of the strongest attack on each contrast; x: times the undefended training's seconds")
+        out.print("(processor seconds where both records have them: other work on the machine disturbs these less)")
     for row in document["entries"]:
         if "utility" not in row:
             reason = f": {row['reason']}" if row["reason"] else ""

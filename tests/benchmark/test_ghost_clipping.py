@@ -11,6 +11,7 @@ from benchmark.ghost_clipping import Classifier, GhostClipping
 from benchmark.heads import build_head
 from benchmark.hook_clipping import HookClipping
 from benchmark.interfaces import FaceVeilError
+from benchmark.norms import ChannelAffine
 from benchmark.protocol import HeadSpec
 from benchmark.seeding import seeded
 
@@ -111,6 +112,16 @@ def test_photos_that_make_no_whole_units_are_refused():
 @pytest.mark.parametrize("head", ["softmax", "cosface", "arcface"])
 def test_hooks_clip_as_naively(head):
     assert_clipped_as_naively(classifier(small(), head), photos(), LABELS, clipping=HookClipping)
+
+
+@pytest.mark.parametrize("clipping", [GhostClipping, HookClipping])
+def test_a_folded_network_with_its_scales_and_shifts(clipping):
+    model = classifier(small(norm="folded"))
+    scales = [layer for layer in model.backbone.modules() if isinstance(layer, ChannelAffine)]
+    assert scales
+    for number, layer in enumerate(scales):
+        nn.init.constant_(layer.weight, 0.5 + number / len(scales))
+    assert_clipped_as_naively(model, photos(), LABELS, clipping=clipping)
 
 
 @pytest.mark.parametrize("name", ["mobilefacenet", "ir_se_50"])

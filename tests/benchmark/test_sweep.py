@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -11,7 +12,7 @@ from benchmark.store import Store
 from benchmark.submission import load_submission
 from benchmark.sweep import DONE, FAILED, WAITING, Sweep
 from benchmark.sweep_file import SweepFile, unroll
-from benchmark.sweep_summary import estimate, rows
+from benchmark.sweep_summary import _trainings, estimate, rows
 from benchmark.tracks import TRACKS
 
 
@@ -88,11 +89,17 @@ def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh
     table = rows(first)
     assert table[0]["times_undefended"] == 1.0
     assert table[2]["times_undefended"] >= 1.0
+    assert first[0].record.card.training["processor_seconds"] > 0
     assert table[2]["training_seconds"] >= table[0]["training_seconds"] > 0
     assert table[1]["reason"]
     assert "utility" not in table[1]
     assert table[0]["sample"]["auc"][0] >= 0.4
     assert estimate([o.entry for o in first if o.status != DONE], first) < estimate(wanted, [])
+    plain = float(first[0].record.card.training["processor_seconds"])
+    card = first[2].record.card.model_copy(update={"training": {"seconds": 1.0, "processor_seconds": 5 * plain}})
+    dear = [first[0], replace(first[2], record=first[2].record.model_copy(update={"card": card}))]
+    assert _trainings(first[2].entry, dear) == 5.0, "what was measured of the defence"
+    assert _trainings(first[2].entry, []) == 1.0
 
     told.clear()
     again = Sweep(wanted, tmp_path / "out", silent, told=lambda n, e, what: told.append((n, what))).run()
@@ -111,13 +118,14 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, fresh_home):
     silent.stop_at = None
     (outcome,) = Sweep(wanted, tmp_path / "out", silent).run()
     assert outcome.status == DONE
-    assert silent.epochs == 2 + 1 + FLOW.training.epochs, "epoch 1 was kept; then the shadow"
+    assert silent.epochs == 2 * FLOW.training.epochs, "both epochs were kept; then the shadow"
 
 
 def test_time_that_is_over_ends_it_in_good_order(tmp_path, fresh_home):
     silent = Silent()
-    outcomes = Sweep(entries(UNDEFENDED, NOISE), tmp_path / "out", silent, minutes=0).run()
-    assert [o.status for o in outcomes] == [WAITING, WAITING]
+    for over in ({"minutes": 0}, {"asked": lambda: True}):
+        outcomes = Sweep(entries(UNDEFENDED, NOISE), tmp_path / "out", silent, **over).run()
+        assert [o.status for o in outcomes] == [WAITING, WAITING]
     assert silent.epochs == 0
     assert not (tmp_path / "out" / "state.json").exists()
 

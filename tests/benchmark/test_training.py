@@ -121,14 +121,17 @@ def test_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path, optim
     whole.run()
 
     def interrupt(line: TrainingProgress) -> None:
-        if line.epoch == 2:  # before this epoch's checkpoint is written: it is trained again
+        if line.epoch == 2:
             raise KeyboardInterrupt
 
     path = tmp_path / "work" / "checkpoint.pt"
     with pytest.raises(KeyboardInterrupt):
         trainer(settings, dropout=0.2, checkpoint=path, progress=interrupt).run()
     resumed = trainer(settings, dropout=0.2, checkpoint=path)
+    left: list[int] = []
+    resumed.progress = lambda line: left.append(line.epoch)
     resumed.run()
+    assert left == [3], "an epoch is saved before it is told"
     assert same_weights(whole.backbone, resumed.backbone)
     assert same_weights(whole.head, resumed.head)
     assert [(h.epoch, h.loss) for h in whole.history] == [(h.epoch, h.loss) for h in resumed.history]

@@ -13,7 +13,9 @@ from torch import nn
 
 from benchmark.backbones import create
 from benchmark.card import Claim
+from benchmark.freezing import first_layers
 from benchmark.interfaces import FaceVeilError
+from benchmark.norms import batchnorms
 from benchmark.private_training import PrivateRun, private
 from benchmark.protocol import BackboneSpec
 from benchmark.registry import build_attack
@@ -183,7 +185,7 @@ def test_a_resumed_run_ends_in_the_same_weights(make_trainer, tmp_path, settings
         defense.fit(interrupted)
     epochs = []
     resumed = trained(make_trainer, defense, checkpoint=path, progress=lambda line: epochs.append(line.epoch))
-    assert epochs == [2, 3], "the second epoch was not saved"
+    assert epochs == [3], "an epoch is saved before it is told"
     assert digest(resumed) == digest(whole)
     assert [line.loss for line in resumed.history] == [line.loss for line in whole.history]
     assert resumed.provenance == whole.provenance
@@ -276,6 +278,43 @@ def test_pre_training_touches_public_photos_alone_and_comes_first(make_trainer, 
     defense.fit(again)
     assert len(lines) == 4, "another run that starts alike takes the pre-trained weights over"
     assert digest(again) == digest(trainer)
+
+
+PUBLIC = DPSGD(noise_multiplier=1.0, batch_size=10, epochs=1, lr=0.1, pretrain_epochs=2, norm="public", frozen=0.5)
+
+
+def test_public_batchnorm_is_folded_before_a_private_step(make_trainer, photos):
+    """The statistics are those of public faces, the first layers theirs too, and no photo depends on another."""
+    silent = DPSGD(**{**PUBLIC.settings(), "noise_multiplier": 1e-9, "lr": 1e-9})
+    public = trained(make_trainer, silent, public=other_people(photos))
+    ours = trained(make_trainer, PUBLIC, public=other_people(photos))
+    assert not batchnorms(ours.backbone)
+    kept = [p for layer in first_layers(ours.backbone, 0.5) for p in layer.parameters(recurse=False)]
+    before = [p for layer in first_layers(public.backbone, 0.5) for p in layer.parameters(recurse=False)]
+    assert kept
+    assert all(torch.equal(a, b) for a, b in zip(kept, before, strict=True))
+    assert all(p.requires_grad for p in kept), "frozen in training alone"
+    assert (flat(ours) - flat(public)).norm() > 0.01, "the other layers took private steps"
+    images = ours.batch(np.arange(3), 0)[0].requires_grad_()
+    ours.backbone.train()(images)[0].sum().backward()
+    assert images.grad[1:].abs().max() == 0
+    assert "claim" in ours.provenance
+
+
+def test_public_batchnorm_is_named_by_the_card_and_trained_by_shadows_again():
+    spec = BackboneSpec(name="iresnet_slim", kwargs={"input_size": [16, 16]})
+    assert PUBLIC.prepare(spec) == spec
+    assert PUBLIC.released_spec(spec).kwargs["norm"] == "folded"
+    assert NOISY.released_spec(spec) == spec
+    PUBLIC.check(spec, 40)
+    with pytest.raises(FaceVeilError, match="folds BatchNorm"):
+        PUBLIC.check(BackboneSpec(name="iresnet_slim", kwargs={"norm": "layer"}), 40)
+
+
+@pytest.mark.parametrize("settings", [{"norm": "public"}, {"frozen": 0.5}])
+def test_what_public_faces_teach_needs_pre_training(settings):
+    with pytest.raises(ValidationError, match="give pretrain_epochs"):
+        DPSGD(**settings)
 
 
 def test_pre_training_without_public_faces_is_refused(make_trainer):
