@@ -9,13 +9,16 @@ from pydantic import Field
 from benchmark.adaptive import CALIBRATED_HEAD, against_missing_statistics
 from benchmark.interfaces import AttackSpec, BackboneSpec, Batch, Defense, Reference, Trainer
 from benchmark.norms import named
+from benchmark.protocol import TrainingConfig
 
 
 class NormSwap(Defense):
     """GroupNorm, LayerNorm, or no normalisation with standardised weights, trained from the start.
 
     Without BatchNorm the embeddings of untrained networks all point nearly the same way, and a margin that is there from the
-    start keeps it so; the margin therefore rises from 0 during the first ``warmup`` of the steps.
+    start keeps it so; the margin therefore rises from 0 during the first ``warmup`` of the steps.  AdamW suits these networks
+    better than the track's SGD (TAR@FAR=1e-3 on ``synthetic-quick``, seed 0, GroupNorm: SGD 0.046, with the rising margin
+    0.367, with both 0.520; BatchNorm 0.638).
 
     The paper's attack reads running statistics, which these networks do not have.  Whoever knows that compares features with
     their means on public faces.
@@ -27,10 +30,18 @@ class NormSwap(Defense):
     family: ClassVar[str] = "architecture"
 
     norm: Literal["group", "layer", "none"] = Field("group", description="what stands where BatchNorm stood")
+    optimizer: Literal["adamw", "track"] = Field("adamw", description="AdamW with lr and decay, or the track's own schedule")
+    lr: float = Field(3e-3, gt=0, description="peak rate of AdamW")
+    decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
     warmup: float = Field(0.5, ge=0, le=1, description="share of the steps in which the head's margin rises from 0")
 
     def prepare(self, backbone: BackboneSpec) -> BackboneSpec:
         return named(backbone, self.norm)
+
+    def configure(self, config: TrainingConfig) -> TrainingConfig:
+        if self.optimizer == "track":
+            return config
+        return config.model_copy(update={"optimizer": "adamw", "lr": self.lr, "weight_decay": self.decay})
 
     def transform_batch(self, batch: Batch, trainer: Trainer) -> Batch:
         """Leaves the photos alone; sets the margin of this step."""
