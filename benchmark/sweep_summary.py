@@ -15,22 +15,25 @@ from benchmark.variants import parse
 EVALUATION = 1.0  # trainings that an evaluation takes, where nothing was measured yet
 
 
-def training_seconds(record: Record) -> float | None:
-    """Seconds of training and release, as the card says: of a post-hoc entry those of its base and of its release."""
+def training_seconds(record: Record, kind: str = "seconds") -> float | None:
+    """Seconds of training and release, as the card says: of a post-hoc entry those of its base and of its release.
+
+    Args:
+        kind: ``seconds``, or ``processor_seconds`` (of training alone), which other work on the machine disturbs less.
+    """
     training = record.card.training
-    if "seconds" not in training:
+    if kind not in training:
         return None
-    return float(training["seconds"]) + float(training.get("release_seconds", 0.0))
+    return float(training[kind]) + float(training.get("release_seconds", 0.0))
 
 
 def times(record: Record, undefended: Record) -> float | None:
     """Training seconds of an entry over those of the undefended one; processor seconds where both records have them."""
-    own, plain = (r.card.training.get("processor_seconds") for r in (record, undefended))
-    if own and plain:
-        own = float(own) + float(record.card.training.get("release_seconds", 0.0))
-    else:
-        own, plain = training_seconds(record), training_seconds(undefended)
-    return round(own / float(plain), 2) if own and plain else None
+    for kind in ("processor_seconds", "seconds"):
+        own, plain = training_seconds(record, kind), training_seconds(undefended, kind)
+        if own and plain:
+            return round(own / plain, 2)
+    return None
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -95,9 +95,10 @@ def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh
     assert "utility" not in table[1]
     assert table[0]["sample"]["auc"][0] >= 0.4
     assert estimate([o.entry for o in first if o.status != DONE], first) < estimate(wanted, [])
-    plain = float(first[0].record.card.training["processor_seconds"])
-    card = first[2].record.card.model_copy(update={"training": {"seconds": 1.0, "processor_seconds": 5 * plain}})
-    dear = [first[0], replace(first[2], record=first[2].record.model_copy(update={"card": card}))]
+    dear = []
+    for outcome, spent in ((first[0], 2.0), (first[2], 10.0)):
+        card = outcome.record.card.model_copy(update={"training": {"seconds": 1.0, "processor_seconds": spent}})
+        dear.append(replace(outcome, record=outcome.record.model_copy(update={"card": card})))
     assert _trainings(first[2].entry, dear) == 5.0, "what was measured of the defence"
     assert _trainings(first[2].entry, []) == 1.0
 
