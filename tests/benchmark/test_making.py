@@ -137,7 +137,7 @@ def test_other_seeds_and_photos_have_other_bases(make, flow, tmp_path):
 
 def test_an_interrupted_training_goes_on_where_it_stopped(make, flow, tmp_path):
     def stop(report):
-        if report.epoch == 2:
+        if report.epoch == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
