@@ -48,12 +48,8 @@ def restore(name: str, options: Sequence[str], default: str) -> None:
     another has two addresses, without the choice and with it: Streamlit pushes both, so that the way back takes two steps.
     """
     memory, asked = st.session_state.setdefault("chosen", {}), st.query_params.get(name)
-    if name not in st.session_state:  # the page was opened
-        wanted = asked or memory.get(name)
-    elif asked != st.session_state.get(f"{name}_link"):  # the way back was taken: what is not in the address is the default
-        wanted = asked
-    else:
-        wanted = st.session_state[name]
+    arrived = name not in st.session_state or asked != st.session_state.get(f"{name}_link")
+    wanted = (asked or memory.get(name)) if arrived else st.session_state[name]
     st.session_state[name] = wanted if wanted in options else default
 
 

@@ -213,14 +213,6 @@ def test_a_store_that_cannot_be_read_is_explained(app, tmp_path):
     assert test.code[0].value
 
 
-def test_the_way_back_to_an_address_restores_what_it_says(app):
-    test = app(board="weights")
-    assert shown(test) == [EVIL]
-    del test.query_params["board"]
-    assert shown(test.run())[0] == "dp"  # not what was chosen last
-    assert "board" not in test.query_params
-
-
 def test_csv_holds_every_number_and_no_formula():
     made = [
         make_record("=cmd|' /C calc'!A0", settings={"a": 1}, team="@team"),
