@@ -141,9 +141,10 @@ def test_the_track_stays_chosen_from_page_to_page(page, server):
     page.get_by_role("link", name="Pareto").click()
     chart(page)
     page.wait_for_url(re.compile("pareto.*track=another"))
-    for _ in range(2):  # the page without its choices, then the page before
+    page.go_back()
+    page.wait_for_timeout(1500)
+    if "pareto" in page.url:  # Streamlit may have pushed the page without its choices, too
         page.go_back()
-        page.wait_for_timeout(1500)
     count(page, "1 of 1 entries")
 
 
