@@ -204,6 +204,7 @@ def _tails(people: int) -> Floats:
     if people < 2:
         return np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     low = float(ndtr(-np.sqrt(people / (people - 1)) * student.ppf((1 + LEVEL) / 2, people - 1)))
+    low = max(low, 1e-6)  # of two or three people: all replicates, as far as there are any
     return np.array([low, 1 - low])
 
 

@@ -151,6 +151,8 @@ def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Sc
 
 def _refuse_silence(scores: Scores, contrast: Contrast) -> None:
     """Raises :class:`NotApplicableError` where an AUC of 0.5 would follow from the scores alone, whatever was trained on."""
+    if not len(scores.score):
+        return
     if np.ptp(scores.score) == 0:
         raise NotApplicableError("every photo got the same score: the attack has nothing to go by here.")
     if contrast == Contrast.SAMPLE:

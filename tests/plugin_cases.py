@@ -14,6 +14,7 @@ from benchmark.registry import build_attack
 
 TESTS = Path(__file__).parent
 PLANTED_AUC = 0.8  # of an attack on a planted leak, at least
+COMPANIONS = {("norm", "public"): {"pretrain_epochs": 1}}  # what a choice makes no sense without
 
 
 def choices(annotation: Any) -> tuple[Any, ...]:
@@ -29,7 +30,8 @@ def variants(plugin: type[Plugin]) -> list[dict[str, Any]]:
     """The defaults, and every choice of every setting that has a closed set of them, one changed at a time."""
     found: list[dict[str, Any]] = [{}]
     for name, field in plugin.model_fields.items():
-        found += [{name: getattr(v, "value", v)} for v in choices(field.annotation) if v != field.default]
+        others = [getattr(v, "value", v) for v in choices(field.annotation) if v != field.default]
+        found += [{name: value, **COMPANIONS.get((name, value), {})} for value in others]
     return found
 
 

@@ -32,8 +32,9 @@ def regrow_fitted(embeddings: np.ndarray, person: np.ndarray, scale: float, *, s
         embeddings: (N, D), of length 1.
         person: (N,) int, 0..P-1, each with at least two photos.
     """
-    weights = weigh(regrow_weighted(embeddings, person, scale, sharpness=sharpness).log_odds, person, sharpness)
-    fold = places(person) % FOLDS
+    guess = regrow_weighted(embeddings, person, scale, sharpness=sharpness).log_odds
+    weights = weigh(guess, person, sharpness)
+    fold = places(person, guess) % FOLDS
     own, others = np.empty(len(person)), np.empty(len(person))
     for number in range(int(fold.max()) + 1):
         asked, kept = np.flatnonzero(fold == number), fold != number
@@ -46,9 +47,9 @@ def regrow_fitted(embeddings: np.ndarray, person: np.ndarray, scale: float, *, s
     return Posterior(own, others)
 
 
-def places(person: np.ndarray) -> np.ndarray:
-    """(N,) 0 for a person's first photo, 1 for the second, and so on."""
-    order = np.argsort(person, kind="stable")
+def places(person: np.ndarray, rising: np.ndarray) -> np.ndarray:
+    """(N,) 0 for the photo of a person with the lowest of ``rising`` (N,), 1 for the next, and so on, in whatever order."""
+    order = np.lexsort((rising, person))
     starts = np.concatenate([[0], np.cumsum(np.bincount(person))])
     found = np.empty(len(person), np.int64)
     found[order] = np.arange(len(person)) - starts[person[order]]
@@ -59,16 +60,16 @@ def fit_centres(embeddings: np.ndarray, person: np.ndarray, weights: np.ndarray,
     """Class centres (P, D) of length 1 that minimise the weighted margin loss over all photos at once, from the means on."""
     sums = np.zeros((int(person.max()) + 1, embeddings.shape[1]))
     np.add.at(sums, person, embeddings * weights[:, None])
-    photos, classes = torch.from_numpy(embeddings).float(), torch.from_numpy(person)
-    shares = torch.from_numpy(weights / weights.sum()).float()
-    centres = torch.from_numpy(unit(sums)).float().requires_grad_(True)
+    photos, classes = torch.from_numpy(embeddings).double(), torch.from_numpy(person)
+    shares = torch.from_numpy(weights / weights.sum()).double()
+    centres = torch.from_numpy(unit(sums)).double().requires_grad_(True)
     descent = torch.optim.Adam([centres], lr=RATE)
     with torch.enable_grad():
         for _ in range(STEPS):
             descent.zero_grad()
             (shares * margin_losses(photos @ F.normalize(centres).T, classes, scale)).sum().backward()
             descent.step()
-    return unit(centres.detach().double().numpy())
+    return unit(centres.detach().numpy())
 
 
 def margin_losses(cosines: Tensor, classes: Tensor, scale: float) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from attacks.membership.centres import regrow, unit
+from attacks.membership.centres import regrow, regrow_weighted, unit
 from attacks.membership.fitted_centres import fit_centres, margin_losses, places, regrow_fitted
 from benchmark.heads import ArcFace
 
@@ -45,7 +45,7 @@ def test_fitting_lowers_the_loss_below_that_of_the_means(crowd):
 
 def test_photos_without_weight_have_no_say(crowd):
     embeddings, person = crowd
-    weights = np.where(places(person) == 0, 0.0, 1.0)
+    weights = np.where(places(person, np.arange(48)) == 0, 0.0, 1.0)
     moved = np.where(weights[:, None] == 0, np.roll(embeddings, 1, axis=1), embeddings)
     np.testing.assert_allclose(
         fit_centres(embeddings, person, weights, SCALE), fit_centres(moved, person, weights, SCALE), atol=1e-6
@@ -56,8 +56,9 @@ def test_no_photo_has_a_say_in_its_own_centre(crowd, monkeypatch):
     embeddings, person = crowd
     monkeypatch.setattr("attacks.membership.fitted_centres.weigh", lambda *_: np.ones(48))
     before = regrow_fitted(embeddings, person, SCALE)
-    photo = int(np.flatnonzero(places(person) == 2)[0])
-    kept = places(person) != 2
+    place = places(person, regrow_weighted(embeddings, person, SCALE).log_odds)
+    photo = int(np.flatnonzero(place == 2)[0])
+    kept = place != 2
     centre = fit_centres(embeddings[kept], person[kept], np.ones(kept.sum()), SCALE)[person[photo]]
     assert before.own[photo] == pytest.approx(SCALE * embeddings[photo] @ centre)
 
@@ -71,4 +72,4 @@ def test_it_tells_own_photos_from_those_of_others(crowd):
 
 
 def test_places_count_each_persons_photos():
-    assert places(np.array([2, 0, 2, 2, 1, 0])).tolist() == [0, 0, 1, 2, 0, 1]
+    assert places(np.array([2, 0, 2, 2, 1, 0]), np.array([0.1, 5, 0.3, 0.2, 9, 4])).tolist() == [0, 1, 2, 1, 0, 0]
