@@ -71,8 +71,7 @@ class Subject:
         """
         specs = list(specs)
         evidence = gather(target, self.populations, specs, cache=self.cache / "signals")
-        needed = [r.key for spec in specs for r in build_attack(spec).requests()]
-        reasons = [evidence.unavailable[key] for key in needed if key in evidence.unavailable]
+        reasons = [reason for spec in specs for reason in evidence.reasons(build_attack(spec))]
         if reasons:
             raise NotApplicableError(reasons[0])
         return evidence

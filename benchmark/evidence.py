@@ -81,6 +81,10 @@ class Evidence:
     def identity(self) -> np.ndarray:
         return np.asarray(self.signals.identity)
 
+    def reasons(self, attack: MembershipAttack) -> list[str]:
+        """Why the target cannot give what the attack asks for; empty where it can."""
+        return [self.unavailable[r.key] for r in attack.requests() if r.key in self.unavailable]
+
     def sides(self, contrast: Contrast, labelled: bool) -> np.ndarray:
         """Positions of a contrast's photos among the people whose membership is known (or those asked about)."""
         of_contrast = np.isin(self.populations.side, SIDES[contrast])

@@ -85,9 +85,14 @@ class ArcFace(Head):
     """
 
     def with_margin(self, cosine: Tensor, embeddings: Tensor) -> Tensor:  # noqa: ARG002
-        cosine = cosine.clamp(-1 + _SAFE, 1 - _SAFE)
-        added = torch.cos(torch.acos(cosine) + self.margin)
-        return torch.where(cosine > math.cos(math.pi - self.margin), added, cosine - self.margin * math.sin(self.margin))
+        return arcface(cosine, self.margin)
+
+
+def arcface(cosine: Tensor, margin: float) -> Tensor:
+    """The label's cosine (B,) with ArcFace's margin put on."""
+    cosine = cosine.clamp(-1 + _SAFE, 1 - _SAFE)
+    added = torch.cos(torch.acos(cosine) + margin)
+    return torch.where(cosine > math.cos(math.pi - margin), added, cosine - margin * math.sin(margin))
 
 
 class AdaFace(Head):

@@ -183,7 +183,7 @@ def run_attack(
         check_access(attack)
     except FaceVeilError as error:  # a plug-in's mistake ends its own attack, not the evaluation
         return result.model_copy(update={"status": "failed", "reason": str(error)}), {}
-    reasons = [evidence.unavailable[r.key] for r in attack.requests() if r.key in evidence.unavailable]
+    reasons = evidence.reasons(attack)
     if reasons:
         return result.model_copy(update={"status": "not_applicable", "reason": reasons[0]}), {}
     started = time.perf_counter()

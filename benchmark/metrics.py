@@ -204,9 +204,14 @@ def log_spaced_roc(scores: ArrayLike, labels: ArrayLike, points: int = 200) -> t
     if curve.n_positive == 0 or curve.n_negative == 0:
         return ()
     tpr, fpr = curve.tpr[0], curve.fpr[0]
-    targets = np.concatenate([[0.0], np.geomspace(1 / curve.n_negative, 1, points - 1)])
-    corners = np.unique(np.searchsorted(fpr, targets, side="right") - 1)
-    return tuple((float(fpr[i]), float(tpr[i])) for i in corners)
+    return tuple((float(fpr[i]), float(tpr[i])) for i in log_spaced(fpr, 1 / curve.n_negative, points))
+
+
+def log_spaced(fpr: Floats, least: float, points: int) -> NDArray[np.int64]:
+    """Positions in rising ``fpr`` of the last at 0, and of the last within each of log-spaced FPRs from ``least`` to 1."""
+    targets = np.concatenate([[0.0], np.geomspace(least, 1, points - 1)])
+    found = np.unique(np.searchsorted(fpr, targets, side="right") - 1)
+    return found[found >= 0]
 
 
 def _checked(scores: ArrayLike, labels: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

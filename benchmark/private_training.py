@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -101,10 +101,6 @@ class StepSettings:
     ema: float = 0.0
     gradients: Gradients = "ghost"
     physical_batch: int = 256  # photos, views counted, held in memory at once
-
-    def with_views(self, views: int) -> StepSettings:
-        """The same with ``views`` augmented views of a photo."""
-        return replace(self, views=views)
 
 
 @contextmanager

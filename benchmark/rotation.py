@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
 from benchmark.evaluate import EVALUATION_VERSION
-from benchmark.evidence import Shadows, gather
+from benchmark.evidence import Evidence, Shadows, gather
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, NotApplicableError, content_hash
 from benchmark.membership import Scores, describe, load_scores, run_contrast, save_scores
 from benchmark.metrics import auc
@@ -74,48 +75,49 @@ class Rotator:
 
     def run(self, specs: Sequence[AttackSpec]) -> Rotation:
         """Every attack on the sample contrast of every target, pooled."""
-        turns, left_out = [], {}
-        for spec in specs:
-            try:
-                turns.append(self._turns(spec))
-            except NotApplicableError as error:
-                left_out[spec.label] = str(error)
+        found: dict[str, list[Scores]] = {spec.label: [] for spec in specs}
+        left_out = {spec.label: reason for spec in specs if (reason := _cannot_turn(spec))}
+        for number in range(len(self.pool)):
+            evidence = cache(partial(self._evidence, [s for s in specs if s.label not in left_out], number))
+            for spec in specs:
+                try:
+                    if spec.label not in left_out:
+                        found[spec.label].append(self._scores(spec, number, evidence))
+                except NotApplicableError as error:
+                    left_out[spec.label] = str(error)
+        turns = [self._turns(spec, found[spec.label]) for spec in specs if spec.label not in left_out]
         track = self.populations.track
         return Rotation(track=track.name, targets=len(self.pool), seed=track.split_seed, turns=tuple(turns), left_out=left_out)
 
-    def _turns(self, spec: AttackSpec) -> Turns:
-        attack = build_attack(spec)
-        if Contrast.SAMPLE not in attack.contrasts:
-            raise NotApplicableError("it is an attack on people, whose false positives rotation does not multiply.")
-        if attack.knowledge == Knowledge.AUXILIARY:
-            raise NotApplicableError("its shadows are of public people; a rotation has those of the query pool.")
-        scores = [self._scores(spec, number) for number in range(len(self.pool))]
+    def _turns(self, spec: AttackSpec, scores: Sequence[Scores]) -> Turns:
         pooled = Scores(*(np.concatenate([getattr(s, name) for s in scores]) for name in ("score", "label", "identity")))
         return Turns(
             spec=spec,
-            shadows=len(self.pool) - 2 if attack.knowledge == Knowledge.QUERY_POOL else 0,
+            shadows=len(self.pool) - 2 if build_attack(spec).knowledge == Knowledge.QUERY_POOL else 0,
             pooled=describe(Contrast.SAMPLE, pooled, 0.5, self.populations.track.split_seed),
             auc_by_target=tuple(float(auc(s.score, s.label)) for s in scores),
         )
 
-    def _scores(self, spec: AttackSpec, number: int) -> Scores:
+    def _scores(self, spec: AttackSpec, number: int, evidence: Callable[[], Evidence]) -> Scores:
         """One attack on one target; read where an earlier run has finished it."""
         path = self.cache / "rotations" / f"{self._name(spec, number)}.npz"
         if not path.exists():
-            self.step(f"{spec.label}: target {number + 1}/{len(self.pool)}")
-            target, others = self.pool[number], [s for n, s in enumerate(self.pool) if n // 2 != number // 2]
-            evidence = gather(
-                Target(target.submission, Access.HEAD, self.device),
-                self.populations.relabelled(sides_under(self.populations, target.inside), self.populations.labelled),
-                [spec],
-                shadows=Shadows(photos=others),
-                cache=self.cache / "signals",
-            )
-            needed = [evidence.unavailable[r.key] for r in build_attack(spec).requests() if r.key in evidence.unavailable]
-            if needed:
-                raise NotApplicableError(needed[0])
-            save_scores(path, {Contrast.SAMPLE: run_contrast(spec, evidence, Contrast.SAMPLE)})
+            self.step(f"target {number + 1}/{len(self.pool)}: {spec.label}")
+            for reason in evidence().reasons(build_attack(spec)):
+                raise NotApplicableError(reason)
+            save_scores(path, {Contrast.SAMPLE: run_contrast(spec, evidence(), Contrast.SAMPLE)})
         return load_scores(path)[Contrast.SAMPLE]
+
+    def _evidence(self, specs: Sequence[AttackSpec], number: int) -> Evidence:
+        """What all attacks may read of one target."""
+        target, others = self.pool[number], [s for n, s in enumerate(self.pool) if n // 2 != number // 2]
+        return gather(
+            Target(target.submission, Access.HEAD, self.device),
+            self.populations.relabelled(sides_under(self.populations, target.inside), self.populations.labelled),
+            specs,
+            shadows=Shadows(photos=others),
+            cache=self.cache / "signals",
+        )
 
     def _name(self, spec: AttackSpec, number: int) -> str:
         p = self.populations
@@ -128,6 +130,16 @@ class Rotator:
             p.data_digest,
             p.split_digest,
         )
+
+
+def _cannot_turn(spec: AttackSpec) -> str:
+    """Why an attack has nothing to do in a rotation; empty where it has."""
+    attack = build_attack(spec)
+    if Contrast.SAMPLE not in attack.contrasts:
+        return "it is an attack on people, whose false positives rotation does not multiply."
+    if attack.knowledge == Knowledge.AUXILIARY:
+        return "its shadows are of public people; a rotation has those of the query pool."
+    return ""
 
 
 def check_turns(backbones: int) -> None:

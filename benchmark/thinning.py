@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmark.interfaces import Access, Contrast
+from benchmark.metrics import log_spaced
 from benchmark.record import AttackResult, Record
 
 POINTS = 60  # of a curve
@@ -50,9 +51,7 @@ def thin(curve: Curve, points: int = POINTS) -> tuple[tuple[float, float], ...]:
     """At most ``points`` corners (FPR, TPR) of a curve of rising FPR: the best at FPR 0 and within log-spaced FPRs, rounded."""
     if len(curve) > points:
         fpr = np.array([x for x, _ in curve])
-        targets = np.concatenate([[0.0], np.geomspace(fpr[fpr > 0][0], 1, points - 1)])
-        corners = np.unique(np.searchsorted(fpr, targets, side="right") - 1)
-        curve = [curve[i] for i in corners if i >= 0]
+        curve = [curve[i] for i in log_spaced(fpr, fpr[fpr > 0][0], points)]
     return tuple((_rounded(x), _rounded(y)) for x, y in curve)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -89,4 +90,4 @@ class DPSGD(PrivateDefense):
         return list(np.arange(len(photos))[:, None])
 
     def steps(self) -> StepSettings:
-        return super().steps().with_views(self.multiplicity)
+        return replace(super().steps(), views=self.multiplicity)

@@ -59,18 +59,27 @@ def regrow(embeddings: np.ndarray, person: np.ndarray, scale: float, weights: np
         weights: (N,) of the photos in their person's centre; default all 1.
     """
     weighted = embeddings if weights is None else embeddings * weights[:, None]
-    sums = np.zeros((person.max() + 1, embeddings.shape[1]))
-    np.add.at(sums, person, weighted)
-    centres = unit(sums)
+    sums = person_sums(weighted, person)
     own = scale * (embeddings * unit(sums[person] - weighted)).sum(1)
+    return Posterior(own, log_mean_others(embeddings, person, unit(sums), scale))
+
+
+def person_sums(vectors: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """(P, D) sums of the vectors (N, D) of each person (N,)."""
+    sums = np.zeros((person.max() + 1, vectors.shape[1]))
+    np.add.at(sums, person, vectors)
+    return sums
+
+
+def log_mean_others(embeddings: np.ndarray, person: np.ndarray, centres: np.ndarray, scale: float) -> np.ndarray:
+    """(N,) log of the mean over the other people's centres (P, D) of exp(scaled cosine)."""
     others = np.empty(len(embeddings))
     for start in range(0, len(embeddings), BLOCK):
         block = slice(start, start + BLOCK)
         logits = scale * (embeddings[block] @ centres.T)
         logits[np.arange(len(logits)), person[block]] = -np.inf
         others[block] = logsumexp(logits, axis=1)
-    others -= np.log(max(1, len(centres) - 1))
-    return Posterior(own, others)
+    return others - np.log(max(1, len(centres) - 1))
 
 
 def weigh(log_odds: np.ndarray, person: np.ndarray, sharpness: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Ensemble: the signals that a backbone without its head gives, stacked under one classifier."""
+"""Ensemble: the signals that a backbone without its head gives, stacked under linear classifiers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Ensemble(MembershipAttack):
     """
 
     name: ClassVar[str] = "ensemble"
-    summary: ClassVar[str] = "Headless signals of a photo stacked under one linear classifier."
+    summary: ClassVar[str] = "Headless signals of a photo stacked under linear classifiers, in two levels."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     access: ClassVar[Access] = Access.WEIGHTS
     contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE, Contrast.IDENTITY)

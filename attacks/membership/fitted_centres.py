@@ -7,15 +7,13 @@ were trained on.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.special import logsumexp
 from torch import Tensor
 
-from attacks.membership.centres import Posterior, regrow_weighted, unit, weigh
+from attacks.membership.centres import Posterior, log_mean_others, person_sums, regrow_weighted, unit, weigh
+from benchmark.heads import arcface
 
 FOLDS = 8
 STEPS = 30
@@ -39,11 +37,8 @@ def regrow_fitted(embeddings: np.ndarray, person: np.ndarray, scale: float, *, s
     for number in range(int(fold.max()) + 1):
         asked, kept = np.flatnonzero(fold == number), fold != number
         centres = fit_centres(embeddings[kept], person[kept], weights[kept], scale)
-        logits = scale * (embeddings[asked] @ centres.T)
-        rows = np.arange(len(asked))
-        own[asked] = logits[rows, person[asked]]
-        logits[rows, person[asked]] = -np.inf
-        others[asked] = logsumexp(logits, axis=1) - math.log(max(1, len(centres) - 1))
+        own[asked] = scale * (embeddings[asked] * centres[person[asked]]).sum(1)
+        others[asked] = log_mean_others(embeddings[asked], person[asked], centres, scale)
     return Posterior(own, others)
 
 
@@ -58,11 +53,9 @@ def places(person: np.ndarray, rising: np.ndarray) -> np.ndarray:
 
 def fit_centres(embeddings: np.ndarray, person: np.ndarray, weights: np.ndarray, scale: float) -> np.ndarray:
     """Class centres (P, D) of length 1 that minimise the weighted margin loss over all photos at once, from the means on."""
-    sums = np.zeros((int(person.max()) + 1, embeddings.shape[1]))
-    np.add.at(sums, person, embeddings * weights[:, None])
     photos, classes = torch.from_numpy(embeddings).double(), torch.from_numpy(person)
     shares = torch.from_numpy(weights / weights.sum()).double()
-    centres = torch.from_numpy(unit(sums)).double().requires_grad_(True)
+    centres = torch.from_numpy(unit(person_sums(embeddings * weights[:, None], person))).double().requires_grad_(True)
     descent = torch.optim.Adam([centres], lr=RATE)
     with torch.enable_grad():
         for _ in range(STEPS):
@@ -73,9 +66,8 @@ def fit_centres(embeddings: np.ndarray, person: np.ndarray, weights: np.ndarray,
 
 
 def margin_losses(cosines: Tensor, classes: Tensor, scale: float) -> Tensor:
-    """ArcFace's losses (N,) of cosines (N, P) with classes (N,) (arXiv 1801.07698, equation 3)."""
+    """ArcFace's losses (N,) of cosines (N, P) with classes (N,)."""
     rows = torch.arange(len(classes))
-    cosine = cosines[rows, classes].clamp(-1 + 1e-6, 1 - 1e-6)
-    beyond = cosine - MARGIN * math.sin(MARGIN)  # where cos(theta + m) would rise again
-    own = torch.where(cosine > math.cos(math.pi - MARGIN), (cosine.acos() + MARGIN).cos(), beyond)
-    return F.cross_entropy(scale * cosines.index_put((rows, classes), own), classes, reduction="none")
+    return F.cross_entropy(
+        scale * cosines.index_put((rows, classes), arcface(cosines[rows, classes], MARGIN)), classes, reduction="none"
+    )

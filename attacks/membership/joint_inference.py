@@ -9,7 +9,7 @@ once by expectation-maximisation; no label and no shadow backbone is needed, tho
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.special import logsumexp
 from scipy.stats import norm as gaussian
 
-from attacks.membership.centres import unit
+from attacks.membership.centres import person_sums, unit
 
 EXHAUSTIVE = 8  # photos a person up to which every subset is tried
 ROUNDS = 15
@@ -177,10 +177,7 @@ class JointInference:
 
     def learn(self, known: Densities | None = None) -> Densities:
         """The densities inside and outside (those given, or learned from these photos), and the prior of sizes."""
-        low, high = np.inf, -np.inf
-        for group in self._groups():
-            low, high = min(low, group.logits.min()), max(high, group.logits.max())
-        grid = np.linspace(low - 1, high + 1, BINS)
+        grid = grid_over(self._groups())
         densities = known or self._first_guess(grid)
         for _ in range(ROUNDS):
             densities = self._round(grid, densities, known is not None)
@@ -199,22 +196,15 @@ class JointInference:
         counts = np.zeros((2, len(grid)))
         sizes: dict[int, np.ndarray] = {}
         for group in self._groups():
-            posterior = self._posterior(group, densities)
-            weight = posterior[:, :, None] * np.ones(group.logits.shape[2])
-            inside = np.broadcast_to(group.inside, group.logits.shape)
-            for side, mask in enumerate((inside, ~inside)):
-                counts[side] += histogram(grid, group.logits[mask], weight[mask])
+            likelihood = log_likelihoods(group, densities) + self._prior(group.inside)
+            posterior = normalised(likelihood)
+            counts += side_counts(grid, group, posterior)
             n = group.rows.shape[1]
-            size = np.broadcast_to(group.inside.sum(2), posterior.shape)
-            sizes[n] = sizes.get(n, np.zeros(n + 1)) + np.bincount(size.ravel(), posterior.ravel(), n + 1)
+            sizes[n] = sizes.get(n, np.zeros(n + 1)) + size_counts(group.inside, posterior)
         self._prior.learn(sizes)
         if keep:
             return densities
-        return tuple(of_logits(Density.of_counts(grid, c)) for c in counts)  # type: ignore[return-value]
-
-    def _posterior(self, group: Group, densities: Densities) -> np.ndarray:
-        likelihood = log_likelihoods(group, densities) + self._prior(group.inside)
-        return np.exp(likelihood - logsumexp(likelihood, axis=1, keepdims=True))
+        return densities_of(grid, counts)
 
     def log_odds(self, densities: Densities) -> np.ndarray:
         """(N,) log P(inside) - log P(outside)."""
@@ -223,6 +213,38 @@ class JointInference:
             likelihood = log_likelihoods(group, densities) + self._prior(group.inside)
             result[group.rows] = photo_odds(group.inside, likelihood)
         return result
+
+
+def grid_over(found: Iterable[Group]) -> np.ndarray:
+    """(BINS,) cells over the logits of all groups."""
+    low, high = np.inf, -np.inf
+    for group in found:
+        low, high = min(low, group.logits.min()), max(high, group.logits.max())
+    return np.linspace(low - 1, high + 1, BINS)
+
+
+def normalised(likelihood: np.ndarray) -> np.ndarray:
+    """(P, S) posterior of each person's hypotheses from their log-likelihoods."""
+    return np.exp(likelihood - logsumexp(likelihood, axis=1, keepdims=True))
+
+
+def side_counts(grid: np.ndarray, group: Group, posterior: np.ndarray) -> np.ndarray:
+    """(2, BINS) logits inside and outside, every hypothesis counting as much as it is probable."""
+    weight = posterior[:, :, None] * np.ones(group.logits.shape[2])
+    inside = np.broadcast_to(group.inside, group.logits.shape)
+    return np.stack([histogram(grid, group.logits[mask], weight[mask]) for mask in (inside, ~inside)])
+
+
+def size_counts(inside: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+    """(n + 1,) people with each number of photos inside, by the posterior of their hypotheses."""
+    size = np.broadcast_to(inside.sum(2), posterior.shape)
+    return np.bincount(size.ravel(), posterior.ravel(), inside.shape[2] + 1)
+
+
+def densities_of(grid: np.ndarray, counts: np.ndarray) -> Densities:
+    """From (2, BINS) counts inside and outside."""
+    inside, outside = (of_logits(Density.of_counts(grid, c)) for c in counts)
+    return inside, outside
 
 
 def photo_odds(inside: np.ndarray, likelihood: np.ndarray) -> np.ndarray:
@@ -243,10 +265,10 @@ def known_logits(
 
     Photos of a person with no other photo inside have no centre: NaN.
     """
-    sums = np.zeros((person.max() + 1, embeddings.shape[1]))
-    np.add.at(sums, person[inside], embeddings[inside])
+    voting = embeddings * inside[:, None]
+    sums = person_sums(voting, person)
     voters = np.bincount(person[inside], minlength=len(sums))[person] - inside
-    own = (embeddings * unit(sums[person] - embeddings * inside[:, None])).sum(1)
+    own = (embeddings * unit(sums[person] - voting)).sum(1)
     return np.where(voters > 0, scale * own - others, np.nan)
 
 

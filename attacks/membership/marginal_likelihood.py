@@ -14,17 +14,19 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import ive, logsumexp
 
+from attacks.membership.centres import person_sums
 from attacks.membership.joint_inference import (
-    BINS,
     Densities,
-    Density,
     Group,
     SizePrior,
+    densities_of,
+    grid_over,
     groups,
-    histogram,
     log_likelihoods,
-    of_logits,
+    normalised,
     photo_odds,
+    side_counts,
+    size_counts,
 )
 
 ROUNDS = 4  # of the concentrations
@@ -34,9 +36,7 @@ LEAST = 2.0  # effective dimensions
 
 def effective_dimension(embeddings: np.ndarray, person: np.ndarray) -> float:
     """In how many directions photos of one person differ: (sum l)^2 / sum l^2 of the eigenvalues of their covariance."""
-    sums = np.zeros((int(person.max()) + 1, embeddings.shape[1]))
-    np.add.at(sums, person, embeddings)
-    residuals = embeddings - (sums / np.maximum(np.bincount(person), 1)[:, None])[person]
+    residuals = embeddings - (person_sums(embeddings, person) / np.maximum(np.bincount(person), 1)[:, None])[person]
     covariance = residuals.T @ residuals
     return max(LEAST, float(np.trace(covariance) ** 2 / max(np.square(covariance).sum(), 1e-300)))
 
@@ -129,21 +129,11 @@ class MarginalInference:
         counts: dict[int, np.ndarray] = {}
         for likelihood, inside in zip(self._likelihoods(), self._inside, strict=True):
             n = inside.shape[2]
-            posterior = np.exp(likelihood - logsumexp(likelihood, axis=1, keepdims=True))
-            size = np.broadcast_to(inside.sum(2), posterior.shape)
-            counts[n] = counts.get(n, np.ones(n + 1)) + np.bincount(size.ravel(), posterior.ravel(), n + 1)
+            counts[n] = counts.get(n, np.ones(n + 1)) + size_counts(inside, normalised(likelihood))
         self._prior.learn(counts)
 
     def _densities(self) -> Densities:
         """Of the regrown head's logits inside and outside, every subset counting as much as it is probable."""
-        extremes = [(g.logits.min(), g.logits.max()) for g in self._groups()]
-        grid = np.linspace(min(low for low, _ in extremes) - 1, max(high for _, high in extremes) + 1, BINS)
-        counts = np.zeros((2, BINS))
-        for group, likelihood in zip(self._groups(), self._likelihoods(), strict=True):
-            posterior = np.exp(likelihood - logsumexp(likelihood, axis=1, keepdims=True))
-            weight = posterior[:, :, None] * np.ones(group.logits.shape[2])
-            inside = np.broadcast_to(group.inside, group.logits.shape)
-            for side, mask in enumerate((inside, ~inside)):
-                counts[side] += histogram(grid, group.logits[mask], weight[mask])
-        within, beyond = (of_logits(Density.of_counts(grid, c)) for c in counts)
-        return within, beyond
+        grid = grid_over(self._groups())
+        found = zip(self._groups(), self._likelihoods(), strict=True)
+        return densities_of(grid, sum(side_counts(grid, group, normalised(likelihood)) for group, likelihood in found))

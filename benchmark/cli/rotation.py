@@ -12,6 +12,7 @@ from benchmark.cli.output import Device, Json, Ray, Workers, emit, err, number, 
 from benchmark.cli.training import Data
 
 if TYPE_CHECKING:
+    from benchmark.registry import build_attack
     from benchmark.rotation import Rotation
 
 DEFAULT = "regrown_head:knowledge=query_pool,regrown_head,bn_lira,bn_distance,lira:statistic=head_logit"
@@ -53,11 +54,14 @@ def rotate(
     from benchmark.engine import Engine
     from benchmark.home import cache_dir
     from benchmark.making import UNDEFENDED
+    from benchmark.registry import build_attack
     from benchmark.rotation import Rotator, check_turns
     from benchmark.shadows import ShadowPool
     from benchmark.tracks import get_track
 
     specs = [parse_attack(a) for a in attacks.split(",") if a]
+    for spec in specs:
+        build_attack(spec)  # first, so that a wrong name costs nothing
     setting, where, cache = with_shadows(get_track(track), shadows), pick_device(device), cache_dir()
     check_turns(setting.shadows.photos)
     with steps() as progress:
