@@ -12,7 +12,6 @@ from benchmark.cli.output import Device, Json, Ray, Workers, emit, err, number, 
 from benchmark.cli.training import Data
 
 if TYPE_CHECKING:
-    from benchmark.registry import build_attack
     from benchmark.rotation import Rotation
 
 DEFAULT = "regrown_head:knowledge=query_pool,regrown_head,bn_lira,bn_distance,lira:statistic=head_logit"

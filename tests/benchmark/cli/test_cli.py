@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import document, run
 from PIL import Image
 from tiny_world import FLOW, TINY, command
 from typer.testing import CliRunner
@@ -25,20 +26,6 @@ from benchmark.tracks import TRACKS
 def tracks(monkeypatch):
     for track in (TINY, FLOW):
         monkeypatch.setitem(TRACKS, track.name, track)
-
-
-def run(*arguments, code=0):
-    """Runs a command that ends by itself with ``code``."""
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if isinstance(result.exception, Exception):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
-
-
-def document(*arguments, code=0):
-    """What a command prints with ``--json``: all of stdout, and nothing else."""
-    return json.loads(run(*arguments, "--json", code=code).stdout)
 
 
 def refusal(*arguments) -> str:

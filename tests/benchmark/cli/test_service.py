@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
+from command_line import document, run
 from record_factory import make_record
 from submission_factory import make_submission
-from typer.testing import CliRunner
 
-from benchmark.cli.app import app
 from benchmark.interfaces import FaceVeilError
 from benchmark.store import Store
 
 TEAM = "Nordlicht"
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if isinstance(result.exception, Exception):
-        raise result.exception
-    assert result.exit_code == code, result.output
-    return result
-
-
-def document(*arguments):
-    return json.loads(run(*arguments, "--json").stdout)
 
 
 @pytest.fixture
