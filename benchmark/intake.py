@@ -5,6 +5,7 @@ Whatever is interrupted leaves a job that says so: uploads that broke off are sw
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -91,8 +92,8 @@ class Intake:
     def check_leased(self, lease: Lease) -> Job:
         """The checks of a job that was claimed for them."""
         path = self.quarantine.path(lease.job.id)
-        if not path.is_file():
-            return self.store.leases.fail(lease, lost(path))
+        if (problem := lost(path, lease.job.sha256)) is not None:
+            return self.store.leases.fail(lease, problem)
         with beating(self.store.leases, lease):
             report = self._check(path)
         job = self.store.leases.checked(lease, report)
@@ -115,10 +116,19 @@ class Intake:
         return ended
 
 
-def lost(path: Path) -> Problem:
-    """The problem of a job whose file is not where it should be."""
-    message = f"its file {path.name} is not in this evaluator's quarantine folder any more."
-    return Problem(part="packaging", code="file_lost", message=message, remedy="Submit it again.")
+def lost(path: Path, sha256: str | None) -> Problem | None:
+    """The problem of a job whose file is not where it should be, or not what was received; None: there is none."""
+    if not path.is_file():
+        message = f"its file {path.name} is not in this evaluator's quarantine folder any more."
+        return Problem(part="packaging", code="file_lost", message=message, remedy="Submit it again.")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 in (None, found):
+        return None
+    message = (
+        f"its file {path.name} was damaged after it had been received: the evaluator's disk is at fault, not the submission."
+    )
+    return Problem(part="packaging", code="file_damaged", message=message, remedy="Submit it again, and tell the evaluator.")
 
 
 def _reason(error: BaseException) -> Problem:

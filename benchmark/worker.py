@@ -130,8 +130,8 @@ class Worker:
 
     def _evaluated(self, lease: Lease) -> Job:
         path = self.intake.quarantine.path(lease.job.id)
-        if not path.is_file():
-            return self.store.leases.fail(lease, lost(path))
+        if (problem := lost(path, lease.job.sha256)) is not None:
+            return self.store.leases.fail(lease, problem)
         with beating(self.store.leases, lease) as heart:
             try:
                 record = self._evaluate(path, lease.job, JobReporter(self.store, lease, heart, self._say))
@@ -140,8 +140,9 @@ class Worker:
             except StoreError as error:  # of the job's own making: its log and heartbeats do not raise it
                 return self.store.leases.fail(lease, _problem("store", str(error), "Ask the evaluator."))
             except FaceVeilError as error:
+                message = str(error).replace(str(path), path.name)  # where it lies here is nobody's business
                 return self.store.leases.fail(
-                    lease, _problem("evaluation_refused", str(error), "Mend what it names, submit again.")
+                    lease, _problem("evaluation_refused", message, "Mend what it names, submit again.")
                 )
             except Exception as error:
                 return self._broken(lease, error)

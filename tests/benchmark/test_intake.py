@@ -375,6 +375,17 @@ def test_a_file_that_is_gone_is_told(service: Service, folder: Path) -> None:
         service.quarantine.path("../../etc/passwd")
 
 
+def test_a_file_that_was_damaged_where_it_lies_is_not_laid_at_the_submission_s_door(service: Service, folder: Path) -> None:
+    job = service.store.queue.open(service.team)
+    with service.intake.receiving(job) as incoming:
+        incoming.write(zipped(folder))
+    path = service.quarantine.path(job.id)
+    path.write_bytes(path.read_bytes()[:1000])
+    done = service.intake.check(job.id)
+    assert (done.state, done.problems[0].code) == (State.REFUSED, "file_damaged")
+    assert "disk" in done.problems[0].message
+
+
 # The process that the checks run in
 
 
