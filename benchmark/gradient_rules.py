@@ -75,13 +75,17 @@ def conv_norms(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor, rows: int
     return norms
 
 
-def conv_gradients(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> PerParameter:
-    """Gradients (N, ...) of a convolution's weight and bias.  (Opacus' own rule takes the memory order for granted.)"""
+def conv_gradients(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor, out: Tensor | None = None) -> PerParameter:
+    """Gradients (N, ...) of a convolution's weight and bias.  (Opacus' own rule takes the memory order for granted.)
+
+    ``out``: (N, numbers in the weight) contiguous, where the weight's are put; default new memory.
+    """
     x = inputs[0]
     by_position = errors.flatten(2).unflatten(1, (layer.groups, -1))
     per_row = layer.weight[0].numel() * layer.groups * by_position.shape[3]
     size = max(1, (_CHUNK_CPU if x.device.type == "cpu" else _CHUNK_GPU) // per_row)
-    products = errors.new_empty(len(x), layer.groups, by_position.shape[2], layer.weight[0].numel())
+    shape = (len(x), layer.groups, by_position.shape[2], layer.weight[0].numel())
+    products = errors.new_empty(shape) if out is None else out.view(shape)
     for to, part, back in zip(products.split(size), x.split(size), by_position.split(size), strict=True):
         patches = _patches(layer, part)
         torch.bmm(back.flatten(0, 1), patches.flatten(0, 1).to(back.dtype), out=to.flatten(0, 1))

@@ -100,7 +100,7 @@ def train(
             else frechet_distance(real, features(judge, sample(average, len(real), FID_SEED)))
         )
         report.step(
-            f"{now.images}/{config.images} photos, {now.seconds:.0f} s, augmentation {now.augmentation:.2f}"
+            f"{now.images}/{config.steps * config.batch_size} photos, {now.seconds:.0f} s, augmentation {now.augmentation:.2f}"
             + ("" if fid is None else f", FID on our features {fid:.4f}")
         )
         return fid

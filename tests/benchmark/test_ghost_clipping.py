@@ -241,6 +241,19 @@ def test_batches_add_up():
         torch.testing.assert_close(parameter.grad, sum_at_once, rtol=1e-3, atol=1e-5)
 
 
+def test_hooks_that_write_where_they_wrote_before_add_up_batches_of_any_size():
+    images = photos(6)
+    labels = torch.arange(6)
+    sums = []
+    for clipping in (GhostClipping, HookClipping):
+        private = clipping(classifier(small()), 1.0)
+        for part in (slice(0, 2), slice(2, 5), slice(5, 6)):
+            private.accumulate(images[part], labels[part])
+        sums.append([p.grad.clone() for p in private.trainable_parameters])
+    for ghost, hooks in zip(*sums, strict=True):
+        torch.testing.assert_close(hooks, ghost)
+
+
 def test_unwrapping_leaves_plain_modules():
     model = classifier(small())
     private = GhostClipping(model, 1.0)
