@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.gradient_rules import conv_norms, linear_norms, prelu_gradients
 from benchmark.preprocessing import to_input
+from benchmark.private.gradient_rules import conv_norms, linear_norms, prelu_gradients
 from benchmark.target import Target
 from benchmark.views import apply_view
 

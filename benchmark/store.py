@@ -16,18 +16,18 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from benchmark.backup import backup
-from benchmark.database import BUSY_SECONDS, Database, StoreError
 from benchmark.exporting import to_csv, to_json
 from benchmark.home import home
-from benchmark.leases import Leases
-from benchmark.limits import Limits
-from benchmark.queue import Queue
 from benchmark.record import Record
-from benchmark.record_rows import Outcome, add_row, parse, record_id, to_row
+from benchmark.service.backup import backup
+from benchmark.service.database import BUSY_SECONDS, Database, StoreError
+from benchmark.service.leases import Leases
+from benchmark.service.limits import Limits
+from benchmark.service.queue import Queue
+from benchmark.service.record_rows import Outcome, add_row, parse, record_id, to_row
+from benchmark.service.tables import CHANGES, Meta, RecordRow
+from benchmark.service.teams import Teams
 from benchmark.summary import Listed, Summary
-from benchmark.tables import CHANGES, Meta, RecordRow
-from benchmark.teams import Teams
 
 __all__ = ["Outcome", "RecordFileError", "Store", "StoreError", "UnknownRecordError", "record_id", "store_location"]
 
@@ -158,7 +158,7 @@ class Store:
         return (to_json if format == "json" else to_csv)(self.records())
 
     def backup(self, path: Path) -> dict[str, int]:
-        """Everything in one file; see :mod:`benchmark.backup`."""
+        """Everything in one file; see :mod:`benchmark.service.backup`."""
         return backup(self._database, path)
 
     def import_records(self, paths: Path | str | Iterable[Path | str]) -> Counter[Outcome]:

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from benchmark.interfaces import Photos, Reference
-from benchmark.private_defense import PrivateDefense
-from benchmark.private_training import Mechanism, plan
+from benchmark.private.defense import PrivateDefense
+from benchmark.private.training import Mechanism, plan
 
 
 class DPUser(PrivateDefense):

@@ -18,9 +18,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from benchmark.exporting import eval_results_yaml, model_index_yaml
-from benchmark.intake import Intake
 from benchmark.interfaces import FaceVeilError
-from benchmark.jobs import State
+from benchmark.service.intake import Intake
+from benchmark.service.jobs import State
 from benchmark.store import Store
 from leaderboard.answers import Answer, Answers
 from leaderboard.errors import ApiError, error_handlers

@@ -9,12 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from benchmark.database import StoreError
 from benchmark.interfaces import FaceVeilError
-from benchmark.jobs import ForeignJobError, LimitError, MoveError, UnknownJobError
-from benchmark.quarantine import DiskFullError, TooLargeError
+from benchmark.service.database import StoreError
+from benchmark.service.jobs import ForeignJobError, LimitError, MoveError, UnknownJobError
+from benchmark.service.quarantine import DiskFullError, TooLargeError
+from benchmark.service.teams import TokenError
 from benchmark.store import UnknownRecordError
-from benchmark.teams import TokenError
 
 # the first that fits: class, status, code
 _KNOWN: tuple[tuple[type[FaceVeilError], int, str], ...] = (

@@ -9,7 +9,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from streamlit import config
 
-from benchmark.intake import Intake
+from benchmark.service.intake import Intake
 from benchmark.store import Store, store_location
 from leaderboard.api import application
 from leaderboard.headers import Beside, SecurityHeaders

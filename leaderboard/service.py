@@ -6,11 +6,11 @@ from functools import lru_cache
 
 import streamlit as st
 
-from benchmark.intake import Intake
 from benchmark.interfaces import FaceVeilError
-from benchmark.jobs import Job, State
+from benchmark.service.intake import Intake
+from benchmark.service.jobs import Job, State
+from benchmark.service.teams import Team, TokenError
 from benchmark.store import Store, store_location
-from benchmark.teams import Team, TokenError
 
 # a mark and a word for each state: never colour alone
 MARKS = {

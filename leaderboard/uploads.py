@@ -10,10 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from benchmark.intake import Intake
-from benchmark.jobs import Job, State
+from benchmark.service.intake import Intake
+from benchmark.service.jobs import Job, State
+from benchmark.service.teams import Team, TokenError
 from benchmark.store import Store
-from benchmark.teams import Team, TokenError
 from leaderboard.errors import ApiError
 
 AT_ONCE = 4  # uploads

@@ -25,7 +25,7 @@ def dp(
     json: Json = False,
 ) -> None:
     """Times a training step without privacy, with hooks that hold every photo's gradient, and with ghost clipping."""
-    from benchmark.private_speed import measure
+    from benchmark.private.speed import measure
 
     timings = measure(backbone, size, batch, views=views, repetitions=repetitions, device=pick_device(device))
     rows = [

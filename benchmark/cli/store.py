@@ -107,7 +107,7 @@ def restore(
     json: Json = False,
 ) -> None:
     """Fills a new, empty store from a backup, of this database or of another."""
-    from benchmark.backup import restore as fill
+    from benchmark.service.backup import restore as fill
     from benchmark.store import store_location
 
     rows = fill(store or store_location(), path)

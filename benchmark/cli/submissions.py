@@ -112,8 +112,8 @@ def _zipped(submission: Path, work: Path) -> Path:
 
 def _here(archive: Path, token: str | None, location: str | None) -> dict[str, Any]:
     """Hands in to the store of this machine; it was checked in this process already, by the same code."""
-    from benchmark.intake import Intake
-    from benchmark.jobs import State
+    from benchmark.service.intake import Intake
+    from benchmark.service.jobs import State
     from benchmark.submission import validate
 
     store = open_store(location)
@@ -137,7 +137,7 @@ def withdraw(
     if url:
         document = _remote(url, token).act(job, "withdraw")["job"]
     else:
-        from benchmark.intake import Intake
+        from benchmark.service.intake import Intake
 
         here = open_store(store)
         team = here.teams.authenticate(token) if token else None
@@ -182,7 +182,7 @@ def queue(
 def _looked_up(
     store: Store, job: str | None, retry: bool, token: str | None, state: str | None, team: str | None, limit: int
 ) -> dict[str, Any]:
-    from benchmark.jobs import State
+    from benchmark.service.jobs import State
 
     if job is not None:
         if retry:

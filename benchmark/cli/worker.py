@@ -33,9 +33,9 @@ def worker(
 
     Any number may work on one store.  A job whose worker was killed is taken up by another, which resumes it.
     """
-    from benchmark.intake import Intake
+    from benchmark.service.intake import Intake
+    from benchmark.service.worker import Worker, standard_evaluation
     from benchmark.tracks import TRACKS, get_track
-    from benchmark.worker import Worker, standard_evaluation
 
     tracks = [get_track(name).name for name in track or []]
     if not tracks:

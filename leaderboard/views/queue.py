@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from benchmark.interfaces import FaceVeilError, content_hash
-from benchmark.jobs import Event, Job, State
+from benchmark.service.jobs import Event, Job, State
 from leaderboard import links, service
 from leaderboard.loading import load
 from leaderboard.opening import main_button

@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.jobs import Job, State
-from benchmark.teams import Team
+from benchmark.service.jobs import Job, State
+from benchmark.service.teams import Team
 from benchmark.tracks import TRACKS
 from leaderboard import links, service
 from leaderboard.opening import main_button

@@ -20,7 +20,8 @@ from record_factory import make_record
 from sqlalchemy import create_engine, text
 
 from benchmark import home
-from benchmark.database import (
+from benchmark.record import Flag
+from benchmark.service.database import (
     MIGRATIONS,
     Database,
     StoreDamagedError,
@@ -30,10 +31,9 @@ from benchmark.database import (
     StoreVersionError,
     url_of,
 )
-from benchmark.record import Flag
-from benchmark.record_rows import to_row
+from benchmark.service.record_rows import to_row
+from benchmark.service.tables import Base, RecordRow
 from benchmark.store import Outcome, RecordFileError, Store, UnknownRecordError, record_id
-from benchmark.tables import Base, RecordRow
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_threads_share_one_store(store: Store) -> None:
 def _killed(path: Path) -> None:
     database = Database(path)
     with database.session() as session:
-        from benchmark.record_rows import add_row, to_row
+        from benchmark.service.record_rows import add_row, to_row
 
         record = make_record(name="half")
         add_row(session, to_row(record), record.provenance.weights_sha256)

@@ -16,7 +16,7 @@ from benchmark.card import Claim
 from benchmark.freezing import first_layers
 from benchmark.interfaces import FaceVeilError
 from benchmark.norms import batchnorms
-from benchmark.private_training import PrivateRun, private
+from benchmark.private.training import PrivateRun, private
 from benchmark.protocol import BackboneSpec
 from benchmark.registry import build_attack
 from benchmark.seeding import weights_digest

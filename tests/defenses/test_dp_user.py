@@ -15,7 +15,7 @@ from benchmark.audit import epsilon_rdp
 from benchmark.backbones import create
 from benchmark.card import Claim
 from benchmark.interfaces import FaceVeilError
-from benchmark.private_training import PrivateRun, private
+from benchmark.private.training import PrivateRun, private
 from benchmark.protocol import BackboneSpec
 from benchmark.registry import build_attack
 from benchmark.seeding import weights_digest

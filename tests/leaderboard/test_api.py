@@ -22,15 +22,15 @@ from record_factory import make_record
 from starlette.requests import Request
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from benchmark.intake import Intake
-from benchmark.jobs import State
-from benchmark.limits import Limits
-from benchmark.quarantine import Quarantine
 from benchmark.refusals import Problem
 from benchmark.remote import Remote, RemoteError
 from benchmark.report import Report
+from benchmark.service.intake import Intake
+from benchmark.service.jobs import State
+from benchmark.service.limits import Limits
+from benchmark.service.quarantine import Quarantine
+from benchmark.service.teams import TokenError
 from benchmark.store import Store, record_id
-from benchmark.teams import TokenError
 from leaderboard import api as module
 from leaderboard.api import application
 from leaderboard.errors import ApiError

@@ -14,11 +14,11 @@ from record_factory import make_record
 from safetensors.numpy import load_file, save_file
 from submission_factory import edit_card, make_submission
 
-from benchmark.intake import Intake
-from benchmark.jobs import State
-from benchmark.quarantine import Quarantine
+from benchmark.service.intake import Intake
+from benchmark.service.jobs import State
+from benchmark.service.quarantine import Quarantine
+from benchmark.service.worker import Worker
 from benchmark.store import Store
-from benchmark.worker import Worker
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from benchmark.jobs import State
 from benchmark.refusals import Problem
+from benchmark.service.jobs import State
 from benchmark.store import Store
 from leaderboard.service import MARKS
 

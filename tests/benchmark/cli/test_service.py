@@ -31,7 +31,7 @@ def evaluation(monkeypatch):
 
         return evaluate
 
-    monkeypatch.setattr("benchmark.worker.standard_evaluation", standard)
+    monkeypatch.setattr("benchmark.service.worker.standard_evaluation", standard)
     return state
 
 

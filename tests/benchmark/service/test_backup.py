@@ -9,9 +9,9 @@ import pytest
 from card_factory import make_card
 from record_factory import make_record
 
-from benchmark.backup import BackupError, restore
-from benchmark.jobs import State
 from benchmark.report import Report
+from benchmark.service.backup import BackupError, restore
+from benchmark.service.jobs import State
 from benchmark.store import Store
 
 

@@ -1,4 +1,4 @@
-"""The queue of submissions, as its submitters and readers see it; what workers do with it is in :mod:`benchmark.leases`.
+"""The queue of submissions, as its submitters and readers see it; workers' part is in :mod:`benchmark.service.leases`.
 
 Every change of a job is one transaction, logged with it.
 """
@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from benchmark.database import Database
-from benchmark.job_rows import found, give_up, job_of, locked, log, move, now, positions, read
-from benchmark.jobs import OPEN, Event, ForeignJobError, Job, LimitError, MoveError, State
-from benchmark.limits import Limits
 from benchmark.refusals import Problem
-from benchmark.tables import CHANGES, QUEUE, EventRow, JobRow, Meta, RecordRow, TeamRow
-from benchmark.teams import LOCAL, Team
+from benchmark.service.database import Database
+from benchmark.service.job_rows import found, give_up, job_of, locked, log, move, now, positions, read
+from benchmark.service.jobs import OPEN, Event, ForeignJobError, Job, LimitError, MoveError, State
+from benchmark.service.limits import Limits
+from benchmark.service.tables import CHANGES, QUEUE, EventRow, JobRow, Meta, RecordRow, TeamRow
+from benchmark.service.teams import LOCAL, Team
 
 _KEPT = (*OPEN, State.FAILED, State.PUBLISHED)  # states in which the file is kept
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from benchmark.tables import Base
+from benchmark.service.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -13,16 +13,16 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
-from benchmark.admission import admission
-from benchmark.database import Database
-from benchmark.job_rows import give_up, locked, log, move, read
-from benchmark.jobs import Job, Lease, LeaseLostError, State
-from benchmark.limits import Limits
 from benchmark.record import Record
-from benchmark.record_rows import add_row, record_id, to_row
 from benchmark.refusals import Problem
 from benchmark.report import Report
-from benchmark.tables import INTAKE, JobRow, Meta, RecordRow, TeamRow
+from benchmark.service.admission import admission
+from benchmark.service.database import Database
+from benchmark.service.job_rows import give_up, locked, log, move, read
+from benchmark.service.jobs import Job, Lease, LeaseLostError, State
+from benchmark.service.limits import Limits
+from benchmark.service.record_rows import add_row, record_id, to_row
+from benchmark.service.tables import INTAKE, JobRow, Meta, RecordRow, TeamRow
 
 TAKES = (State.QUARANTINED, State.QUEUED)  # what a worker does: checks, evaluations
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmark.database import StoreError
-from benchmark.jobs import Lease, LeaseLostError
-from benchmark.leases import Leases
+from benchmark.service.database import StoreError
+from benchmark.service.jobs import Lease, LeaseLostError
+from benchmark.service.leases import Leases
 
 BEATS = 4  # in one lease, so that some may fail
 

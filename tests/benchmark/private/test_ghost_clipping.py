@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmark.backbones import create
-from benchmark.ghost_clipping import Classifier, GhostClipping
 from benchmark.heads import build_head
-from benchmark.hook_clipping import HookClipping
 from benchmark.interfaces import FaceVeilError
 from benchmark.norms import ChannelAffine
+from benchmark.private.ghost_clipping import Classifier, GhostClipping
+from benchmark.private.hook_clipping import HookClipping
 from benchmark.protocol import HeadSpec
 from benchmark.seeding import seeded
 

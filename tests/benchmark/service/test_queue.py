@@ -11,13 +11,23 @@ from card_factory import make_card
 from record_factory import make_record
 
 from benchmark.card import Card
-from benchmark.database import StoreError
-from benchmark.jobs import MOVES, ForeignJobError, Job, Lease, LeaseLostError, LimitError, MoveError, State, UnknownJobError
-from benchmark.limits import Limits
 from benchmark.refusals import Problem
 from benchmark.report import Report
+from benchmark.service.database import StoreError
+from benchmark.service.jobs import (
+    MOVES,
+    ForeignJobError,
+    Job,
+    Lease,
+    LeaseLostError,
+    LimitError,
+    MoveError,
+    State,
+    UnknownJobError,
+)
+from benchmark.service.limits import Limits
+from benchmark.service.teams import Team, TeamError, TokenError
 from benchmark.store import Store, UnknownRecordError, record_id
-from benchmark.teams import Team, TeamError, TokenError
 
 PROBLEM = Problem(part="behaviour", code="broken", message="It broke.", remedy="Mend it.")
 CHECKS, EVALUATIONS = (State.QUARANTINED,), (State.QUEUED,)

@@ -13,9 +13,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.database import StoreError
 from benchmark.record import Flag
 from benchmark.refusals import Problem
+from benchmark.service.database import StoreError
 
 
 class State(StrEnum):

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from benchmark.audit import VACUOUS_EPSILON, UpperBound, default_delta, noise_for_epsilon, upper_bound
 from benchmark.augmentation import draw_views
-from benchmark.ghost_clipping import Classifier, GhostClipping
-from benchmark.hook_clipping import HookClipping
 from benchmark.interfaces import FaceVeilError
+from benchmark.private.ghost_clipping import Classifier, GhostClipping
+from benchmark.private.hook_clipping import HookClipping
+from benchmark.private.weight_average import WeightAverage
 from benchmark.seeding import derived_seed, seeded
 from benchmark.training_loop import Trainer
-from benchmark.weight_average import WeightAverage
 
 Gradients = Literal["ghost", "hooks"]
 CLIPPING: dict[str, type[GhostClipping]] = {"ghost": GhostClipping, "hooks": HookClipping}

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select, text
 
 from benchmark.atomic import replacing
-from benchmark.database import Database, StoreError, StoreVersionError
+from benchmark.service.database import Database, StoreError, StoreVersionError
 
 FORMAT = 1
 _HEAD = "store.json"

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmark.database import StoreError
 from benchmark.home import home
+from benchmark.service.database import StoreError
 
 _JOB = re.compile(r"[0-9a-f]{16}")
 _PART = ".part"

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark import private_speed
-from benchmark.private_speed import measure
+from benchmark.private import speed
+from benchmark.private.speed import measure
 
 
 def test_all_ways_take_turns_and_are_compared_with_the_plain_one(monkeypatch):
     taken, clock = [], iter(range(10**6))
-    step = private_speed._step
+    step = speed._step
 
     def spied(way, *args):
         inner = step(way, *args)
@@ -21,8 +21,8 @@ def test_all_ways_take_turns_and_are_compared_with_the_plain_one(monkeypatch):
 
         return run
 
-    monkeypatch.setattr(private_speed, "_step", spied)
-    monkeypatch.setattr(private_speed.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(speed, "_step", spied)
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: float(next(clock)))
     timings = {t.way: t for t in measure("iresnet_slim", 16, 2, people=5, views=2, repetitions=3)}
     assert taken == ["plain", "ghost", "hooks"] * 4, "a round to warm up, and three that count"
     assert timings["plain"].relative == timings["ghost"].relative == 1

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from benchmark.database import StoreError, StoreVersionError
 from benchmark.interfaces import content_hash
 from benchmark.record import SCHEMA_VERSION, Record
+from benchmark.service.database import StoreError, StoreVersionError
+from benchmark.service.tables import CHANGES, Meta, RecordRow, SubmissionRow
 from benchmark.summary import summarise
-from benchmark.tables import CHANGES, Meta, RecordRow, SubmissionRow
 
 
 class Outcome(StrEnum):

@@ -1,4 +1,4 @@
-"""Tables of the store.  A change here needs a migration in :mod:`benchmark.migrations`; a test compares both."""
+"""Tables of the store.  A change here needs a migration in :mod:`benchmark.service.migrations`; a test compares both."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from benchmark.database import Database, StoreError
-from benchmark.tables import QUEUE, JobRow, Meta, TeamRow
+from benchmark.service.database import Database, StoreError
+from benchmark.service.tables import QUEUE, JobRow, Meta, TeamRow
 
 LOCAL = "local"  # hands in at the evaluator's own keyboard, without a token
 PREFIX = "fvt_"

@@ -14,7 +14,7 @@ from benchmark.freezing import first_layers, kept_as_they_are
 from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, FaceVeilError, Photos, Trainer
 from benchmark.norms import fold, named
 from benchmark.pretraining import pretrain
-from benchmark.private_training import Gradients, Mechanism, PrivateRun, StepSettings, private
+from benchmark.private.training import Gradients, Mechanism, PrivateRun, StepSettings, private
 
 
 class PrivateDefense(Defense):

@@ -15,7 +15,10 @@ from opacus.grad_sample.functorch import ft_compute_per_sample_gradient
 from opacus.utils.module_utils import trainable_parameters
 from torch import Tensor, nn
 
-from benchmark.gradient_rules import (
+from benchmark.heads import ArcFace, CosFace, Head, Softmax
+from benchmark.interfaces import FaceVeilError
+from benchmark.norms import ChannelAffine
+from benchmark.private.gradient_rules import (
     affine_gradients,
     conv_norms,
     conv_sums,
@@ -25,9 +28,6 @@ from benchmark.gradient_rules import (
     linear_sums,
     prelu_gradients,
 )
-from benchmark.heads import ArcFace, CosFace, Head, Softmax
-from benchmark.interfaces import FaceVeilError
-from benchmark.norms import ChannelAffine
 
 _REMEDY = "Choose a backbone without BatchNorm, shared weights and operations in place, such as iresnet_slim with norm='group'."
 

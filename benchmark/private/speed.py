@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from benchmark.backbones import create
-from benchmark.ghost_clipping import Classifier
 from benchmark.heads import build_head
-from benchmark.private_training import CLIPPING
+from benchmark.private.ghost_clipping import Classifier
+from benchmark.private.training import CLIPPING
 from benchmark.protocol import HeadSpec
 from benchmark.seeding import seeded
 

@@ -21,16 +21,16 @@ import pytest
 from card_factory import make_card
 from record_factory import make_record
 
-from benchmark.intake import Intake
 from benchmark.interfaces import FaceVeilError
-from benchmark.jobs import Job, State
-from benchmark.limits import Limits
 from benchmark.pieces import Pieces
-from benchmark.quarantine import Quarantine
 from benchmark.record import Record
 from benchmark.report import Report
+from benchmark.service.intake import Intake
+from benchmark.service.jobs import Job, State
+from benchmark.service.limits import Limits
+from benchmark.service.quarantine import Quarantine
+from benchmark.service.worker import DiskFullHereError, JobReporter, Worker
 from benchmark.store import Store
-from benchmark.worker import DiskFullHereError, JobReporter, Worker
 
 LIMITS = Limits(lease_seconds=0.8, attempts=1000, uploads_per_hour=10_000, open_jobs=10_000)
 PIECES = 4  # of a tiny evaluation
@@ -288,7 +288,7 @@ def test_a_store_that_vanishes_and_comes_back_has_lost_nothing(place: Place, mon
             file.rename(away / file.name)
         return record
 
-    monkeypatch.setattr("benchmark.worker._PATIENCE", 2)
+    monkeypatch.setattr("benchmark.service.worker._PATIENCE", 2)
     with pytest.raises(FaceVeilError, match=r"removed|cannot be"):
         place.worker(evaluate).once()
     for file in away.iterdir():

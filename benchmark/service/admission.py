@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from benchmark.jobs import OPEN, State
 from benchmark.refusals import Part, Problem, shown
 from benchmark.report import Report
+from benchmark.service.jobs import OPEN, State
+from benchmark.service.tables import JobRow, RecordRow, SubmissionRow, TeamRow
+from benchmark.service.teams import LOCAL
 from benchmark.summary import Summary
-from benchmark.tables import JobRow, RecordRow, SubmissionRow, TeamRow
-from benchmark.teams import LOCAL
 
 
 def admission(session: Session, job: JobRow, team: TeamRow, report: Report) -> list[Problem]:

@@ -11,9 +11,9 @@ from typing import Any
 from opacus.grad_sample.linear import compute_linear_grad_sample
 from torch import Tensor, nn
 
-from benchmark.ghost_clipping import Classifier, GhostClipping
-from benchmark.gradient_rules import PerParameter, conv_gradients, cosine_head_gradients
 from benchmark.heads import ArcFace, CosFace, Softmax
+from benchmark.private.ghost_clipping import Classifier, GhostClipping
+from benchmark.private.gradient_rules import PerParameter, conv_gradients, cosine_head_gradients
 
 
 class HookClipping(GhostClipping):

@@ -17,14 +17,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.database import StoreError
-from benchmark.heart import Heart, beating
-from benchmark.intake import Intake, lost
 from benchmark.interfaces import FaceVeilError
-from benchmark.jobs import Job, Lease, LeaseLostError, State
-from benchmark.leases import TAKES
 from benchmark.record import Record
 from benchmark.refusals import Problem, shown
+from benchmark.service.database import StoreError
+from benchmark.service.heart import Heart, beating
+from benchmark.service.intake import Intake, lost
+from benchmark.service.jobs import Job, Lease, LeaseLostError, State
+from benchmark.service.leases import TAKES
 from benchmark.store import Store
 
 Say = Callable[[str], None]

@@ -1,0 +1,1 @@
+"""Differentially private training: clipped gradients per unit, the noisy loop, and what its defences share."""

@@ -1,0 +1,1 @@
+"""Submissions from upload to record: the database, the queue, and who works through it."""
