@@ -17,7 +17,7 @@ from benchmark.private.gradient_rules import PerParameter, conv_gradients, cosin
 
 
 class HookClipping(GhostClipping):
-    """A :class:`~benchmark.ghost_clipping.GhostClipping` whose hooks note every layer's gradients.
+    """A :class:`~benchmark.private.ghost_clipping.GhostClipping` whose hooks note every layer's gradients.
 
     Those of convolutions, the largest, are written where the last step's were: fresh memory costs a processor more time than
     the numbers in it.

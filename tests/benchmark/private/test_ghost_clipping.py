@@ -216,7 +216,7 @@ def test_chunks_change_nothing(monkeypatch):
     private = GhostClipping(model, 1.0)
     private.accumulate(photos(), LABELS)
     whole = private.per_sample_gradient_norms
-    monkeypatch.setattr("benchmark.gradient_rules._CHUNK_CPU", 1)
+    monkeypatch.setattr("benchmark.private.gradient_rules._CHUNK_CPU", 1)
     private.accumulate(photos(), LABELS)
     torch.testing.assert_close(private.per_sample_gradient_norms, whole, rtol=1e-5, atol=0)
 
