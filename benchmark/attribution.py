@@ -27,8 +27,8 @@ from benchmark.intervals import bootstrap_many
 from benchmark.making import UNDEFENDED, make_untrained
 from benchmark.membership import narrowed, run_contrast
 from benchmark.metrics import roc
-from benchmark.record import Attribution, AttributionRow
 from benchmark.registry import build_attack
+from benchmark.results import Attribution, AttributionRow
 from benchmark.scoring import to_metric
 from benchmark.shadows import ShadowPool, public_pairs
 from benchmark.submission import Submission

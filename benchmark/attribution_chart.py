@@ -8,7 +8,7 @@ import altair as alt
 import pandas as pd
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.record import Attribution, AttributionRow
+from benchmark.results import Attribution, AttributionRow
 
 TITLES = {
     "statistics": "trained statistics against public ones, same weights",

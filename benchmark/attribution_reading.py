@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmark.interfaces import Contrast
-from benchmark.record import AttributionRow, Metric
+from benchmark.results import AttributionRow, Metric
 
 SAMPLE = Contrast.SAMPLE.value
 

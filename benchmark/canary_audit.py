@@ -15,7 +15,7 @@ from benchmark.empirical_epsilon import one_run_bound, threshold_bound
 from benchmark.interfaces import Access, FaceVeilError
 from benchmark.intervals import bootstrap_over_identities
 from benchmark.metrics import roc
-from benchmark.record import CanaryAudit, EpsilonBound
+from benchmark.results import CanaryAudit, EpsilonBound
 from benchmark.scoring import to_metric
 from benchmark.submission import Submission
 from benchmark.target import Target

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from benchmark.checks import red_flags
 from benchmark.data.populations import Populations
 from benchmark.interfaces import Defense
-from benchmark.record import AttackResult, Flag, Gate
+from benchmark.record import Flag
+from benchmark.results import AttackResult, Gate
 from benchmark.submission import Submission
 from benchmark.tracks import CANARIES
 

@@ -34,7 +34,8 @@ from benchmark.memory import process_peak
 from benchmark.pieces import Pieces
 from benchmark.protocol import BackboneSpec, ShadowBudget
 from benchmark.recognition import utility_metrics, verify_photos
-from benchmark.record import AttackResult, Flag, Gate, Metric, Provenance, Record
+from benchmark.record import Flag, Provenance, Record
+from benchmark.results import AttackResult, Gate, Metric
 from benchmark.shadows import Kind, ShadowPool
 from benchmark.submission import Submission
 from benchmark.target import Target

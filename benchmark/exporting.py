@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmark.interfaces import Contrast
-from benchmark.record import AttackResult, Metric, Record
+from benchmark.record import Record
+from benchmark.results import AttackResult, Metric
 
 COLUMNS: dict[str, str] = {
     "name": "of the entry, from its card",

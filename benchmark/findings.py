@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.atomic import write_text
 from benchmark.interfaces import content_hash
-from benchmark.record import Attribution, CanaryAudit
+from benchmark.results import Attribution, CanaryAudit
 
 
 class Findings(BaseModel):

@@ -31,8 +31,8 @@ from benchmark.interfaces import (
     SignalRequest,
 )
 from benchmark.membership import Scores, run_contrast
-from benchmark.record import Gate, GateProbe, Metric
 from benchmark.registry import build_attack
+from benchmark.results import Gate, GateProbe, Metric
 from benchmark.scoring import auc_estimate
 from benchmark.submission import Submission
 from benchmark.target import Target

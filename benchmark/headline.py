@@ -11,7 +11,7 @@ from benchmark.interfaces import Contrast
 from benchmark.intervals import resample_people
 from benchmark.membership import Scores
 from benchmark.metrics import roc
-from benchmark.record import Headline, Metric
+from benchmark.results import Headline, Metric
 
 CONTRASTS = (Contrast.SAMPLE, Contrast.IDENTITY)
 REPLICATES = 200

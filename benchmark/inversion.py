@@ -19,9 +19,9 @@ from benchmark.panel import Panel, calibrate, embed
 from benchmark.pieces import Pieces
 from benchmark.rebuilding import Rebuilder, Rebuilt
 from benchmark.reconstruction import View, distribution_metrics, template_metrics
-from benchmark.record import Inversion, InversionResult, Metric
 from benchmark.recovery import GENERATOR, MEMBER, GalleryView, identity_metrics, leakage, match, settled
 from benchmark.registry import build_inversion, canonical
+from benchmark.results import Inversion, InversionResult, Metric
 from benchmark.signals import extract
 from benchmark.subjects import IdentitySubjects, TemplateSubjects, asked_members, identity_subjects, template_subjects
 from benchmark.target import Target

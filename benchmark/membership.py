@@ -26,8 +26,8 @@ from benchmark.interfaces import (
 )
 from benchmark.memory import PeakMemory, peak_memory
 from benchmark.metrics import log_spaced_roc
-from benchmark.record import AttackResult, ContrastResult
 from benchmark.registry import build_attack
+from benchmark.results import AttackResult, ContrastResult
 from benchmark.scoring import contrast_metrics
 
 

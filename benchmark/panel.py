@@ -23,7 +23,7 @@ from benchmark.data.populations import Populations
 from benchmark.interfaces import Access, BackboneSpec, Photos, canonical_json, content_hash
 from benchmark.making import UNDEFENDED, ProgressCallback, make_submission
 from benchmark.recognition import utility_metrics, verify_photos
-from benchmark.record import JudgeInfo, Metric
+from benchmark.results import JudgeInfo, Metric
 from benchmark.submission import Submission, load_submission
 from benchmark.target import Target
 

@@ -13,7 +13,7 @@ from benchmark.data.opening import open_faces
 from benchmark.home import cache_dir
 from benchmark.interfaces import Access, Photos, SignalRequest
 from benchmark.metrics import NEGATIVES_PER_TARGET
-from benchmark.record import Metric
+from benchmark.results import Metric
 from benchmark.scoring import to_metric
 from benchmark.signals import extract
 from benchmark.submission import Submission, load_submission

@@ -20,7 +20,7 @@ from benchmark.frechet import frechet_distance
 from benchmark.interfaces import FaceVeilError
 from benchmark.intervals import bootstrap_many, clopper_pearson
 from benchmark.manifold import NEIGHBOURS, compare
-from benchmark.record import Metric
+from benchmark.results import Metric
 from benchmark.scoring import to_metric
 
 RANKS = (1, 10)

@@ -16,7 +16,7 @@ import numpy as np
 from benchmark.cosines import unit_length
 from benchmark.intervals import Bootstrap, Estimate, bootstrap_many
 from benchmark.reconstruction import REPLICATES, settled_gap
-from benchmark.record import Metric
+from benchmark.results import Metric
 from benchmark.scoring import to_metric
 
 MEMBER, HELD_OUT, GENERATOR = 0, 1, 2

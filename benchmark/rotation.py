@@ -26,8 +26,8 @@ from benchmark.evidence import Evidence, Shadows, gather
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, NotApplicableError, content_hash
 from benchmark.membership import Scores, describe, load_scores, run_contrast, save_scores
 from benchmark.metrics import auc
-from benchmark.record import ContrastResult
 from benchmark.registry import build_attack
+from benchmark.results import ContrastResult
 from benchmark.shadows import PoolShadow
 from benchmark.target import Target
 

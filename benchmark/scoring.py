@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmark.intervals import Bootstrap, Estimate, bootstrap_many
 from benchmark.metrics import NEGATIVES_PER_TARGET, is_measurable, operating_point, roc
-from benchmark.record import Metric
+from benchmark.results import Metric
 
 Floats = NDArray[np.float64]
 REPLICATES = 1000

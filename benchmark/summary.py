@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.record import Metric, Record
+from benchmark.record import Record
+from benchmark.results import Metric
 
 Axis = tuple[float | None, float | None, float | None, int | None]  # value, ends of the 95 % interval, n
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmark.interfaces import Contrast
-from benchmark.record import Metric, Record
+from benchmark.record import Record
+from benchmark.results import Metric
 from benchmark.sweep import DONE, Outcome
 from benchmark.sweep_file import Entry
 from benchmark.tracks import get_track

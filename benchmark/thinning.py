@@ -8,7 +8,8 @@ import numpy as np
 
 from benchmark.interfaces import Access, Contrast
 from benchmark.metrics import log_spaced
-from benchmark.record import AttackResult, Record
+from benchmark.record import Record
+from benchmark.results import AttackResult
 
 POINTS = 60  # of a curve
 DIGITS = 5  # significant, of a point's coordinates

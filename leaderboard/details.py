@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from benchmark.interfaces import Contrast
-from benchmark.record import AttackResult, Record
+from benchmark.record import Record
+from benchmark.results import AttackResult
 from leaderboard.ranking import RankedEntry
 
 CONTRASTS = {

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmark.interfaces import content_hash
-from benchmark.record import Headline, Metric, Record
+from benchmark.record import Record
+from benchmark.results import Headline, Metric
 from leaderboard.dominance import TAIL, Scores, dominance, layers
 from leaderboard.runs import Run, Scope, summarise
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from benchmark.card import Claim
 from benchmark.interfaces import Access, Contrast
-from benchmark.record import AttackResult, Flag, Headline, Metric, Record
+from benchmark.record import Flag, Record
+from benchmark.results import AttackResult, Headline, Metric
 
 CONTRASTS = tuple(Contrast)
 VALUE, LOW, HIGH = range(3)

@@ -16,18 +16,8 @@ from scipy.stats import norm
 from benchmark.card import Card
 from benchmark.interfaces import AttackSpec, Contrast, DefenseSpec, content_hash
 from benchmark.protocol import PROTOCOL_VERSION, BackboneSpec, InputSpec
-from benchmark.record import (
-    AttackResult,
-    ContrastResult,
-    Flag,
-    Gate,
-    GateProbe,
-    Headline,
-    Metric,
-    PluginInfo,
-    Provenance,
-    Record,
-)
+from benchmark.record import Flag, PluginInfo, Provenance, Record
+from benchmark.results import AttackResult, ContrastResult, Gate, GateProbe, Headline, Metric
 
 BLIND_AUC = 0.505
 FAMILIES = {"undefended": "none", "bn_perturbation": "bn_statistics", "dp_sgd": "dp", "early_stopping": "training"}

@@ -28,7 +28,7 @@ from benchmark.interfaces import Access, FaceVeilError, content_hash
 from benchmark.making import UNDEFENDED, ProgressCallback
 from benchmark.panel import open_panel
 from benchmark.protocol import Track
-from benchmark.record import Metric
+from benchmark.results import Metric
 from benchmark.shadows import ShadowPool
 from benchmark.submission import Submission
 from benchmark.target import Target

@@ -17,7 +17,7 @@ from benchmark.data.populations import HELD_OUT, Populations
 from benchmark.interfaces import Photos
 from benchmark.panel import Judge, embed_photos
 from benchmark.reconstruction import Targets, View, distribution_metrics, template_metrics
-from benchmark.record import Metric
+from benchmark.results import Metric
 from benchmark.seeding import seeded
 
 FID_SAMPLES = 2_000

@@ -11,7 +11,7 @@ from benchmark.cli.output import Device, Json, emit, err, number, out, pick_devi
 from benchmark.cli.training import Data, open_init
 
 if TYPE_CHECKING:
-    from benchmark.record import Attribution
+    from benchmark.results import Attribution
 
 
 def register(app: typer.Typer) -> None:

@@ -12,7 +12,7 @@ from benchmark.cli.training import Data
 from benchmark.interfaces import FaceVeilError
 
 if TYPE_CHECKING:
-    from benchmark.record import CanaryAudit
+    from benchmark.results import CanaryAudit
 
 
 def register(app: typer.Typer) -> None:

@@ -14,7 +14,8 @@ from benchmark.interfaces import AttackSpec, FaceVeilError
 
 if TYPE_CHECKING:
     from benchmark.protocol import Track
-    from benchmark.record import Inversion, Record
+    from benchmark.record import Record
+    from benchmark.results import Inversion
 
 
 def parse_attack(text: str) -> AttackSpec:

@@ -104,7 +104,7 @@ def check(
 
 
 def _show_check(found: dict[str, Any]) -> None:
-    from benchmark.record import Metric
+    from benchmark.results import Metric
 
     names = ("fid", "floor", "precision", "recall", "density", "coverage")
     rows = [[judge, *(number(Metric(**m[name])) for name in names)] for judge, m in found["distribution"].items()]

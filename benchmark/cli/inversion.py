@@ -14,7 +14,7 @@ from benchmark.cli.training import Data, open_init
 from benchmark.interfaces import FaceVeilError, Goal
 
 if TYPE_CHECKING:
-    from benchmark.record import Inversion, JudgeInfo
+    from benchmark.results import Inversion, JudgeInfo
     from benchmark.submission import Submission
 
 Judges = Annotated[

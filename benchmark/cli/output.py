@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from benchmark.record import Metric
+    from benchmark.results import Metric
     from benchmark.training import TrainingProgress
 
 out = Console(highlight=False)

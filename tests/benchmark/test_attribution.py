@@ -15,7 +15,7 @@ from benchmark.cli.app import app
 from benchmark.findings import fields, keep, kept
 from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.metrics import auc
-from benchmark.record import Attribution, AttributionRow, Metric
+from benchmark.results import Attribution, AttributionRow, Metric
 from benchmark.tracks import TRACKS
 
 

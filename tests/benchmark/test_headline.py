@@ -6,7 +6,7 @@ import pytest
 from benchmark.headline import REPLICATES, choose, first_half, headline, leakage
 from benchmark.interfaces import Contrast
 from benchmark.membership import Scores
-from benchmark.record import Metric
+from benchmark.results import Metric
 
 SEED = 3
 UTILITY = Metric(value=0.7, low=0.6, high=0.8, n=40)

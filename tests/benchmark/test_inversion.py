@@ -14,7 +14,8 @@ from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal
 from benchmark.inversion import InversionEvaluation
 from benchmark.panel import Calibration, Judge, Panel, calibrate
 from benchmark.rebuilding import Rebuilder
-from benchmark.record import Inversion, Metric, Record
+from benchmark.record import Record
+from benchmark.results import Inversion, Metric
 from benchmark.target import Target
 
 SPECS = [

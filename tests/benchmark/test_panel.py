@@ -12,7 +12,7 @@ from benchmark.data.populations import open_populations
 from benchmark.interfaces import Access, BackboneSpec
 from benchmark.panel import Calibration, Judge, Panel, calibrate, open_panel
 from benchmark.protocol import TrainingConfig
-from benchmark.record import Metric
+from benchmark.results import Metric
 from benchmark.target import Target
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from benchmark.eligibility import reasons_unranked
 from benchmark.interfaces import DefenseSpec
-from benchmark.record import Gate
+from benchmark.results import Gate
 from defenses.mem_guard import MemGuard
 
 

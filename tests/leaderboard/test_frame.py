@@ -9,7 +9,8 @@ from record_factory import contrast_result, make_record
 
 from benchmark.card import Claim
 from benchmark.interfaces import AttackSpec, Contrast
-from benchmark.record import AttackResult, Flag, PluginInfo
+from benchmark.record import Flag, PluginInfo
+from benchmark.results import AttackResult
 from leaderboard import details
 from leaderboard.frame import COLUMNS
 from leaderboard.loading import build

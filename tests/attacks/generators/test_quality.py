@@ -20,7 +20,7 @@ from benchmark.cli import app
 from benchmark.data.populations import HELD_OUT, open_populations
 from benchmark.interfaces import Access, FaceVeilError
 from benchmark.panel import Calibration, Judge, Panel
-from benchmark.record import Metric
+from benchmark.results import Metric
 
 
 class Components(TinyGenerator):

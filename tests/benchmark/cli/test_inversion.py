@@ -13,7 +13,7 @@ from attacks.generators.files import save_generator
 from attacks.generators.stylegan2 import Generator
 from benchmark.cli import app
 from benchmark.interfaces import FaceVeilError
-from benchmark.record import Inversion
+from benchmark.results import Inversion
 from benchmark.seeding import seeded
 from benchmark.store import Store
 from benchmark.tracks import TRACKS

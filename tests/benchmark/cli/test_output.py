@@ -10,7 +10,7 @@ from benchmark.cli import output
 from benchmark.cli.evaluation import parse_attack
 from benchmark.cli.output import emit, facts, number, pick_device, settings, steps, table
 from benchmark.interfaces import AttackSpec
-from benchmark.record import Metric
+from benchmark.results import Metric
 from benchmark.training import TrainingProgress
 
 
