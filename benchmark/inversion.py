@@ -16,9 +16,10 @@ from benchmark.gallery import check_may_show, write_gallery
 from benchmark.headline import first_half
 from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal, NotApplicableError, SignalRequest, content_hash
 from benchmark.panel import Panel, calibrate, embed
+from benchmark.perceptual import Lpips
 from benchmark.pieces import Pieces
 from benchmark.rebuilding import Rebuilder, Rebuilt
-from benchmark.reconstruction import View, distribution_metrics, template_metrics
+from benchmark.reconstruction import View, distribution_metrics, picture_metrics, template_metrics
 from benchmark.recovery import GENERATOR, MEMBER, GalleryView, identity_metrics, leakage, match, settled
 from benchmark.registry import build_inversion, canonical
 from benchmark.results import Inversion, InversionResult, Metric
@@ -39,6 +40,7 @@ class InversionEvaluation:
 
     Args:
         targets, reconstructions: how many; None: the track's budget.  Fewer are for a quick look, and unranked.
+        lpips: compares reconstructions with the photos whose templates leaked; None: there are no weights for it.
     """
 
     rebuilder: Rebuilder
@@ -46,6 +48,7 @@ class InversionEvaluation:
     targets: int | None = None
     reconstructions: int | None = None
     generator_name: str = ""
+    lpips: Lpips | None = None
 
     def run(self, attacks: Sequence[AttackSpec] | None = None) -> Inversion:
         """Makes and judges the images, resuming what an earlier run finished.
@@ -152,7 +155,9 @@ class InversionEvaluation:
             return result.model_copy(update={"status": "failed", "reason": str(error)}), None
         judges = [j.target.submission_id for j in self.panel.judges]
         usable = [j.name for j in self._heard]
-        name = content_hash(INVERSION_VERSION, made.sha256, goal.value, judges, usable, self.rebuilder.submission.submission_id)
+        looked = [self.lpips.digest] if self.lpips is not None and goal == Goal.TEMPLATE else []
+        whom = self.rebuilder.submission.submission_id
+        name = content_hash(INVERSION_VERSION, made.sha256, goal.value, judges, usable, whom, *looked)
         pieces = Pieces(self.rebuilder.cache / "inversions" / "judged")
         judged = pieces.get(name, lambda: self._judge(goal, made.images))
         update = {
@@ -207,7 +212,7 @@ class InversionEvaluation:
 
             alike = images
             hit = match(heard, gallery).by_rank.tolist() if heard else None
-        panel = {**score(heard), **(self._distribution(alike) if heard else {})}
+        panel = {**score(heard), **(self._distribution(alike) if heard else {}), **self._pictures(goal, images)}
         found = {"panel": panel, "target": score([target])}
         data: dict[str, Any] = {name: _dumped(metrics) for name, metrics in found.items()}
         data["judges"] = {name: _dumped(score([view])) for name, view in views.items()}
@@ -231,6 +236,14 @@ class InversionEvaluation:
         judge = self._heard[0].target
         features = self._embedded(judge, photos)
         return distribution_metrics(features, embed(judge, images), np.asarray(photos.identity), seed=self.rebuilder.seed)
+
+    def _pictures(self, goal: Goal, images: Tensor) -> dict[str, Metric]:
+        """LPIPS to the photos whose templates leaked, where there are weights for it."""
+        if self.lpips is None or goal != Goal.TEMPLATE:
+            return {}
+        sources = self.template_subjects.sources
+        distance = self.lpips(images, sources.load(np.arange(len(sources))))
+        return picture_metrics(distance, self.template_subjects.targets, seed=self.rebuilder.seed)
 
     def _leakage(self, hits: Mapping[str, np.ndarray]) -> tuple[Metric | None, str, tuple[float, ...]]:
         """The attack that finds most on one half of the people, and what it finds on the other half."""

@@ -112,6 +112,14 @@ def _rank(scores: np.ndarray, targets: Targets) -> np.ndarray:
     return np.asarray((best >= own[:, None]).sum(1))
 
 
+def picture_metrics(distance: np.ndarray, targets: Targets, *, seed: int) -> dict[str, Metric]:
+    """LPIPS (N,) between reconstructions and the photos whose templates leaked: mean over members, and the gap."""
+    metrics = {"lpips": _mean(distance[targets.member], targets.person[targets.member], seed, None)}
+    if (~targets.member).any():
+        metrics["gap:lpips"] = _gap(distance, targets.member, targets.person, seed, None)
+    return metrics
+
+
 def template_metrics(views: Sequence[View], targets: Targets, *, seed: int) -> dict[str, Metric]:
     """Goal A: every rate on members, and as ``gap:`` on members minus held-out people, with intervals over people.
 

@@ -18,6 +18,7 @@ from benchmark.interfaces import AttackSpec, BackboneSpec, FaceGenerator, FaceVe
 from benchmark.inversion import InversionEvaluation
 from benchmark.making import make_submission
 from benchmark.panel import Panel, open_panel
+from benchmark.perceptual import Lpips
 from benchmark.protocol import Track
 from benchmark.rebuilding import Rebuilder
 from benchmark.registry import service
@@ -140,6 +141,7 @@ class Session:
         judges: Sequence[Submission] = (),
         targets: int | None = None,
         reconstructions: int | None = None,
+        lpips: Path | None = None,
     ) -> InversionEvaluation:
         """Inversion attacks on a submission, ready to run.
 
@@ -148,7 +150,9 @@ class Session:
                 not applicable.
             judges: beside the track's.
             targets, reconstructions: fewer than the track's budget, for a quick look.
+            lpips: torchvision's AlexNet weights; without them LPIPS is not measured.
         """
+        looks = Lpips(lpips, self.device) if lpips is not None else None  # first, so that a wrong file costs nothing
         track = self.populations.track
         made, name, digest = self._generator(generator)
         rebuilder = Rebuilder(
@@ -164,7 +168,7 @@ class Session:
             step=self.progress.step,
             training=self.progress.training,
         )
-        return InversionEvaluation(rebuilder, self.panel(judges), targets, reconstructions, name)
+        return InversionEvaluation(rebuilder, self.panel(judges), targets, reconstructions, name, looks)
 
     def _generator(self, path: Path | None) -> tuple[FaceGenerator | None, str, str]:
         track = self.populations.track

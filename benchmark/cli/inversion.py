@@ -51,16 +51,18 @@ def show_inversion(found: Inversion) -> None:
         (Goal.TRAINING_IDENTITIES, "training identities from nothing", IDENTITIES),
     ):
         rows = []
+        measured = {name for r in found.results if r.goal == goal for name in r.metrics}
+        columns = (*names, *(name for name in ("lpips",) if name in measured))
         for result in (r for r in found.results if r.goal == goal):
             label = result.label + (" (control)" if result.control else "")
             if result.status != "ok":
-                rows.append([label, result.status, result.reason, *[""] * (len(names) + 1)])
+                rows.append([label, result.status, result.reason, *[""] * (len(columns) + 1)])
                 continue
             own = number(result.target.get(names[0]))
-            cells = [number(result.metrics.get(name)) for name in names]
+            cells = [number(result.metrics.get(name)) for name in columns]
             rows.append([label, str(result.images), *cells, own, f"{result.seconds:.0f} s, {result.queries} queries"])
         if rows:
-            table(title, ["attack", "images", *names, f"{names[0]} by the attacked model", "cost"], rows)
+            table(title, ["attack", "images", *columns, f"{names[0]} by the attacked model", "cost"], rows)
     if found.leakage is not None:
         out.print(f"inversion leakage {number(found.leakage)} by {found.leakage_attack}: {found.leakage.note}", markup=False)
     out.print(f"generator: {found.generator}", markup=False)
@@ -93,6 +95,7 @@ def invert(
     reconstructions: Annotated[int | None, typer.Option(min=1, help="Images for the untargeted goal.")] = None,
     generator: Annotated[Path | None, typer.Option(help="The attacker's generator: .safetensors, .pkl or .pt.")] = None,
     judge: Judges = None,
+    lpips: Annotated[Path | None, typer.Option(help="Torchvision's AlexNet weights: measures LPIPS, too.")] = None,
     record: Annotated[Path | None, typer.Option(help="A record of this submission to put the result into.")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Write the result (or the record) here.")] = None,
     gallery: Annotated[Path | None, typer.Option(help="Folder for pictures; synthetic tracks only.")] = None,
@@ -127,7 +130,12 @@ def invert(
     with steps() as progress:
         session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
         evaluation = session.inversion(
-            loaded, generator=generator, judges=opened(judge), targets=targets, reconstructions=reconstructions
+            loaded,
+            generator=generator,
+            judges=opened(judge),
+            targets=targets,
+            reconstructions=reconstructions,
+            lpips=lpips,
         )
         found = evaluation.run(chosen)
         for folder in folders:

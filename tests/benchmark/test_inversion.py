@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tiny_generator import TinyGenerator
+from torchvision.models import alexnet
 
 from benchmark.cli.evaluation import with_inversion
 from benchmark.gallery import check_may_show
 from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal
 from benchmark.inversion import InversionEvaluation
 from benchmark.panel import Calibration, Judge, Panel, calibrate
+from benchmark.perceptual import Lpips
 from benchmark.rebuilding import Rebuilder
 from benchmark.record import Record
 from benchmark.results import Inversion, Metric
@@ -72,6 +76,19 @@ def test_the_panel_each_judge_and_the_attacked_model_speak(found):
     assert r.metrics[name].value <= min(j[name].value for j in r.judges.values()) + 1e-9, "they have to agree"
     assert r.target[name].value > 0.9, "the attacked model is convinced by what was optimised for it"
     assert {"gap:type1_tar@far=1e-2", "fid", "rank1", "identity_coverage"} <= set(r.metrics)
+
+
+def test_lpips_is_measured_where_there_are_weights_for_it(evaluation, found, tmp_path):
+    path = tmp_path / "alexnet.pth"
+    torch.save(alexnet(weights=None).state_dict(), path)
+    looking = replace(evaluation, lpips=Lpips(path))
+    again = looking.run([SPECS[2]])
+    metric = result(again, "random_latents", Goal.TEMPLATE).metrics["lpips"]
+    assert metric.value > 0
+    assert metric.low <= metric.value <= metric.high
+    assert "gap:lpips" in result(again, "random_latents", Goal.TEMPLATE).metrics
+    assert "lpips" not in result(again, "random_latents", Goal.TRAINING_IDENTITIES).metrics
+    assert "lpips" not in result(found, "random_latents", Goal.TEMPLATE).metrics
 
 
 def test_the_attack_beats_the_control_by_the_attacked_model_s_own_verdict(found):
