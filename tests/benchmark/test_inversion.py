@@ -80,7 +80,7 @@ def test_the_panel_each_judge_and_the_attacked_model_speak(found):
 
 def test_lpips_is_measured_where_there_are_weights_for_it(evaluation, found, tmp_path):
     path = tmp_path / "alexnet.pth"
-    torch.save(alexnet(weights=None).state_dict(), path)
+    torch.save(alexnet(weights=None).features.state_dict(prefix="features."), path)
     looking = replace(evaluation, lpips=Lpips(path))
     again = looking.run([SPECS[2]])
     metric = result(again, "random_latents", Goal.TEMPLATE).metrics["lpips"]

@@ -17,10 +17,10 @@ from benchmark.perceptual import Lpips
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """An AlexNet with random weights, as torchvision saves one."""
+    """The convolutions of an AlexNet with random weights, under torchvision's names."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "alexnet.pth"
-    torch.save(alexnet(weights=None).state_dict(), path)
+    torch.save(alexnet(weights=None).features.state_dict(prefix="features."), path)
     return path
 
 
