@@ -12,7 +12,7 @@ from leaderboard import links
 from leaderboard.loading import Board, load
 from leaderboard.runs import Scope
 
-DEFAULT_TRACK = "synthetic-64"
+DEFAULT_TRACKS = ("synthetic-64", "synthetic-quick")  # the first that has entries
 BOARDS = {"verified": "Verified", "weights": "Weights only"}
 
 
@@ -57,7 +57,7 @@ def choose_scope(board: Board) -> pd.DataFrame:
 
     scopes = list(board.scopes)
     tracks = sorted({scope.track for scope in scopes})
-    first = DEFAULT_TRACK if DEFAULT_TRACK in tracks else tracks[0]
+    first = next((track for track in DEFAULT_TRACKS if track in tracks), tracks[0])
     chosen["track"] = st.selectbox("Track", restored("track", tracks, first), key="track", width=168)
     scopes = [scope for scope in scopes if scope.track == chosen["track"]]
     boards = [name for name in BOARDS if name in {scope.board for scope in scopes}]
