@@ -45,7 +45,7 @@ def test_a_few_draws_on_a_trained_target(tiny):
 
 @pytest.mark.slow
 def test_many_draws_on_targets_trained_and_not(tiny):
-    """An hour and a half: every attack is fitted anew on every draw, of one trained target and of the untrained ones in turn."""
+    """An hour and a half: every attack is fitted anew on every draw, of a trained target and the untrained ones in turn."""
     specs = every_attack()
     untrained = [make_untrained(tiny.track, tiny.folder, seed) for seed in range(UNTRAINED)]
     targets = [tiny.evidence(specs, target) for target in (None, *untrained)]
