@@ -81,6 +81,15 @@ def import_checkpoint(path: Path) -> Imported:
     )
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a ``.safetensors`` file or one written by ``torch.save``, of whatever network; no code runs.
+
+    Raises:
+        FaceVeilError: what the file is instead.
+    """
+    return _weights(_read(path), path, [])
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmark.checkpoints import read_weights
 from benchmark.interfaces import FaceVeilError
 
 WEIGHTS = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
@@ -80,12 +80,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         raise FaceVeilError(f"there is no file {path}. LPIPS needs torchvision's AlexNet: fetch {WEIGHTS} and give its path.")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)  # tensors only, never code
-    except Exception as error:  # both raise many kinds
-        reason = (str(error).splitlines() or [""])[0]
-        raise FaceVeilError(f"{path} cannot be read as weights: {type(error).__name__}: {reason}. Fetch {WEIGHTS}.") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise FaceVeilError(f"{path} does not hold a state dict. Fetch {WEIGHTS}.")
-    return state
+        return read_weights(path)
+    except FaceVeilError as error:
+        remedy = f"LPIPS needs the state dict of torchvision's AlexNet: fetch {WEIGHTS}."
+        raise FaceVeilError(f"{error} So it cannot be read as weights. {remedy}") from None
