@@ -1,0 +1,1 @@
+"""The benchmark: protocol, data, models, signals, training, evaluation, records, and the service that takes submissions."""

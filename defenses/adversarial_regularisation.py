@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from benchmark.adaptive import against_training
 from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, Trainer
-from benchmark.preprocessing import to_input
+from benchmark.models.inputs import to_input
+from defenses.shared.adaptive import against_training
 
 
 class AdversarialRegularisation(Defense):

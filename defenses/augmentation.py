@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.adaptive import against_training
-from benchmark.augmentation import draw_views
 from benchmark.interfaces import AttackSpec, Batch, Defense, ForwardPass, Reference, Trainer
+from defenses.shared.adaptive import against_training
+from defenses.shared.augmentation import draw_views
 
 
 class Augmentation(Defense):

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.adaptive import against_training
 from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, Trainer
+from defenses.shared.adaptive import against_training
 
 WIDTH = 5.0  # of the Gaussian kernel, in units of sqrt(dimensions)
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from benchmark.adaptive import against_missing_statistics
 from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, FaceVeilError, Reference, ReleaseContext
-from benchmark.norms import fold, named
+from benchmark.models.normalisation import fold, named
+from defenses.shared.adaptive import against_missing_statistics
 
 TOLERANCE = 1e-3  # of the embeddings' length; rounding stays below 1e-4
 

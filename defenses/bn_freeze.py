@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, Trainer
-from benchmark.norm_statistics import reestimate, with_statistics
+from benchmark.models.bn_statistics import reestimate, with_statistics
 
 
 class BNFreeze(Defense):

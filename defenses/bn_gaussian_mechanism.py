@@ -10,10 +10,10 @@ import torch
 from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
-from benchmark.audit import UpperBound, default_delta, noise_for_epsilon, upper_bound
 from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, Photos, Reference, ReleaseContext
-from benchmark.norm_statistics import inputs_of, reestimate, with_statistics
-from benchmark.signals import channel_moments
+from benchmark.models.bn_statistics import inputs_of, reestimate, with_statistics
+from benchmark.signals.extraction import channel_moments
+from defenses.private.accounting import UpperBound, default_delta, noise_for_epsilon, upper_bound
 
 LEAST_VARIANCE = 0.01  # of the public variance: noise must not make a variance vanish
 

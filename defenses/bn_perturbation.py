@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from benchmark.adaptive import against_changed_statistics
 from benchmark.interfaces import AttackSpec, Defense, FaceVeilError, Reference, ReleaseContext
+from defenses.shared.adaptive import against_changed_statistics
 
 
 class BNPerturbation(Defense):

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from benchmark.interfaces import AttackSpec, Defense, Reference, ReleaseContext
-from benchmark.norm_statistics import reestimate
+from benchmark.models.bn_statistics import reestimate
 
 
 class BNRecalibration(Defense):

@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.adaptive import against_changed_statistics
 from benchmark.interfaces import AttackSpec, Defense, Reference, ReleaseContext
-from benchmark.norm_statistics import with_statistics
+from benchmark.models.bn_statistics import with_statistics
+from defenses.shared.adaptive import against_changed_statistics
 
 
 class BNRounding(Defense):

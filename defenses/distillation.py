@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
-from benchmark.adaptive import against_training
-from benchmark.imitation import Imitation, embed_photos
 from benchmark.interfaces import AttackSpec, Defense, Reference, Trainer
-from benchmark.seeding import derived_seed
-from benchmark.training_loop import Trainer as Loop
+from benchmark.runtime.seeding import derived_seed
+from benchmark.training.loop import Trainer as Loop
+from defenses.shared.adaptive import against_training
+from defenses.shared.imitation import Imitation, embed_photos
 
 
 class Distillation(Defense):

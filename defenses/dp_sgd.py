@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from benchmark.interfaces import Photos, Reference
-from benchmark.private.defense import PrivateDefense
-from benchmark.private.training import Mechanism, StepSettings, plan
+from defenses.private.base import PrivateDefense
+from defenses.private.training import Mechanism, StepSettings, plan
 
 # A setting given beside a preset takes its place.  ``high_utility`` and ``medium`` have noise far below what any accountant
 # turns into a promise, for the utility of training without.

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from benchmark.interfaces import Photos, Reference
-from benchmark.private.defense import PrivateDefense
-from benchmark.private.training import Mechanism, plan
+from defenses.private.base import PrivateDefense
+from defenses.private.training import Mechanism, plan
 
 
 class DPUser(PrivateDefense):

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from benchmark.adaptive import against_training
 from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, FaceVeilError, Reference
+from defenses.shared.adaptive import against_training
 
 IRESNETS = ("iresnet", "ir_se")  # our backbones with a `dropout` argument, by the start of their names
 

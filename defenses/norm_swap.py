@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from benchmark.adaptive import CALIBRATED_HEAD, against_missing_statistics
 from benchmark.interfaces import AttackSpec, BackboneSpec, Batch, Defense, Reference, Trainer
-from benchmark.norms import named
-from benchmark.protocol import TrainingConfig
+from benchmark.models.normalisation import named
+from benchmark.protocol.track import TrainingConfig
+from defenses.shared.adaptive import CALIBRATED_HEAD, against_missing_statistics
 
 
 class NormSwap(Defense):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.adaptive import against_training
 from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, Trainer
+from defenses.shared.adaptive import against_training
 
 
 class RelaxLoss(Defense):

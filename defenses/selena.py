@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from benchmark.adaptive import against_training
-from benchmark.imitation import Imitation, embed_photos
 from benchmark.interfaces import AttackSpec, Defense, Reference, Trainer
-from benchmark.seeding import derived_seed
-from benchmark.training_loop import Trainer as Loop
+from benchmark.runtime.seeding import derived_seed
+from benchmark.training.loop import Trainer as Loop
+from defenses.shared.adaptive import against_training
+from defenses.shared.imitation import Imitation, embed_photos
 
 
 class SELENA(Defense):

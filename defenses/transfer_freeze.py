@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
-from benchmark.adaptive import against_training
-from benchmark.freezing import first_layers, kept_as_they_are
 from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, Trainer
-from benchmark.pretraining import pretrain
+from defenses.shared.adaptive import against_training
+from defenses.shared.freezing import first_layers, kept_as_they_are
+from defenses.shared.pretraining import pretrain
 
 
 class TransferFreeze(Defense):

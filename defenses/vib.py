@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.adaptive import against_training
 from benchmark.interfaces import AttackSpec, Batch, Defense, ForwardPass, Reference, Trainer
+from defenses.shared.adaptive import against_training
 
 
 class VIB(Defense):

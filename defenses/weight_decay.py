@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from benchmark.adaptive import against_training
 from benchmark.interfaces import AttackSpec, Defense, Reference
-from benchmark.protocol import TrainingConfig
+from benchmark.protocol.track import TrainingConfig
+from defenses.shared.adaptive import against_training
 
 
 class WeightDecay(Defense):

@@ -1,0 +1,1 @@
+"""The leaderboard: pages and API over records.  Needs no torch."""

@@ -18,7 +18,7 @@ import uvicorn
 from streamlit.web import bootstrap
 
 from benchmark.interfaces import FaceVeilError
-from leaderboard.loading import load
+from leaderboard.board.library import load
 
 APP = Path(__file__).parent / "app.py"
 
@@ -118,7 +118,7 @@ def launch(
     bootstrap.load_config_options(settings(host, port, base_path, public_host))  # before the pages, which read them
     with listen(host, port) as listening:
         config = uvicorn.Config(
-            "leaderboard.server:app",
+            "leaderboard.api.server:app",
             host=host,
             port=port,
             log_level="warning",

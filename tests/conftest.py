@@ -69,7 +69,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def plugin_table() -> Iterator[Callable[[type], None]]:
     """Adds attacks and defences defined in a test to the registry, for the length of the test."""
-    from benchmark import registry
+    from benchmark.protocol import registry
 
     def add(plugin: type) -> None:
         group = next(group for group, kinds in registry.GROUPS.items() if issubclass(plugin, kinds))

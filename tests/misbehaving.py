@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from benchmark.report import Report
+from benchmark.submissions.report import Report
 
 
 def hang(_path: Path) -> Report:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.interfaces import Access, content_hash
-from benchmark.protocol import BackboneSpec, InputSpec
-from benchmark.target import Target
+from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.signals.target import Target
 
 
 @dataclass

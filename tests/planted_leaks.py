@@ -18,19 +18,19 @@ import torch.nn.functional as F
 from tiny_world import TINY, UNDEFENDED, World
 from torch import Tensor
 
-from benchmark import registry
-from benchmark.crop_map import part_responses, watching
 from benchmark.data.populations import HELD_OUT
-from benchmark.evidence import Evidence, Shadows, gather
+from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather
 from benchmark.interfaces import Access, AttackSpec, Contrast, Defense, DefenseSpec, ForwardPass, Photos, Reference
-from benchmark.making import make_submission
-from benchmark.preprocessing import to_input
-from benchmark.protocol import BackboneSpec, Roles, ShadowBudget, Track, TrainingConfig
-from benchmark.query_pool import people_half
-from benchmark.shadows import PoolShadow, Shadow
-from benchmark.submission import Submission
-from benchmark.target import Target
-from benchmark.views import VIEWS, apply_view
+from benchmark.models.inputs import to_input
+from benchmark.protocol import registry
+from benchmark.protocol.track import BackboneSpec, Roles, ShadowBudget, Track, TrainingConfig
+from benchmark.signals.part_responses import part_responses, watching
+from benchmark.signals.target import Target
+from benchmark.signals.views import VIEWS, apply_view
+from benchmark.submissions.submission import Submission
+from benchmark.training.build import make_submission
+from benchmark.training.query_pool import people_half
+from benchmark.training.shadows import PoolShadow, Shadow
 
 
 class Agreement(Defense):

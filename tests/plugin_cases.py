@@ -8,9 +8,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from benchmark import registry
 from benchmark.interfaces import AttackSpec, Plugin
-from benchmark.registry import build_attack
+from benchmark.protocol import registry
+from benchmark.protocol.registry import build_attack
 
 TESTS = Path(__file__).parent
 PLANTED_AUC = 0.8  # of an attack on a planted leak, at least

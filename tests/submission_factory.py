@@ -12,8 +12,8 @@ from card_factory import BACKBONE as BACKBONE
 from card_factory import make_card as make_card
 from torch import Tensor, nn
 
-from benchmark import backbones
-from benchmark.submission import Submission, pack
+from benchmark.models import backbones
+from benchmark.submissions.submission import Submission, pack
 
 
 def make_backbone(seed: int = 0) -> nn.Module:

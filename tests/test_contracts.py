@@ -20,9 +20,12 @@ from pydantic import ValidationError
 from tiny_generator import TinyGenerator
 from tiny_world import World
 
-from benchmark import registry
 from benchmark.data.populations import SEEN, UNSEEN
-from benchmark.evidence import Evidence
+from benchmark.evaluation.inversion.attack_runner import Rebuilder, Rebuilt
+from benchmark.evaluation.inversion.subjects import template_subjects
+from benchmark.evaluation.membership.evidence import Evidence
+from benchmark.evaluation.membership.score_metrics import auc_estimate, contrast_metrics
+from benchmark.evaluation.membership.scores import check_access, narrowed, query_shadows, run_contrast
 from benchmark.interfaces import (
     TRAINING_STAGES,
     Access,
@@ -37,13 +40,10 @@ from benchmark.interfaces import (
     NotApplicableError,
     Plugin,
 )
-from benchmark.making import make_untrained
-from benchmark.membership import check_access, narrowed, query_shadows, run_contrast
-from benchmark.metrics import roc
-from benchmark.rebuilding import Rebuilder, Rebuilt
-from benchmark.registry import SettingsError, build_attack, build_defense, build_inversion
-from benchmark.scoring import auc_estimate, contrast_metrics
-from benchmark.subjects import template_subjects
+from benchmark.metrics.roc import roc
+from benchmark.protocol import registry
+from benchmark.protocol.registry import SettingsError, build_attack, build_defense, build_inversion
+from benchmark.training.build import make_untrained
 
 FAMILIES = {"none", "bn_statistics", "dp", "training", "architecture", "embedding"}
 RELABELLINGS = 12

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark import registry
-from benchmark.calibration import null_calibration
+from benchmark.evaluation.membership.null_calibration import null_calibration
 from benchmark.interfaces import AttackSpec, Contrast
-from benchmark.making import make_untrained
-from benchmark.registry import build_attack, canonical
-from benchmark.tracks import TRACKS
+from benchmark.protocol import registry
+from benchmark.protocol.registry import build_attack, canonical
+from benchmark.protocol.tracks import TRACKS
+from benchmark.training.build import make_untrained
 
 UNTRAINED = 20
 DRAWS, FEW_DRAWS = 1000, 6

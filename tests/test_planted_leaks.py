@@ -10,10 +10,10 @@ from planted_leaks import TRACKS, Leak
 from plugin_cases import ATTACK_SPECS, PLANTED_AUC, planted_auc
 from tiny_world import World
 
-from benchmark.calibration import relabelled
+from benchmark.evaluation.membership.null_calibration import relabelled
+from benchmark.evaluation.membership.scores import run_contrast
 from benchmark.interfaces import AttackSpec, Contrast
-from benchmark.membership import run_contrast
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 RELABELLINGS = 8
 PEOPLE = ("compactness", "slmia", "face_auditor")  # whose scores are of people, whatever the contrast

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
-from benchmark.importing import import_submission
-from benchmark.recognition import recognise
+from benchmark.evaluation.recognition import recognise
+from benchmark.submissions.checkpoint_import import import_submission
 
 pytestmark = pytest.mark.realdata
 CHECKPOINT = "mobilefacenet_casia.ckpt"

@@ -14,14 +14,14 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmark.data.populations import Populations, open_populations
-from benchmark.evidence import Evidence, Shadows, gather
+from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather
 from benchmark.interfaces import Access, AttackSpec, BackboneSpec, DefenseSpec
-from benchmark.making import make_submission
-from benchmark.protocol import Budget, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
-from benchmark.shadows import Shadow, ShadowPool
-from benchmark.submission import Submission
-from benchmark.target import Target
-from benchmark.tracks import TRACKS
+from benchmark.protocol.track import Budget, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
+from benchmark.protocol.tracks import TRACKS
+from benchmark.signals.target import Target
+from benchmark.submissions.submission import Submission
+from benchmark.training.build import make_submission
+from benchmark.training.shadows import Shadow, ShadowPool
 
 UNDEFENDED = DefenseSpec(name="undefended")
 

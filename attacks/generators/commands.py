@@ -18,20 +18,20 @@ from attacks.generators.quality import FID_SAMPLES, FID_SEED, distributions, pro
 from attacks.generators.sampling import features, sample, write_grid
 from attacks.generators.stylegan2 import Generator
 from attacks.generators.training import GanTrainer, load_faces
-from attacks.latents import fitted
+from attacks.shared.latents import fitted
 from benchmark.data.populations import Populations, open_populations
-from benchmark.frechet import frechet_distance
-from benchmark.gallery import check_may_show
-from benchmark.home import cache_dir
-from benchmark.importing import open_weights
+from benchmark.evaluation.inversion.panel import open_panel
+from benchmark.evaluation.inversion.pictures import check_may_show
 from benchmark.interfaces import Access, FaceVeilError, content_hash
-from benchmark.making import UNDEFENDED, ProgressCallback
-from benchmark.panel import open_panel
-from benchmark.protocol import Track
-from benchmark.results import Metric
-from benchmark.shadows import ShadowPool
-from benchmark.submission import Submission
-from benchmark.target import Target
+from benchmark.metrics.frechet import frechet_distance
+from benchmark.protocol.track import Track
+from benchmark.records.results import Metric
+from benchmark.runtime.home import cache_dir
+from benchmark.signals.target import Target
+from benchmark.submissions.checkpoint_import import open_weights
+from benchmark.submissions.submission import Submission
+from benchmark.training.build import UNDEFENDED, ProgressCallback
+from benchmark.training.shadows import ShadowPool
 
 GRID = (6, 8)  # rows and columns of the pictures drawn while training
 GRID_SEED = 1

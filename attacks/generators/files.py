@@ -14,10 +14,10 @@ from attacks.generators.nvlabs import read_nvlabs
 from attacks.generators.rosinality import read_rosinality
 from attacks.generators.stylegan2 import Generator
 from attacks.generators.tensors import build, refusal
-from benchmark.atomic import replacing
-from benchmark.home import home
 from benchmark.interfaces import FaceVeilError
-from benchmark.tracks import get_track
+from benchmark.protocol.tracks import get_track
+from benchmark.runtime.atomic import replacing
+from benchmark.runtime.home import home
 
 SHIPPED = Path(__file__).parent / "weights"
 SYNTHETIC = "synthetic-64"  # the track whose generator serves every synthetic track: their faces differ in size alone

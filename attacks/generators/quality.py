@@ -12,13 +12,13 @@ from torch import Tensor
 
 from attacks.generators.sampling import features, sample
 from attacks.generators.stylegan2 import Generator
-from attacks.latents import Descent, fitted
+from attacks.shared.latents import Descent, fitted
 from benchmark.data.populations import HELD_OUT, Populations
+from benchmark.evaluation.inversion.panel import Judge, embed_photos
+from benchmark.evaluation.inversion.template_metrics import Targets, View, distribution_metrics, template_metrics
 from benchmark.interfaces import Photos
-from benchmark.panel import Judge, embed_photos
-from benchmark.reconstruction import Targets, View, distribution_metrics, template_metrics
-from benchmark.results import Metric
-from benchmark.seeding import seeded
+from benchmark.records.results import Metric
+from benchmark.runtime.seeding import seeded
 
 FID_SAMPLES = 2_000
 FID_SEED, PROJECTION_SEED = 2, 3

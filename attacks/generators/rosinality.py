@@ -15,7 +15,7 @@ from torch import Tensor
 from attacks.generators.resample import filter_2d
 from attacks.generators.stylegan2 import Generator
 from attacks.generators.tensors import build, refusal
-from benchmark.checkpoints import load_reason
+from benchmark.models.checkpoints import load_reason
 
 ENTRY = "g_ema"
 MEAN_SAMPLES = 10_000  # of w, where the file has no mean latent

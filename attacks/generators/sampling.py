@@ -11,10 +11,10 @@ from torch import Tensor
 
 from attacks.generators.modulated import Noise
 from attacks.generators.stylegan2 import Generator
-from benchmark.atomic import replacing
+from benchmark.evaluation.inversion.panel import embed
 from benchmark.interfaces import FaceVeilError
-from benchmark.panel import embed
-from benchmark.target import Target
+from benchmark.runtime.atomic import replacing
+from benchmark.signals.target import Target
 
 BATCH = 64
 

@@ -24,10 +24,10 @@ from attacks.generators.discriminator import Discriminator
 from attacks.generators.losses import discriminator_loss, generator_loss, path_penalty, r1_penalty
 from attacks.generators.stylegan2 import Generator
 from attacks.generators.warmup import Encoder, warmup_loss
-from benchmark.atomic import replacing
 from benchmark.interfaces import FaceVeilError, Photos, content_hash
-from benchmark.preprocessing import fit_size
-from benchmark.seeding import derived_seed, seeded
+from benchmark.models.inputs import fit_size
+from benchmark.runtime.atomic import replacing
+from benchmark.runtime.seeding import derived_seed, seeded
 
 VERSION = 1  # raise it with every change of what a seed leads to
 _BETA = 0.99  # of Adam's second moment; the first is 0

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.latents import PSpace, draw, from_p, numbers, pictures, to_p
-from attacks.objectives import similarity
+from attacks.shared.latents import PSpace, draw, from_p, numbers, pictures, to_p
+from attacks.shared.objectives import similarity
 from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Reference
 
 

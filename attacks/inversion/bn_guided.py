@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from attacks.latents import Descent, PSpace, Space, draw, pictures, render, widen
-from attacks.objectives import Objective, embedded_pool, guide_of, membership_objective, scores_of
+from attacks.shared.latents import Descent, PSpace, Space, draw, pictures, render, widen
+from attacks.shared.objectives import Objective, embedded_pool, guide_of, membership_objective, scores_of
 from benchmark.interfaces import (
     Access,
     AttackSpec,

@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.latents import Descent, PSpace, draw, render
-from benchmark.feature_statistics import normalisation_layers, recording
+from attacks.shared.latents import Descent, PSpace, draw, render
 from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Reference
+from benchmark.signals.channel_moments import normalisation_layers, recording
 
 
 class DeepInversion(InversionAttack):

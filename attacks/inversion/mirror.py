@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from attacks.latents import Descent, PSpace, draw, from_p, numbers, pictures, render, to_p
-from attacks.objectives import best_starts, objective_for, scores_of, similarity
+from attacks.shared.latents import Descent, PSpace, draw, from_p, numbers, pictures, render, to_p
+from attacks.shared.objectives import best_starts, objective_for, scores_of, similarity
 from benchmark.interfaces import (
     Access,
     AttackSpec,

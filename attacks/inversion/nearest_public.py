@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attacks.nearest import NearestPhoto
+from attacks.shared.nearest import NearestPhoto
 from benchmark.interfaces import InversionContext, Photos
 
 

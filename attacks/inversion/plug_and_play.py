@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from attacks.latents import BATCH, Descent, draw, numbers, pictures, render
-from attacks.objectives import Objective, embedded_pool, objective_for, scores_of
+from attacks.shared.latents import BATCH, Descent, draw, numbers, pictures, render
+from attacks.shared.objectives import Objective, embedded_pool, objective_for, scores_of
 from benchmark.interfaces import Access, AttackSpec, Goal, Inversion, InversionAttack, InversionContext, Reference
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from attacks.latents import draw, pictures
+from attacks.shared.latents import draw, pictures
 from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Reference
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from attacks.latents import BATCH, Descent, Space, draw, numbers, pictures, render, widen
-from attacks.objectives import best_starts, scores_of, template_objective
+from attacks.shared.latents import BATCH, Descent, Space, draw, numbers, pictures, render, widen
+from attacks.shared.objectives import best_starts, scores_of, template_objective
 from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, NotApplicableError, Reference
 
 

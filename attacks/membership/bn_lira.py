@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.calibration import lira, worlds
+from attacks.shared.shadow_calibration import lira, worlds
 from benchmark.interfaces import (
     Access,
     Contrast,

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from attacks.membership.bn_lira import BNLira
-from attacks.membership.calibration import rmia
+from attacks.shared.shadow_calibration import rmia
 from benchmark.interfaces import Reference
 
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.people import PeopleAttack, models, person_labels, require_people, require_photos
+from attacks.shared.people import PeopleAttack, models, person_labels, require_people, require_photos
 from benchmark.interfaces import Access, Reference, SignalRequest, Signals
 
 EMBEDDING = SignalRequest(layers="embedding")
@@ -20,7 +20,7 @@ class Compactness(PeopleAttack):
     """A linear classifier on the logarithms of Euclidean distances: within a person, and to other people's centres.
 
     Metric learning draws the embeddings of a training person together and pushes others away.  One score a person, see
-    :mod:`attacks.membership.people`.
+    :mod:`attacks.shared.people`.
     """
 
     name: ClassVar[str] = "compactness"

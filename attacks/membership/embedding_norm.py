@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, PrivateAttr
 from scipy.stats import norm as gaussian
 
-from attacks.membership.statistics import EMBEDDING, embedding_norm
+from attacks.shared.statistics import EMBEDDING, embedding_norm
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
 
 

@@ -13,10 +13,10 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.calibration import lira
-from attacks.membership.centres import gallery, unit
 from attacks.membership.regrown_head import RegrownHead
-from attacks.membership.statistics import EMBEDDING, compactness
+from attacks.shared.centres import gallery, unit
+from attacks.shared.shadow_calibration import lira
+from attacks.shared.statistics import EMBEDDING, compactness
 from benchmark.interfaces import (
     Access,
     Contrast,

@@ -10,8 +10,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.networks import fit_quietly, log_odds, network
-from attacks.membership.people import PeopleAttack, PeopleCosines, models, person_labels, require_people, require_photos
+from attacks.shared.people import PeopleAttack, PeopleCosines, models, person_labels, require_people, require_photos
+from attacks.shared.small_networks import fit_quietly, log_odds, network
 from benchmark.interfaces import Access, NotApplicableError, Reference, SignalRequest, Signals
 
 SIMILARITY = SignalRequest(layers="similarity")
@@ -24,7 +24,7 @@ class FaceAuditor(PeopleAttack):
     A task holds ``shots`` photos each of the person and of ``ways`` - 1 others; the query is another photo of the person.
     Similarities to the own support and to the others', each sorted, are averaged over ``tasks``; the same of the pictures
     (cosines of grey thumbnails) is the reference.  Where people have fewer photos, there are fewer shots.  One score a
-    person, see :mod:`attacks.membership.people`.
+    person, see :mod:`attacks.shared.people`.
     """
 
     name: ClassVar[str] = "face_auditor"

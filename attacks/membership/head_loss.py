@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from attacks.membership.statistics import of_own_class
+from attacks.shared.statistics import of_own_class
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
 
 LOSS = SignalRequest(layers="head", statistic="loss")

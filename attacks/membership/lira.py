@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import PrivateAttr
 
-from attacks.membership import calibration
-from attacks.membership.centres import whole
-from attacks.membership.statistics import STATISTICS, StatisticName
+from attacks.shared import shadow_calibration
+from attacks.shared.centres import whole
+from attacks.shared.statistics import STATISTICS, StatisticName
 from benchmark.interfaces import (
     Access,
     Contrast,
@@ -78,4 +78,4 @@ class Lira(MembershipAttack):
 
     def calibrated(self, target: np.ndarray, shadows: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """From the statistic (N,) of the target and (K, N) of the shadows; :class:`Rmia` differs here."""
-        return calibration.lira(target, shadows, inside)
+        return shadow_calibration.lira(target, shadows, inside)

@@ -9,7 +9,7 @@ from pydantic import Field, PrivateAttr
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.networks import fit_quietly, log_odds, network
+from attacks.shared.small_networks import fit_quietly, log_odds, network
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
 
 

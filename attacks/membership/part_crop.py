@@ -8,12 +8,12 @@ import numpy as np
 from pydantic import Field, PrivateAttr
 from sklearn.pipeline import Pipeline
 
-from attacks.membership.networks import fit_quietly, log_odds, network
+from attacks.shared.small_networks import fit_quietly, log_odds, network
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
 
 
 class PartCrop(MembershipAttack):
-    """A network on the sorted divergences of the responses of a photo's parts; see :mod:`benchmark.crop_map`.
+    """A network on the sorted divergences of the responses of a photo's parts; see :mod:`benchmark.signals.part_responses`.
 
     On backbones of faces we have found it at chance, with few and with many parts, with cosines and with dot products.
     ``parts`` is 128 in the paper, and a pass of that many costs about ten plain ones; 32 cost a quarter.  The network is the

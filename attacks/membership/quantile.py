@@ -23,7 +23,7 @@ from benchmark.interfaces import (
     SignalRequest,
     Signals,
 )
-from benchmark.registry import build_attack
+from benchmark.protocol.registry import build_attack
 
 FOLDS = 5
 FEWEST = 20  # known non-members to learn a score's distribution from, at least

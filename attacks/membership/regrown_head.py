@@ -11,17 +11,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.calibration import lira, rmia, worlds
-from attacks.membership.centres import Posterior, gallery, regrow, regrow_weighted, whole
-from attacks.membership.fitted_centres import regrow_fitted
-from attacks.membership.joint_inference import (
+from attacks.shared.centres import Posterior, gallery, regrow, regrow_weighted, whole
+from attacks.shared.fitted_centres import regrow_fitted
+from attacks.shared.joint_inference import (
     Densities,
     JointInference,
     fitted_densities,
     gaussian_densities,
     known_logits,
 )
-from attacks.membership.marginal_likelihood import MarginalInference
+from attacks.shared.marginal_likelihood import MarginalInference
+from attacks.shared.shadow_calibration import lira, rmia, worlds
 from benchmark.interfaces import (
     Access,
     Contrast,
@@ -46,10 +46,10 @@ class RegrownHead(MembershipAttack):
     - ``fitted``: a head is fitted to the embeddings by the margin loss of training, photos weighing the same way.  Measured,
       this is weaker than ``weighted``: to the loss the hardest photos count most, and those are the ones not trained on;
     - ``joint`` (default): every subset of a person's photos is a hypothesis about which were trained on, and all are weighed
-      together (:mod:`attacks.membership.joint_inference`).  Where the leak is weak and people are few (some hundred) its
+      together (:mod:`attacks.shared.joint_inference`).  Where the leak is weak and people are few (some hundred) its
       expectation-maximisation, left to itself, can settle on a single cloud and find nothing;
     - ``marginal``: the same hypotheses by a likelihood with two parameters, which a few people are enough for
-      (:mod:`attacks.membership.marginal_likelihood`); without labels or shadows only.
+      (:mod:`attacks.shared.marginal_likelihood`); without labels or shadows only.
 
     The joint inference learns from all people at once how many photos a person has inside.  On a track that is one number for
     everybody, which helps; ``counts="unknown"`` takes every subset for equally probable instead, as where people differ.

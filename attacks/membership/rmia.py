@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import PositiveFloat
 
-from attacks.membership import calibration
 from attacks.membership.lira import Lira
-from attacks.membership.statistics import StatisticName
+from attacks.shared import shadow_calibration
+from attacks.shared.statistics import StatisticName
 from benchmark.interfaces import Reference
 
 
@@ -30,4 +30,4 @@ class Rmia(Lira):
 
     def calibrated(self, target: np.ndarray, shadows: np.ndarray, inside: np.ndarray) -> np.ndarray:
         unit = float(np.nanstd(shadows)) or 1.0
-        return calibration.rmia(target / unit, shadows / unit, inside, temperature=self.temperature)
+        return shadow_calibration.rmia(target / unit, shadows / unit, inside, temperature=self.temperature)

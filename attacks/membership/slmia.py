@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attacks.membership.people import PeopleAttack, PeopleCosines, models, person_labels, require_people, require_photos
+from attacks.shared.people import PeopleAttack, PeopleCosines, models, person_labels, require_people, require_photos
 from benchmark.interfaces import Access, Reference, SignalRequest, Signals
 
 SIMILARITY = SignalRequest(layers="similarity")
@@ -22,7 +22,7 @@ class SLMIA(PeopleAttack):
     The other people of the query stand in for the imposters of the paper.  With ``mixing`` (the paper's mixing-ratio training)
     it learns from seen and unseen photos of members together, because an attacker does not know which of a person's photos
     were trained on; without, from photos like those that are asked about.  One score a person, see
-    :mod:`attacks.membership.people`.
+    :mod:`attacks.shared.people`.
     """
 
     name: ClassVar[str] = "slmia"

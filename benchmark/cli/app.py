@@ -13,22 +13,22 @@ from typing import Annotated
 import typer
 
 from benchmark.cli import (
-    attribution,
+    attribute,
     audit,
     bench,
-    board,
     data,
-    evaluation,
+    evaluate,
     generator,
-    inversion,
+    invert,
+    leaderboard,
     listing,
     quickstart,
-    rotation,
+    rotate,
     store,
-    submissions,
+    submit,
     sweep,
     team,
-    training,
+    train,
     worker,
 )
 from benchmark.cli.output import fail
@@ -63,7 +63,7 @@ def root(
 ) -> None:
     """Headless-first privacy benchmark for face recognition."""
     if plugin:
-        from benchmark.registry import load_plugin_file
+        from benchmark.protocol.registry import load_plugin_file
 
         for path in plugin:
             load_plugin_file(path)
@@ -74,19 +74,19 @@ GROUPS = (
     listing,
     data,
     generator,
-    training,
-    evaluation,
+    train,
+    evaluate,
     sweep,
     audit,
-    attribution,
-    rotation,
-    inversion,
+    attribute,
+    rotate,
+    invert,
     bench,
-    submissions,
+    submit,
     team,
     worker,
     store,
-    board,
+    leaderboard,
 )
 for module in GROUPS:
     module.register(app)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.output import Device, Json, emit, err, number, out, pick_device, steps, table
-from benchmark.cli.training import Data
+from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
 
 if TYPE_CHECKING:
-    from benchmark.results import CanaryAudit
+    from benchmark.records.results import CanaryAudit
 
 
 def register(app: typer.Typer) -> None:
@@ -56,12 +56,12 @@ def audit(
 
     Exits with 1 where the lower bound exceeds the claim.
     """
-    from benchmark.canaries import read_canaries
-    from benchmark.canary_audit import audit_canaries, check_claim, open_canaries
-    from benchmark.findings import keep
-    from benchmark.home import cache_dir
-    from benchmark.session import open_track_data
-    from benchmark.submission import load_submission
+    from benchmark.evaluation.audit.canaries import read_canaries
+    from benchmark.evaluation.audit.canary_audit import audit_canaries, check_claim, open_canaries
+    from benchmark.evaluation.findings import keep
+    from benchmark.evaluation.session import open_track_data
+    from benchmark.runtime.home import cache_dir
+    from benchmark.submissions.submission import load_submission
 
     secret = read_canaries(canaries)
     entry = load_submission(submission)

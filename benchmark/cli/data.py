@@ -30,7 +30,7 @@ def preview(
 ) -> None:
     """Draws a grid of a track's public (auxiliary) faces, a row a person."""
     from benchmark.data.preview import grid
-    from benchmark.session import open_track_data
+    from benchmark.evaluation.session import open_track_data
 
     populations = open_track_data(track, data)
     grid(populations.auxiliary, people, photos, out_)
@@ -44,7 +44,7 @@ def check(
     json: Json = False,
 ) -> None:
     """Reads every image and names those that cannot be used."""
-    from benchmark.data.opening import open_faces
+    from benchmark.data.readers.open import open_faces
 
     with steps() as progress:
         progress.step(f"reading {data}")
@@ -73,7 +73,7 @@ def export(
 ) -> None:
     """Writes the photos that a submitter trains on with their own code."""
     from benchmark.data.export import export_role
-    from benchmark.session import open_track_data
+    from benchmark.evaluation.session import open_track_data
 
     if role not in ROLES:
         raise FaceVeilError(f"no role {role!r} to export; one of {', '.join(ROLES)} (held-out people stay with the evaluator).")
@@ -96,7 +96,7 @@ def align(
     """Moves photos to the 112 x 112 ArcFace template by five landmarks from any detector."""
     from benchmark.data.align import align as write_aligned
     from benchmark.data.align import read_landmarks
-    from benchmark.data.opening import open_faces
+    from benchmark.data.readers.open import open_faces
 
     points = read_landmarks(landmarks)
     with steps() as progress:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmark.cli.inversion import Judges, opened
+from benchmark.cli.invert import Judges, opened
 from benchmark.cli.output import Device, Json, emit, facts, number, out, pick_device, settings, steps, table
-from benchmark.cli.training import Data
+from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
 
 app = typer.Typer(help="Train, import and look at the generators that inversion attacks draw with.", no_args_is_help=True)
@@ -49,8 +49,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Trains a small StyleGAN2 on the public (auxiliary) people of a track; run it again to go on after an interruption."""
-    from benchmark.registry import service
-    from benchmark.tracks import get_track
+    from benchmark.protocol.registry import service
+    from benchmark.protocol.tracks import get_track
 
     if out_ is not None:
         _refuse_overwriting(out_)
@@ -84,8 +84,8 @@ def check(
     json: Json = False,
 ) -> None:
     """Measures a generator: its samples against real faces, and whether it can hold a face that it never saw."""
-    from benchmark.registry import service
-    from benchmark.tracks import get_track
+    from benchmark.protocol.registry import service
+    from benchmark.protocol.tracks import get_track
 
     with steps() as progress:
         document = service(SERVICE).check(
@@ -104,7 +104,7 @@ def check(
 
 
 def _show_check(found: dict[str, Any]) -> None:
-    from benchmark.results import Metric
+    from benchmark.records.results import Metric
 
     names = ("fid", "floor", "precision", "recall", "density", "coverage")
     rows = [[judge, *(number(Metric(**m[name])) for name in names)] for judge, m in found["distribution"].items()]
@@ -123,7 +123,7 @@ def import_(
     json: Json = False,
 ) -> None:
     """Reads a published StyleGAN2 generator, tensors only, and writes it as safetensors."""
-    from benchmark.registry import service
+    from benchmark.protocol.registry import service
 
     _refuse_overwriting(out_)
     document = service(SERVICE).import_(weights, out_)
@@ -140,6 +140,6 @@ def preview(
     truncation: Annotated[float, typer.Option(min=0, max=2, help="1: as drawn; towards 0: nearer the average face.")] = 1.0,
 ) -> None:
     """Draws a grid of samples, and says what the file tells of its making."""
-    from benchmark.registry import service
+    from benchmark.protocol.registry import service
 
     facts(service(SERVICE).preview(weights, out_, rows=rows, columns=columns, seed=seed, truncation=truncation))

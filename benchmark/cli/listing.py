@@ -20,7 +20,7 @@ class Kind(StrEnum):
 
 
 def _tracks() -> list[dict[str, Any]]:
-    from benchmark.tracks import TRACKS
+    from benchmark.protocol.tracks import TRACKS
 
     rows = []
     for t in TRACKS.values():
@@ -34,7 +34,7 @@ def _tracks() -> list[dict[str, Any]]:
 
 
 def _plugins(kind: Kind) -> list[dict[str, Any]]:
-    from benchmark import registry
+    from benchmark.protocol import registry
 
     tables = {
         Kind.ATTACKS: lambda: {**registry.membership_attacks(), **registry.inversion_attacks()},
@@ -53,7 +53,7 @@ def _plugins(kind: Kind) -> list[dict[str, Any]]:
 def _backbones() -> list[dict[str, Any]]:
     import timm
 
-    from benchmark import backbones
+    from benchmark.models import backbones
 
     rows = [{"name": name, "summary": timm.model_entrypoint(name).__doc__ or ""} for name in backbones.names()]
     return [*rows, {"name": "any timm model", "summary": "with a pooled feature, by its timm name."}]

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from benchmark.results import Metric
-    from benchmark.training import TrainingProgress
+    from benchmark.records.results import Metric
+    from benchmark.training.pipeline import TrainingProgress
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

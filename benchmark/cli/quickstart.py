@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.evaluation import ranking_rows, show_ranking
+from benchmark.cli.evaluate import ranking_rows, show_ranking
 from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps
 from benchmark.interfaces import DefenseSpec
 
@@ -26,9 +26,9 @@ def register(app: typer.Typer) -> None:
 
 def entry_folder(track: str, spec: DefenseSpec, seed: int) -> Path:
     """Where quickstart keeps an entry, under the runs folder."""
-    from benchmark.home import runs_dir
     from benchmark.interfaces import content_hash
-    from benchmark.tracks import get_track
+    from benchmark.protocol.tracks import get_track
+    from benchmark.runtime.home import runs_dir
 
     digest = content_hash(get_track(track).digest, spec.model_dump(mode="json"), length=8)
     return runs_dir() / track / f"{spec.name}-{digest}-seed{seed}"
@@ -44,11 +44,11 @@ def quickstart(
 
     What an earlier run finished is used again.
     """
-    from benchmark.engine import Engine
-    from benchmark.session import Session
-    from benchmark.store import Store
-    from benchmark.submission import load_submission
-    from benchmark.tracks import get_track
+    from benchmark.evaluation.session import Session
+    from benchmark.protocol.tracks import get_track
+    from benchmark.runtime.executor import Engine
+    from benchmark.service.store import Store
+    from benchmark.submissions.submission import load_submission
 
     track = get_track("synthetic-smoke" if fast else "synthetic-quick")
     store = Store()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.output import Json, emit, facts
-from benchmark.cli.submissions import StoreOption, open_store
+from benchmark.cli.submit import StoreOption, open_store
 
 if TYPE_CHECKING:
-    from benchmark.record import Record
+    from benchmark.records.record import Record
 
 app = typer.Typer(help="Records in and out of the store.", no_args_is_help=True)
 
@@ -47,8 +47,8 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Writes the stored records."""
-    from benchmark.atomic import write_text
-    from benchmark.thinning import thinned
+    from benchmark.records.thinning import thinned
+    from benchmark.runtime.atomic import write_text
 
     if thin and format_ is not Format.JSON:
         raise typer.BadParameter("--thin goes with --format json: the other formats hold no curves")
@@ -65,7 +65,7 @@ def export(
 
 
 def _text(records: Sequence[Record], format_: Format, dataset: str) -> str:
-    from benchmark.exporting import eval_results_yaml, model_index_yaml, to_csv, to_json
+    from benchmark.records.exporting import eval_results_yaml, model_index_yaml, to_csv, to_json
 
     match format_:
         case Format.JSON:
@@ -108,7 +108,7 @@ def restore(
 ) -> None:
     """Fills a new, empty store from a backup, of this database or of another."""
     from benchmark.service.backup import restore as fill
-    from benchmark.store import store_location
+    from benchmark.service.store import store_location
 
     rows = fill(store or store_location(), path)
     emit(rows, json, lambda: facts(rows))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps, table
-from benchmark.cli.training import Data
+from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
-from benchmark.interrupts import first_interrupt_asks
+from benchmark.runtime.interrupts import first_interrupt_asks
 
 if TYPE_CHECKING:
-    from benchmark.sweep_file import Entry
+    from benchmark.evaluation.sweep.file import Entry
 
 
 def register(app: typer.Typer) -> None:
@@ -41,11 +41,11 @@ def sweep(
 
     What is done already is not done again: give the same command after an interruption.
     """
-    from benchmark.home import runs_dir
-    from benchmark.store import Store
-    from benchmark.sweep import DONE, FAILED, WAITING, Outcome, Sweep
-    from benchmark.sweep_file import open_sweep, unroll
-    from benchmark.sweep_summary import estimate, rows
+    from benchmark.evaluation.sweep.file import open_sweep, unroll
+    from benchmark.evaluation.sweep.summary import estimate, rows
+    from benchmark.evaluation.sweep.sweep import DONE, FAILED, WAITING, Outcome, Sweep
+    from benchmark.runtime.home import runs_dir
+    from benchmark.service.store import Store
 
     name, content = open_sweep(file)
     everything = unroll(content, data=data, init=init)

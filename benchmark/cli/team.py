@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmark.cli.output import Json, emit, facts, out, table
-from benchmark.cli.submissions import StoreOption, open_store
+from benchmark.cli.submit import StoreOption, open_store
 
 app = typer.Typer(help="Teams that may hand in, and their tokens.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The team's name, as its cards must state it.")]

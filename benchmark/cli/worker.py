@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.cli.output import Device, Json, emit, err, facts, pick_device
-from benchmark.cli.submissions import StoreOption, open_store
-from benchmark.cli.training import Data, open_init
+from benchmark.cli.submit import StoreOption, open_store
+from benchmark.cli.train import Data, open_init
 
 
 def register(app: typer.Typer) -> None:
@@ -33,9 +33,9 @@ def worker(
 
     Any number may work on one store.  A job whose worker was killed is taken up by another, which resumes it.
     """
+    from benchmark.protocol.tracks import TRACKS, get_track
     from benchmark.service.intake import Intake
     from benchmark.service.worker import Worker, standard_evaluation
-    from benchmark.tracks import TRACKS, get_track
 
     tracks = [get_track(name).name for name in track or []]
     if not tracks:

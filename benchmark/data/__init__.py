@@ -1,0 +1,1 @@
+"""Photos: readers of what people have, procedural faces, and who plays which role."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmark.data.encoded import EncodedFaces
+from benchmark.data.readers.encoded import EncodedFaces
 from benchmark.interfaces import FaceVeilError
 
 Floats = NDArray[np.float64]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmark.data.images import map_threads
-from benchmark.data.scanning import Progress
+from benchmark.data.readers.images import map_threads
+from benchmark.data.readers.scan import Progress
 from benchmark.interfaces import FaceVeilError, Photos
 
 BATCH = 256

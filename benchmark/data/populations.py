@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.opening import open_faces
+from benchmark.data.procedural.faces import SyntheticFaces
+from benchmark.data.readers.open import open_faces
 from benchmark.data.splits import Split, fit_roles, split_people, split_synthetic
-from benchmark.data.synthetic import SyntheticFaces
 from benchmark.interfaces import Contrast, FaceVeilError, Photos, content_hash
-from benchmark.protocol import Roles, Track
+from benchmark.protocol.track import Roles, Track
 
 # Which photos a membership evaluation asks about, in the order in which they stand in `Populations.queried`.
 SEEN, UNSEEN, HELD_OUT = 0, 1, 2

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmark.atomic import replacing
 from benchmark.interfaces import FaceVeilError, Photos
+from benchmark.runtime.atomic import replacing
 
 
 def grid(photos: Photos, people: int, per_person: int, out: Path, scale: int = 2) -> None:

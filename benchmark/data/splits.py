@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.protocol import Roles
+from benchmark.protocol.track import Roles
 
 # Below these a set of people says nothing: intervals would span everything, a panel would know nobody.
 MINIMUM_PEOPLE = {"members": 8, "held_out": 8, "verification": 4, "auxiliary": 8, "judges": 2}

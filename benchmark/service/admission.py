@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from benchmark.refusals import Part, Problem, shown
-from benchmark.report import Report
+from benchmark.records.listing import Summary
 from benchmark.service.jobs import OPEN, State
 from benchmark.service.tables import JobRow, RecordRow, SubmissionRow, TeamRow
 from benchmark.service.teams import LOCAL
-from benchmark.summary import Summary
+from benchmark.submissions.problems import Part, Problem, shown
+from benchmark.submissions.report import Report
 
 
 def admission(session: Session, job: JobRow, team: TeamRow, report: Report) -> list[Problem]:
@@ -26,7 +26,7 @@ def _problem(part: Part, code: str, message: str, remedy: str) -> Problem:
 
 
 def _track(report: Report) -> list[Problem]:
-    from benchmark.tracks import TRACKS
+    from benchmark.protocol.tracks import TRACKS
 
     assert report.card is not None
     name, version = report.card.track, report.card.protocol_version

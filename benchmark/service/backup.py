@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select, text
 
-from benchmark.atomic import replacing
+from benchmark.runtime.atomic import replacing
 from benchmark.service.database import Database, StoreError, StoreVersionError
 
 FORMAT = 1

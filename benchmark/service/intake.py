@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmark.refusals import Problem
+from benchmark.service.checker import Check, Examiner
 from benchmark.service.database import StoreError
-from benchmark.service.examiner import Check, Examiner
-from benchmark.service.heart import beating
+from benchmark.service.heartbeat import beating
 from benchmark.service.jobs import Job, Lease, State
 from benchmark.service.quarantine import DiskFullError, Incoming, Quarantine, QuarantineError, TooLargeError
 from benchmark.service.queue import BROKEN_OFF
+from benchmark.service.store import Store
 from benchmark.service.teams import Team
-from benchmark.store import Store
+from benchmark.submissions.problems import Problem
 
 CHUNK = 2**20  # bytes
 _ENDED = (State.REFUSED, State.WITHDRAWN)  # jobs whose file is of no more use
@@ -32,7 +32,7 @@ class Intake:
 
     Args:
         quarantine: default: the usual folder.
-        check: turns a path into a report; default: an :class:`benchmark.service.examiner.Examiner`.
+        check: turns a path into a report; default: an :class:`benchmark.service.checker.Examiner`.
     """
 
     def __init__(self, store: Store, quarantine: Quarantine | None = None, check: Check | None = None) -> None:

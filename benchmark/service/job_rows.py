@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from benchmark.refusals import Problem
 from benchmark.service.jobs import MOVES, Job, MoveError, State, UnknownJobError
 from benchmark.service.tables import QUEUE, EventRow, JobRow, Meta, TeamRow
+from benchmark.submissions.problems import Problem
 
 MAX_TEXT = 500  # characters of a line of the log
 

@@ -13,9 +13,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
-from benchmark.record import Record
-from benchmark.refusals import Problem
-from benchmark.report import Report
+from benchmark.records.record import Record
 from benchmark.service.admission import admission
 from benchmark.service.database import Database
 from benchmark.service.job_rows import give_up, locked, log, move, read
@@ -23,12 +21,14 @@ from benchmark.service.jobs import Job, Lease, LeaseLostError, State
 from benchmark.service.limits import Limits
 from benchmark.service.record_rows import add_row, record_id, to_row
 from benchmark.service.tables import INTAKE, JobRow, Meta, RecordRow, TeamRow
+from benchmark.submissions.problems import Problem
+from benchmark.submissions.report import Report
 
 TAKES = (State.QUARANTINED, State.QUEUED)  # what a worker does: checks, evaluations
 
 
 class Leases:
-    """The queue as workers see it (:attr:`benchmark.store.Store.leases`).
+    """The queue as workers see it (:attr:`benchmark.service.store.Store.leases`).
 
     Args:
         clock: seconds since 1970, instead of the database's clock; for tests.

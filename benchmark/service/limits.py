@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
-from benchmark.archive import CARD, HEAD, MAX_BYTES, WEIGHTS
+from benchmark.submissions.package import CARD, HEAD, MAX_BYTES, WEIGHTS
 
 MEBIBYTE = 2**20
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmark.home import home
+from benchmark.runtime.home import home
 from benchmark.service.database import StoreError
 
 _JOB = re.compile(r"[0-9a-f]{16}")

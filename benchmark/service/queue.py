@@ -12,19 +12,19 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from benchmark.refusals import Problem
 from benchmark.service.database import Database
 from benchmark.service.job_rows import found, give_up, job_of, locked, log, move, now, positions, read
 from benchmark.service.jobs import OPEN, Event, ForeignJobError, Job, LimitError, MoveError, State
 from benchmark.service.limits import Limits
 from benchmark.service.tables import CHANGES, QUEUE, EventRow, JobRow, Meta, RecordRow, TeamRow
 from benchmark.service.teams import LOCAL, Team
+from benchmark.submissions.problems import Problem
 
 _KEPT = (*OPEN, State.FAILED, State.PUBLISHED)  # states in which the file is kept
 
 
 class Queue:
-    """Jobs of a store (:attr:`benchmark.store.Store.queue`).
+    """Jobs of a store (:attr:`benchmark.service.store.Store.queue`).
 
     Raises:
         QueueError: in every method; its subclasses say what is wrong.

@@ -10,10 +10,10 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from benchmark.interfaces import content_hash
-from benchmark.record import SCHEMA_VERSION, Record
+from benchmark.records.listing import summarise
+from benchmark.records.record import SCHEMA_VERSION, Record
 from benchmark.service.database import StoreError, StoreVersionError
 from benchmark.service.tables import CHANGES, Meta, RecordRow, SubmissionRow
-from benchmark.summary import summarise
 
 
 class Outcome(StrEnum):

@@ -64,7 +64,7 @@ class RecordRow(Base):
     complete: Mapped[bool]
     created: Mapped[str] = mapped_column(String(40))  # ISO 8601, UTC: sorts by time
     payload: Mapped[str] = mapped_column(Text)
-    summary: Mapped[str] = mapped_column(Text)  # JSON of a benchmark.summary.Summary's fields
+    summary: Mapped[str] = mapped_column(Text)  # JSON of a benchmark.records.listing.Summary's fields
     withdrawn: Mapped[str | None] = mapped_column(String(40))  # when; the record stays
 
 

@@ -44,7 +44,7 @@ class Team(BaseModel):
 
 
 class Teams:
-    """The teams of a store (:attr:`benchmark.store.Store.teams`)."""
+    """The teams of a store (:attr:`benchmark.service.store.Store.teams`)."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

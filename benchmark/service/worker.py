@@ -1,7 +1,7 @@
 """A worker: takes jobs from the queue, checks or evaluates them, publishes their records.
 
 Killed at any moment it leaves nothing behind but a lease that runs out: the next worker resumes from the finished pieces of the
-evaluation (:mod:`benchmark.pieces`), and the record is stored in the same transaction that ends the job.
+evaluation (:mod:`benchmark.runtime.step_cache`), and the record is stored in the same transaction that ends the job.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.record import Record
-from benchmark.refusals import Problem, shown
+from benchmark.records.record import Record
 from benchmark.service.database import StoreError
-from benchmark.service.heart import Heart, beating
+from benchmark.service.heartbeat import Heart, beating
 from benchmark.service.intake import Intake, lost
 from benchmark.service.jobs import Job, Lease, LeaseLostError, State
 from benchmark.service.leases import TAKES
-from benchmark.store import Store
+from benchmark.service.store import Store
+from benchmark.submissions.problems import Problem, shown
 
 Say = Callable[[str], None]
 Evaluate = Callable[[Path, Job, "JobReporter"], Record]
@@ -39,7 +39,7 @@ class DiskFullHereError(FaceVeilError):
 class JobReporter:
     """Tells the job's log what is being done, and stops the work when the job is no longer this worker's.
 
-    It is what :class:`benchmark.session.Session` takes as its ``progress``.
+    It is what :class:`benchmark.evaluation.session.Session` takes as its ``progress``.
     """
 
     def __init__(self, store: Store, lease: Lease, heart: Heart, say: Say) -> None:
@@ -182,13 +182,13 @@ def standard_evaluation(data: Path | None, device: str, init: Any = None) -> Eva
 
     Args:
         data: aligned faces, for tracks that read some.
-        init: the weights that fine-tuned submissions started from, a :class:`benchmark.submission.Submission`.
+        init: the weights that fine-tuned submissions started from, a :class:`benchmark.submissions.submission.Submission`.
     """
 
     def evaluate(path: Path, job: Job, progress: JobReporter) -> Record:
-        from benchmark.session import Session
-        from benchmark.submission import load_submission
-        from benchmark.tracks import get_track
+        from benchmark.evaluation.session import Session
+        from benchmark.protocol.tracks import get_track
+        from benchmark.submissions.submission import load_submission
 
         submission = load_submission(path)
         track = get_track(job.track)

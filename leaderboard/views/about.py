@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from benchmark.history import CHANGES
-from benchmark.protocol import PROTOCOL_VERSION, Track
-from benchmark.tracks import TRACKS
+from benchmark.protocol.changes import CHANGES
+from benchmark.protocol.track import PROTOCOL_VERSION, Track
+from benchmark.protocol.tracks import TRACKS
 
 BIBTEX = """@software{faceveil,
   title  = {FaceVeil: a benchmark of defences for headless face-recognition backbones},

@@ -6,9 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from benchmark.interfaces import Contrast
-from leaderboard import charts, details, dots, resisting
-from leaderboard.loading import Board
-from leaderboard.opening import choose_scope, open_board, theme
+from leaderboard.board.library import Board
+from leaderboard.charts import dots, pareto
+from leaderboard.tables import details, resistance
+from leaderboard.widgets.scope import choose_scope, open_board, theme
 
 DRAWN = 40  # entries in the plot; the table has all
 
@@ -39,11 +40,11 @@ def page() -> None:
             )
         )
     st.caption(details.CONTRASTS[contrast])
-    frame = resisting.tries([board.entries[key] for key in scope["key"]])
+    frame = resistance.tries([board.entries[key] for key in scope["key"]])
     if frame.empty:
         st.info("No attack was run on these entries.")
         return
-    table = resisting.overview(frame, contrast)
+    table = resistance.overview(frame, contrast)
     config = {name: st.column_config.NumberColumn(format="%.3f") for name in ("median AUC", "highest AUC")}
     st.dataframe(table, hide_index=True, height="auto", column_config=config, placeholder="–", alt="The attacks.")
     with st.expander("What access, knowledge and resisted mean", icon=":material/menu_book:"):
@@ -61,13 +62,13 @@ def _one(board: Board, frame: pd.DataFrame, contrast: Contrast, labels: list[str
     info = board.attacks.get(name)
     if info:
         st.text(f"{info.summary}\n{info.reference}")
-    entries = resisting.entries_of(frame, label, contrast)
+    entries = resistance.entries_of(frame, label, contrast)
     if entries.empty:
         st.info("The attack has no result on this contrast.", icon=":material/block:")
     else:
         number = int(entries["resists"].sum())
         st.markdown(f"**{number:,} of {len(entries):,}** entries resist{'s' if number == 1 else ''} it on this contrast.")
-        chart = dots.dots(entries.head(DRAWN), charts.STYLES, "AUC  (0.5 = chance)", theme(), resisting.CHANCE)
+        chart = dots.dots(entries.head(DRAWN), pareto.STYLES, "AUC  (0.5 = chance)", theme(), resistance.CHANCE)
         st.altair_chart(chart, width="stretch", alt="AUC of the attack on each entry, the most resistant first.")
         shown = entries.rename(columns={"label": "entry", "group": "family", "text": "AUC, 95 % interval"})
         shown["resists"] = shown["resists"].map({True: "yes", False: "no"})

@@ -9,9 +9,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from benchmark.interfaces import content_hash
-from leaderboard import filters, links, table
-from leaderboard.filters import Asked, Shown
-from leaderboard.opening import announce_smoke, choose_scope, open_board
+from leaderboard.tables import columns
+from leaderboard.widgets import filters, links
+from leaderboard.widgets.filters import Asked, Shown
+from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board
 
 AT_ONCE = 200  # rows that are written before anybody asks for them
 PURPOSE = "How much a face-recognition backbone gives away about the faces it was trained on, and what a defence costs."
@@ -52,7 +53,7 @@ def _tables(shown: Shown) -> list[str]:
     ranked, unranked = rows[rows["rank"].notna()], rows[rows["rank"].isna()]
     selected = []
     if len(ranked):
-        selected += _table(ranked, "ranked", table.columns(ranked, shown.columns))
+        selected += _table(ranked, "ranked", columns.columns(ranked, shown.columns))
         st.caption(
             "**Rank 1** are the entries that no other significantly dominates: none is at least as good on both axes and "
             "significantly better on one. **=** marks a tie. Tick rows to open or to compare them; click on the head of a "
@@ -60,15 +61,15 @@ def _tables(shown: Shown) -> list[str]:
         )
     if len(unranked):
         st.subheader("Not ranked", anchor=False)
-        selected += _table(unranked, "unranked", table.columns(unranked, shown.columns))
+        selected += _table(unranked, "unranked", columns.columns(unranked, shown.columns))
     return selected
 
 
 def _table(frame: pd.DataFrame, name: str, columns: list[str]) -> list[str]:
     keys = list(frame["key"])
     event = st.dataframe(
-        table.printed(frame)[columns],
-        column_config={column: table.CONFIG[column] for column in columns},
+        columns.printed(frame)[columns],
+        column_config={column: columns.CONFIG[column] for column in columns},
         hide_index=True,
         height="auto" if len(frame) <= 16 else 600,
         key=f"table_{name}_{content_hash(keys)}",  # other rows are another table: selections are positions
@@ -97,7 +98,7 @@ def _actions(place: DeltaGenerator, shown: Shown, selected: list[str]) -> None:
 
 def _download(place: DeltaGenerator, label: str, frame: pd.DataFrame, name: str, mime: str) -> None:
     """Every column of what passes the filters; many rows are written when they are asked for."""
-    write = table.to_csv if label == "CSV" else table.to_json
+    write = columns.to_csv if label == "CSV" else columns.to_json
     data = write(frame) if len(frame) <= AT_ONCE else lambda: write(frame)
     text = f"All that passes the filters, as {label}, every column."
     place.download_button(label, data, name, mime, on_click="ignore", help=text, key=f"save_{label}")

@@ -6,12 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from benchmark.interfaces import Contrast, FaceVeilError
-from benchmark.record import Record
-from leaderboard import charts, comparing, curves, details, dots, links
-from leaderboard.details import interval
-from leaderboard.loading import Board, library
-from leaderboard.opening import choose_scope, open_board, theme
-from leaderboard.ranking import RankedEntry
+from benchmark.records.ranking import RankedEntry
+from benchmark.records.record import Record
+from leaderboard.board.library import Board, library
+from leaderboard.charts import dots, pareto, roc
+from leaderboard.tables import compare, details
+from leaderboard.tables.details import interval
+from leaderboard.widgets import links
+from leaderboard.widgets.scope import choose_scope, open_board, theme
 
 MOST = 4
 
@@ -34,7 +36,7 @@ def page() -> None:
             icon=":material/rule:",
         )
     try:
-        records = {name: library().record(entry.runs[0]) for name, entry in zip(comparing.names(entries), entries, strict=True)}
+        records = {name: library().record(entry.runs[0]) for name, entry in zip(compare.names(entries), entries, strict=True)}
     except FaceVeilError:
         st.rerun()
     _summary(entries, records)
@@ -72,7 +74,7 @@ def _summary(entries: list[RankedEntry], records: dict[str, Record]) -> None:
         rows.append(
             {
                 "entry": name,
-                "rank": charts.place(entry.rank, entry.tied),
+                "rank": pareto.place(entry.rank, entry.tied),
                 "utility": interval(entry.utility.value, entry.utility.low, entry.utility.high),
                 "leakage": interval(entry.leakage.value, entry.leakage.low, entry.leakage.high),
                 "n": f"{entry.utility.n} / {entry.leakage.n} {entry.leakage.unit}",
@@ -85,7 +87,7 @@ def _summary(entries: list[RankedEntry], records: dict[str, Record]) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, height="auto", alt="The entries' headline numbers.")
     if len({entry.scope for entry in entries}) == 1:
         st.caption("Differences with 95 % intervals, paired: every entry was measured on the same resampled people.")
-        st.dataframe(comparing.differences(entries), hide_index=True, height="auto", alt="Paired differences.")
+        st.dataframe(compare.differences(entries), hide_index=True, height="auto", alt="Paired differences.")
     if any(len(entry.runs) > 1 for entry in entries):
         st.caption("Curves, attacks and settings below are those of each entry's first seed.")
 
@@ -106,12 +108,12 @@ def _curves(records: dict[str, Record], contrast: Contrast) -> None:
     labels = list(dict.fromkeys(a.label for r in records.values() for a in r.membership if contrast in a.contrasts))
     strongest = "each entry's strongest"
     attack = st.selectbox("Attack", [strongest, *labels], key="attack", bind="query-params", width=420)
-    points = comparing.curves(records, contrast, "" if attack == strongest else attack)
+    points = compare.curves(records, contrast, "" if attack == strongest else attack)
     if points.empty:
         st.info("No curve: the attack was not run on these entries.")
         return
     st.altair_chart(
-        curves.roc(points, "entry", names=list(records)),
+        roc.roc(points, "entry", names=list(records)),
         width="stretch",
         alt=f"ROC curves of {len(records)} entries on log axes.",
     )
@@ -122,7 +124,7 @@ def _curves(records: dict[str, Record], contrast: Contrast) -> None:
 
 def _attacks(records: dict[str, Record], contrast: Contrast) -> None:
     st.subheader("Attack by attack", anchor=False)
-    frame = comparing.attack_dots(records, contrast)
+    frame = compare.attack_dots(records, contrast)
     if frame.empty:
         st.info("No attack was run on this contrast.")
         return
@@ -132,7 +134,7 @@ def _attacks(records: dict[str, Record], contrast: Contrast) -> None:
 
 def _settings(records: dict[str, Record]) -> None:
     st.subheader("Settings", anchor=False)
-    differing, same = comparing.settings(records)
+    differing, same = compare.settings(records)
     st.dataframe(differing, hide_index=True, height="auto", alt="Settings that differ.", key="differing")
     with st.expander(f"{len(same)} settings are the same"):
         st.dataframe(same, hide_index=True, height="auto", alt="Settings that are the same.", key="same")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from leaderboard import axes, charts, dots
-from leaderboard.axes import AXES
-from leaderboard.details import interval
-from leaderboard.opening import announce_smoke, choose_scope, open_board, theme
+from leaderboard.board import axes
+from leaderboard.board.axes import AXES
+from leaderboard.charts import dots, pareto
+from leaderboard.tables.details import interval
+from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board, theme
 
 POINTS = 1000  # drawn at most: the front, and the best ranked of the others
 
@@ -40,15 +41,15 @@ def _plot(frame: pd.DataFrame, axis: axes.LeakageAxis) -> None:
         st.info("No ranked entry has a value on this axis.", icon=":material/scatter_plot:")
         return
     shown = placed.head(max(POINTS, int((placed["rank"] == 1).sum())))
-    chart = charts.pareto(shown, theme(), title=f"Leakage, {axis.title}", least=axis.least)
-    st.altair_chart(chart, width="stretch", alt=charts.pareto_alt(shown, axis.title))
+    chart = pareto.pareto(shown, theme(), title=f"Leakage, {axis.title}", least=axis.least)
+    st.altair_chart(chart, width="stretch", alt=pareto.pareto_alt(shown, axis.title))
     how = "paired bootstrap over people and seeds" if axis.ranked else "intervals that do not overlap"
     left = len(frame) - len(placed)
     notes = [
         f"Better is up and to the right. Filled and named: the front, entries that no other significantly dominates on these "
         f"two axes ({how}). Lines are 95 % intervals."
     ]
-    if nameless := charts.nameless(chart):
+    if nameless := pareto.nameless(chart):
         notes.append(
             f"{nameless:,} of the front {'has' if nameless == 1 else 'have'} no room for a name: point at a dot to read it."
         )
@@ -76,7 +77,7 @@ def _equal_utility(frame: pd.DataFrame, axis: axes.LeakageAxis) -> None:
     else:
         utility = low
     table = axes.at_utility(placed, utility)
-    chart = dots.dots(_dots(table), charts.STYLES, f"Leakage, {axis.title}  (← less)", theme(), axis.least)
+    chart = dots.dots(_dots(table), pareto.STYLES, f"Leakage, {axis.title}  (← less)", theme(), axis.least)
     st.altair_chart(chart, width="stretch", alt="Dots of leakage by defence; the table below has the numbers.")
     st.caption(
         f"For each defence, the entry that leaks least among those with a TAR of at least {utility:.2f} (point estimate; "

@@ -7,10 +7,11 @@ import streamlit as st
 
 from benchmark.interfaces import FaceVeilError, content_hash
 from benchmark.service.jobs import Event, Job, State
-from leaderboard import links, service
-from leaderboard.loading import load
-from leaderboard.opening import main_button
-from leaderboard.service import MARKS
+from leaderboard.board.library import load
+from leaderboard.widgets import jobs as job_widgets
+from leaderboard.widgets import links
+from leaderboard.widgets.jobs import MARKS
+from leaderboard.widgets.scope import main_button
 
 EVERY = 3.0  # seconds between looks at a job that is under way
 MOST = 200  # jobs listed
@@ -21,14 +22,14 @@ def page() -> None:
     """Draws the page."""
     st.title("Queue", anchor=False)
     try:
-        counts = service.store().queue.counts()
+        counts = job_widgets.store().queue.counts()
         if not sum(counts.values()):
             st.info("Nothing was handed in yet. The page Submit takes submissions.", icon=":material/inbox:")
         else:
             _list(counts)
         _teams()
     except FaceVeilError as error:
-        service.tell(error)
+        job_widgets.tell(error)
 
 
 def _list(counts: dict[State, int]) -> None:
@@ -45,7 +46,7 @@ def _list(counts: dict[State, int]) -> None:
     )
     st.caption(" · ".join(f"{MARKS[state]}: {counts[state]:,}" for state in present))
     states = [State(state) for state in chosen] or None
-    jobs = service.store().queue.jobs(states, limit=MOST)
+    jobs = job_widgets.store().queue.jobs(states, limit=MOST)
     total = sum(counts[state] for state in states or present)
     if total > len(jobs):
         st.caption(f"The first {len(jobs):,} of {total:,} are listed.")
@@ -56,7 +57,7 @@ def _list(counts: dict[State, int]) -> None:
         st.info("Tick a row to see its log.", icon=":material/touch_app:")
         return
     st.subheader("One submission", anchor="job")
-    every = EVERY if not service.store().queue.job(name).over else None
+    every = EVERY if not job_widgets.store().queue.job(name).over else None
     st.fragment(_job, run_every=every)(name)
 
 
@@ -89,12 +90,12 @@ def _table(jobs: list[Job]) -> str | None:
 
 def _job(name: str) -> None:
     """One job as it is now; drawn again by itself while it is under way."""
-    queue = service.store().queue
+    queue = job_widgets.store().queue
     job, events = queue.job(name), queue.log(name, LINES)
     place = f", place {job.position} in the queue" if job.position else ""
     st.text(f"{MARKS[job.state]}{place} · {job.name or 'no name yet'} · by {job.team} · track {job.track or 'unknown'}")
-    service.problems(job)
-    service.flags(job)
+    job_widgets.problems(job)
+    job_widgets.flags(job)
     st.code("\n".join(map(_line, events)) or "no log", language=None, wrap_lines=True, height=min(420, 60 + 24 * len(events)))
     if job.state == State.PUBLISHED and job.record:
         _published(job.record)
@@ -125,7 +126,7 @@ def _published(record: str) -> None:
 def _act(job: Job) -> None:
     """Retry and withdraw, for the team that handed it in."""
     with st.popover("For its team", icon=":material/key:"):
-        team = service.ask_team(f"token_{job.id}")
+        team = job_widgets.ask_team(f"token_{job.id}")
         if team is None:
             return
         retry = job.state == State.FAILED and st.button("Try again", icon=":material/replay:", type=main_button())
@@ -133,17 +134,17 @@ def _act(job: Job) -> None:
         st.caption("A withdrawn submission stays listed as withdrawn; a published entry loses its rank.")
         try:
             if retry:
-                service.store().queue.retry(job.id, team)
+                job_widgets.store().queue.retry(job.id, team)
                 st.rerun()
             if withdraw:
-                service.intake().withdraw(job.id, team)
+                job_widgets.intake().withdraw(job.id, team)
                 st.rerun()
         except FaceVeilError as error:
-            service.tell(error)
+            job_widgets.tell(error)
 
 
 def _teams() -> None:
-    teams = service.store().teams.all()
+    teams = job_widgets.store().teams.all()
     if teams:
         st.subheader("Teams", anchor="teams")
         st.caption("The best of many tries looks better than it is: how often each team has handed in is part of the result.")

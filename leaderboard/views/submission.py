@@ -15,12 +15,15 @@ import pandas as pd
 import streamlit as st
 
 from benchmark.interfaces import Contrast, FaceVeilError
-from benchmark.record import Record
-from leaderboard import curves, details, dots, extras, galleries, links, tiles
-from leaderboard.loading import Board, library
-from leaderboard.opening import choose_scope, open_board, theme
-from leaderboard.ranking import RankedEntry
-from leaderboard.runs import Run
+from benchmark.records.ranking import RankedEntry
+from benchmark.records.record import Record
+from benchmark.records.runs import Run
+from leaderboard.board import galleries
+from leaderboard.board.library import Board, library
+from leaderboard.charts import dots, roc
+from leaderboard.tables import details, extras
+from leaderboard.widgets import links, tiles
+from leaderboard.widgets.scope import choose_scope, open_board, theme
 
 CURVES = 6  # drawn before the reader chooses
 
@@ -142,7 +145,7 @@ def _roc(record: Record) -> None:
         st.info("Choose an attack to see its curve.")
         return
     kept = points[points["attack"].isin(shown)]
-    chart = curves.roc(kept, "attack", headline.leakage_attack if headline else "")
+    chart = roc.roc(kept, "attack", headline.leakage_attack if headline else "")
     st.altair_chart(chart, width="stretch", alt=f"ROC curves of {len(shown)} attacks on log axes.")
 
 

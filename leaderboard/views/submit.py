@@ -6,11 +6,12 @@ import pandas as pd
 import streamlit as st
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.protocol.tracks import TRACKS
 from benchmark.service.jobs import Job, State
 from benchmark.service.teams import Team
-from benchmark.tracks import TRACKS
-from leaderboard import links, service
-from leaderboard.opening import main_button
+from leaderboard.widgets import jobs as job_widgets
+from leaderboard.widgets import links
+from leaderboard.widgets.scope import main_button
 
 STEPS = """
 1. **Get the photos to train on**: `faceveil data export --track synthetic-64 --role members --out members/`, or train with
@@ -41,16 +42,16 @@ def page() -> None:
     with st.expander("What an evaluation costs", icon=":material/timer:"):
         _costs()
     try:
-        limits = service.store().queue.limits
+        limits = job_widgets.store().queue.limits
     except FaceVeilError as error:
-        service.tell(error)
+        job_widgets.tell(error)
         return
     st.subheader("Upload", anchor="upload")
     st.caption(
         f"At most {limits.uploads_per_hour} uploads an hour and {limits.open_jobs} under way for a team. This page takes "
         f"zips up to {st.get_option('server.maxUploadSize')} MB; larger ones go by the command line."
     )
-    team = service.ask_team("submit_token")
+    team = job_widgets.ask_team("submit_token")
     if team is None:
         st.info("Type your team's token to upload.", icon=":material/key:")
         return
@@ -82,7 +83,7 @@ def _current(team: Team) -> Job | None:
     if name is None:
         return None
     try:
-        job = service.store().queue.job(name)
+        job = job_widgets.store().queue.job(name)
     except FaceVeilError:
         return None
     return job if job.team == team.name else None
@@ -94,9 +95,9 @@ def _upload(team: Team) -> None:
         return
     try:
         with st.spinner("Received. It is looked into by a process of its own; nothing is queued yet."):
-            job = service.intake().submit(team, file, file.size)
+            job = job_widgets.intake().submit(team, file, file.size)
     except FaceVeilError as error:
-        service.tell(error)
+        job_widgets.tell(error)
         return
     st.session_state["submitted"] = job.id
     st.rerun()
@@ -104,9 +105,9 @@ def _upload(team: Team) -> None:
 
 def _checked(job: Job, team: Team) -> None:
     """What the checks found, and what can be done now."""
-    st.text(f"{service.MARKS[job.state]} · {job.name or 'no name yet'} · track {job.track or 'unknown'} · job {job.id}")
-    service.problems(job)
-    service.flags(job)
+    st.text(f"{job_widgets.MARKS[job.state]} · {job.name or 'no name yet'} · track {job.track or 'unknown'} · job {job.id}")
+    job_widgets.problems(job)
+    job_widgets.flags(job)
     if job.state == State.VALIDATED:
         _consent(job, team)
     elif job.state == State.QUARANTINED:
@@ -135,10 +136,10 @@ def _consent(job: Job, team: Team) -> None:
         stop = st.button("Withdraw it", icon=":material/delete:")
     try:
         if go and agreed:
-            service.store().queue.enqueue(job.id, team)
+            job_widgets.store().queue.enqueue(job.id, team)
             st.rerun()
         if stop:
-            service.intake().withdraw(job.id, team)
+            job_widgets.intake().withdraw(job.id, team)
             st.rerun()
     except FaceVeilError as error:
-        service.tell(error)
+        job_widgets.tell(error)

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.backbones import create
-from benchmark.heads import build_head
 from benchmark.interfaces import Defense, ReleaseContext, content_hash
-from benchmark.protocol import BackboneSpec, Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
-from benchmark.seeding import seeded, weights_digest
-from benchmark.training import Trainer
+from benchmark.models.backbones import create
+from benchmark.models.heads import build_head
+from benchmark.protocol.track import BackboneSpec, Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
+from benchmark.runtime.seeding import seeded, weights_digest
+from benchmark.training.pipeline import Trainer
 
 SIZE, PEOPLE, PHOTOS = 32, 5, 6
 

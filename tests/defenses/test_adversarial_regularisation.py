@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmark.registry import build_attack
-from benchmark.seeding import weights_digest
+from benchmark.protocol.registry import build_attack
+from benchmark.runtime.seeding import weights_digest
 from defenses.adversarial_regularisation import AdversarialRegularisation, Turned, untouched_statistics
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmark.composition import compose
 from benchmark.interfaces import Batch, DefenseSpec, FaceVeilError, ForwardPass
-from benchmark.registry import build_attack
+from benchmark.protocol.registry import build_attack
+from benchmark.training.composition import compose
 from defenses.augmentation import Augmentation
 
 PLAIN = {"flip": False, "crop": 0.0, "erase": 0.0}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.composition import compose
 from benchmark.interfaces import DefenseSpec, FaceVeilError
-from benchmark.registry import build_attack
+from benchmark.protocol.registry import build_attack
+from benchmark.training.composition import compose
 from defenses.bido import BiDO, dependence, gaussian_kernel
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.backbones import create
 from benchmark.data.populations import SEEN
 from benchmark.interfaces import DefenseSpec, FaceVeilError
-from benchmark.making import make_submission
-from benchmark.norms import batchnorms
-from benchmark.seeding import weights_digest
-from benchmark.shadows import ShadowPool
-from benchmark.submission import load_submission, validate
+from benchmark.models.backbones import create
+from benchmark.models.normalisation import batchnorms
+from benchmark.runtime.seeding import weights_digest
+from benchmark.submissions.submission import load_submission, validate
+from benchmark.training.build import make_submission
+from benchmark.training.shadows import ShadowPool
 from defenses.bn_folding import BNFolding
 
 FOLDING = DefenseSpec(name="bn_folding")

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from benchmark.interfaces import DefenseSpec
-from benchmark.norm_statistics import reestimate, with_statistics
+from benchmark.models.bn_statistics import reestimate, with_statistics
 from defenses.bn_freeze import BNFreeze
 
 

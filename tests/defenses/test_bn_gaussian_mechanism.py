@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from scipy.stats import norm
 
 from benchmark.interfaces import DefenseSpec, FaceVeilError
-from benchmark.norm_statistics import reestimate, with_statistics
-from benchmark.registry import build_attack
+from benchmark.models.bn_statistics import reestimate, with_statistics
+from benchmark.protocol.registry import build_attack
 from defenses.bn_gaussian_mechanism import BNGaussianMechanism, _location_and_scale, photo_moments
 
 

@@ -8,11 +8,11 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from benchmark.backbones import create
 from benchmark.interfaces import AttackSpec, DefenseSpec, FaceVeilError, ReleaseContext
-from benchmark.protocol import InputSpec
-from benchmark.registry import build_attack
-from benchmark.seeding import seeded, weights_digest
+from benchmark.models.backbones import create
+from benchmark.protocol.registry import build_attack
+from benchmark.protocol.track import InputSpec
+from benchmark.runtime.seeding import seeded, weights_digest
 from defenses.bn_perturbation import BNPerturbation
 
 BN = nn.modules.batchnorm._BatchNorm

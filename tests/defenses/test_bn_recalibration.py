@@ -4,8 +4,8 @@ import copy
 
 import torch
 
-from benchmark.norm_statistics import with_statistics
-from benchmark.registry import build_attack
+from benchmark.models.bn_statistics import with_statistics
+from benchmark.protocol.registry import build_attack
 from defenses.bn_recalibration import BNRecalibration
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from benchmark.norm_statistics import with_statistics
-from benchmark.registry import build_attack
+from benchmark.models.bn_statistics import with_statistics
+from benchmark.protocol.registry import build_attack
 from defenses.bn_rounding import BNRounding, rounded
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmark.imitation import embed_photos
-from benchmark.registry import build_attack
+from benchmark.protocol.registry import build_attack
 from defenses.distillation import Distillation
+from defenses.shared.imitation import embed_photos
 from defenses.undefended import Undefended
 
 

@@ -11,17 +11,17 @@ from dp_accounting.pld import PLDAccountant
 from pydantic import ValidationError
 from torch import nn
 
-from benchmark.backbones import create
-from benchmark.card import Claim
-from benchmark.freezing import first_layers
 from benchmark.interfaces import FaceVeilError
-from benchmark.norms import batchnorms
-from benchmark.private.training import PrivateRun, private
-from benchmark.protocol import BackboneSpec
-from benchmark.registry import build_attack
-from benchmark.seeding import weights_digest
-from benchmark.training import train_backbone
+from benchmark.models.backbones import create
+from benchmark.models.normalisation import batchnorms
+from benchmark.protocol.registry import build_attack
+from benchmark.protocol.track import BackboneSpec
+from benchmark.runtime.seeding import weights_digest
+from benchmark.submissions.card import Claim
+from benchmark.training.pipeline import train_backbone
 from defenses.dp_sgd import DPSGD
+from defenses.private.training import PrivateRun, private
+from defenses.shared.freezing import first_layers
 
 NOISY = DPSGD(noise_multiplier=1.0, batch_size=10, epochs=3, lr=0.1, momentum=0.5)
 SILENT = {"noise_multiplier": 1e-9, "max_grad_norm": 1e5, "momentum": 0.0}  # noise of 1e-4, nothing clipped

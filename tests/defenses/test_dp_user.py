@@ -11,15 +11,15 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 from pydantic import ValidationError
 
-from benchmark.audit import epsilon_rdp
-from benchmark.backbones import create
-from benchmark.card import Claim
 from benchmark.interfaces import FaceVeilError
-from benchmark.private.training import PrivateRun, private
-from benchmark.protocol import BackboneSpec
-from benchmark.registry import build_attack
-from benchmark.seeding import weights_digest
+from benchmark.models.backbones import create
+from benchmark.protocol.registry import build_attack
+from benchmark.protocol.track import BackboneSpec
+from benchmark.runtime.seeding import weights_digest
+from benchmark.submissions.card import Claim
 from defenses.dp_user import DPUser, people
+from defenses.private.accounting import epsilon_rdp
+from defenses.private.training import PrivateRun, private
 
 NOISY = DPUser(noise_multiplier=1.0, users=2, rounds=5, lr=0.1)
 SILENT = {"noise_multiplier": 1e-9, "max_grad_norm": 1e5}  # noise of 1e-4, nothing clipped

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.backbones import create
 from benchmark.interfaces import FaceVeilError
-from benchmark.protocol import BackboneSpec
-from benchmark.registry import build_attack
+from benchmark.models.backbones import create
+from benchmark.protocol.registry import build_attack
+from benchmark.protocol.track import BackboneSpec
 from defenses.dropout import Dropout
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from benchmark.registry import build_attack
-from benchmark.seeding import weights_digest
+from benchmark.protocol.registry import build_attack
+from benchmark.runtime.seeding import weights_digest
 from defenses.early_stopping import EarlyStopping
 from defenses.undefended import Undefended
 

@@ -6,9 +6,9 @@ import torch
 from pydantic import ValidationError
 
 from benchmark.interfaces import Access, DefenseSpec
-from benchmark.registry import build_attack
-from benchmark.signals import extract
-from benchmark.target import Target
+from benchmark.protocol.registry import build_attack
+from benchmark.signals.extraction import extract
+from benchmark.signals.target import Target
 from defenses.embedding_noise import QUERIES, EmbeddingNoise
 
 

@@ -6,8 +6,8 @@ import torch
 from pydantic import ValidationError
 
 from benchmark.interfaces import Access, DefenseSpec, SignalRequest
-from benchmark.signals import extract
-from benchmark.target import Target
+from benchmark.signals.extraction import extract
+from benchmark.signals.target import Target
 from defenses.embedding_quantisation import EmbeddingQuantisation
 
 

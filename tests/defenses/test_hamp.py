@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Categorical, kl_divergence
 
 from benchmark.interfaces import ForwardPass
-from benchmark.registry import build_attack
+from benchmark.protocol.registry import build_attack
 from defenses.hamp import HAMP, label_probability, soft_entropy
 
 

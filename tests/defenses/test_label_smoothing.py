@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 
 from benchmark.interfaces import ForwardPass
-from benchmark.registry import build_attack
+from benchmark.protocol.registry import build_attack
 from defenses.label_smoothing import LabelSmoothing
 
 

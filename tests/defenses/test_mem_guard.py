@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from benchmark.eligibility import reasons_unranked
+from benchmark.evaluation.eligibility import reasons_unranked
 from benchmark.interfaces import DefenseSpec
-from benchmark.results import Gate
+from benchmark.records.results import Gate
 from defenses.mem_guard import MemGuard
 
 

@@ -5,10 +5,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from benchmark.backbones import create
-from benchmark.checks import norm_kinds
-from benchmark.norms import batchnorms
-from benchmark.registry import build_attack
+from benchmark.models.backbones import create
+from benchmark.models.normalisation import batchnorms
+from benchmark.protocol.registry import build_attack
+from benchmark.submissions.red_flags import norm_kinds
 from defenses.norm_swap import NormSwap
 
 

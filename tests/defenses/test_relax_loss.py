@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmark.composition import compose
 from benchmark.interfaces import DefenseSpec, FaceVeilError, ForwardPass
-from benchmark.registry import build_attack
+from benchmark.protocol.registry import build_attack
+from benchmark.training.composition import compose
 from defenses.relax_loss import RelaxLoss, flattening
 from defenses.undefended import Undefended
 

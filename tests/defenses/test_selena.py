@@ -5,10 +5,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from benchmark.imitation import Imitation
-from benchmark.registry import build_attack
-from benchmark.training_loop import Trainer
+from benchmark.protocol.registry import build_attack
+from benchmark.training.loop import Trainer
 from defenses.selena import SELENA
+from defenses.shared.imitation import Imitation
 
 
 def test_every_photo_is_left_out_by_as_many_networks():

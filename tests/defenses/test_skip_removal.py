@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.backbones import create
 from benchmark.interfaces import FaceVeilError
-from benchmark.protocol import BackboneSpec
-from benchmark.registry import build_attack
-from benchmark.seeding import seeded
+from benchmark.models.backbones import create
+from benchmark.protocol.registry import build_attack
+from benchmark.protocol.track import BackboneSpec
+from benchmark.runtime.seeding import seeded
 from defenses.skip_removal import SkipRemoval
 
 KWARGS = {"width": 0.125, "embedding_size": 16, "input_size": [32, 32]}

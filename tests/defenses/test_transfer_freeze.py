@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.freezing import first_layers, layers
 from benchmark.interfaces import FaceVeilError
-from benchmark.registry import build_attack
+from benchmark.protocol.registry import build_attack
+from defenses.shared.freezing import first_layers, layers
 from defenses.transfer_freeze import TransferFreeze
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from benchmark.registry import build_attack
-from benchmark.seeding import weights_digest
+from benchmark.protocol.registry import build_attack
+from benchmark.runtime.seeding import weights_digest
 from defenses.undefended import Undefended
 
 

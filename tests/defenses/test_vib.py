@@ -5,8 +5,8 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from benchmark.interfaces import Batch
-from benchmark.registry import build_attack
-from benchmark.training import train_backbone
+from benchmark.protocol.registry import build_attack
+from benchmark.training.pipeline import train_backbone
 from defenses.vib import VIB, divergence
 
 

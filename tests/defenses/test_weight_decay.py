@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmark.registry import build_attack
+from benchmark.protocol.registry import build_attack
 from defenses.undefended import Undefended
 from defenses.weight_decay import WeightDecay
 

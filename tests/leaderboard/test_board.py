@@ -12,14 +12,16 @@ import pytest
 from record_factory import make_record
 from streamlit.testing.v1 import AppTest
 
-from benchmark.card import Claim
 from benchmark.interfaces import FaceVeilError
-from benchmark.protocol import PROTOCOL_VERSION
-from benchmark.record import Flag
-from benchmark.store import Store
-from leaderboard import launch, loading, table
-from leaderboard.frame import COLUMNS
-from leaderboard.loading import build
+from benchmark.protocol.track import PROTOCOL_VERSION
+from benchmark.records.record import Flag
+from benchmark.service.store import Store
+from benchmark.submissions.card import Claim
+from leaderboard import launch
+from leaderboard.board import library
+from leaderboard.board.frame import COLUMNS
+from leaderboard.board.library import build
+from leaderboard.tables import columns
 
 ROOT = Path(__file__).parents[2]  # the checkout; the package may be installed elsewhere
 EVIL = "<img src=x onerror=alert(1)> [x](https://evil.example) :red[hi] $x$"
@@ -46,7 +48,7 @@ def records():
 def app(tmp_path, monkeypatch):
     """Starts the board on the records given, from this test's own store and no shipped records."""
     monkeypatch.setenv("FACEVEIL_STORE_URL", str(tmp_path / "store.sqlite"))
-    monkeypatch.setattr(loading.load, "__defaults__", (None, tmp_path))
+    monkeypatch.setattr(library.load, "__defaults__", (None, tmp_path))
 
     def start(made=None, **query) -> AppTest:
         store = Store(tmp_path / "store.sqlite")
@@ -94,7 +96,7 @@ def test_ranked_entries_come_first_and_unranked_with_their_reasons(app):
 
 
 def test_places_sort_as_text():
-    places = table.printed(build([make_record()]).frame.loc[[0] * 12].assign(rank=range(1, 13), tied=[True, False] * 6))[
+    places = columns.printed(build([make_record()]).frame.loc[[0] * 12].assign(rank=range(1, 13), tied=[True, False] * 6))[
         "place"
     ]
     assert sorted(places) == list(places)
@@ -197,7 +199,7 @@ def test_what_is_ticked_can_be_opened_or_compared(app):
 
 
 def test_of_many_rows_the_first_are_shown_and_all_are_counted(app, monkeypatch):
-    monkeypatch.setattr("leaderboard.filters.ROWS", 3)
+    monkeypatch.setattr("leaderboard.widgets.filters.ROWS", 3)
     test = app()
     assert shown(test) == ["dp", "early 12", "undefended"]
     assert "**6 of 6 entries** · rows 1 to 3 shown" in text(test)
@@ -219,7 +221,7 @@ def test_csv_holds_every_number_and_no_formula():
         make_record("-x", settings={"a": 2}, utility=1 / 3),
     ]
     whole = build(made).frame
-    read = pd.read_csv(io.StringIO(table.to_csv(whole)))
+    read = pd.read_csv(io.StringIO(columns.to_csv(whole)))
     assert list(read.columns) == list(COLUMNS)
     assert set(read["entry"]) == {"'=cmd|' /C calc'!A0", "'-x"}
     assert "'@team" in set(read["team"])
@@ -228,7 +230,7 @@ def test_csv_holds_every_number_and_no_formula():
 
 def test_json_holds_what_is_shown_with_nulls_and_explanations():
     whole = build([make_record(utility=1 / 3), make_record("none", settings={"a": 1}, headline=False)]).frame
-    read = json.loads(table.to_json(whole))
+    read = json.loads(columns.to_json(whole))
     assert read["columns"] == COLUMNS
     by_name = {row["entry"]: row for row in read["entries"]}
     assert by_name["undefended"]["utility"] == pytest.approx(1 / 3, abs=1e-14)

@@ -10,8 +10,8 @@ import pytest
 from board_server import CHROMIUM, WAIT, serving
 from record_factory import make_record
 
-from benchmark.store import Store
-from leaderboard.loading import build
+from benchmark.service.store import Store
+from leaderboard.board.library import build
 
 sync_api = pytest.importorskip("playwright.sync_api")
 sync_api.expect.set_options(timeout=WAIT)

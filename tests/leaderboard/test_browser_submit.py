@@ -17,8 +17,8 @@ from submission_factory import edit_card, make_submission
 from benchmark.service.intake import Intake
 from benchmark.service.jobs import State
 from benchmark.service.quarantine import Quarantine
+from benchmark.service.store import Store
 from benchmark.service.worker import Worker
-from benchmark.store import Store
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]

@@ -6,11 +6,11 @@ import pytest
 from record_factory import make_record
 from streamlit.testing.v1 import AppTest
 
-from benchmark.card import Claim
-from benchmark.record import Flag
-from benchmark.store import Store
-from leaderboard import loading
-from leaderboard.loading import build
+from benchmark.records.record import Flag
+from benchmark.service.store import Store
+from benchmark.submissions.card import Claim
+from leaderboard.board import library
+from leaderboard.board.library import build
 
 EVIL = "<img src=x onerror=alert(1)> [x](https://evil.example) :red[hi] $x$"
 METRIC = {"value": 0.12, "low": 0.1, "high": 0.14, "n": 40, "unit": "people"}
@@ -37,8 +37,8 @@ def keys() -> dict[str, str]:
 def page(tmp_path, monkeypatch):
     """Draws a page on the records given, from this test's own store and no shipped records."""
     monkeypatch.setenv("FACEVEIL_STORE_URL", str(tmp_path / "store.sqlite"))
-    monkeypatch.setattr(loading.load, "__defaults__", (None, tmp_path))
-    monkeypatch.setattr(loading.library, "__defaults__", (None, tmp_path))
+    monkeypatch.setattr(library.load, "__defaults__", (None, tmp_path))
+    monkeypatch.setattr(library.library, "__defaults__", (None, tmp_path))
 
     def start(name, made=None, **query) -> AppTest:
         for record in records() if made is None else made:
@@ -159,8 +159,8 @@ def test_attacks_are_explained_and_who_resists_is_listed(page):
 
 
 def test_about_names_the_protocol_and_its_changes(page):
-    from benchmark.history import CHANGES
-    from benchmark.protocol import PROTOCOL_VERSION
+    from benchmark.protocol.changes import CHANGES
+    from benchmark.protocol.track import PROTOCOL_VERSION
 
     assert PROTOCOL_VERSION in CHANGES
     test = page("about")

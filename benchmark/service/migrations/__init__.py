@@ -1,1 +1,1 @@
-"""Schema of the store, one migration a file; run by :class:`benchmark.store.Store`, never by hand."""
+"""Schema of the store, one migration a file; run by :class:`benchmark.service.store.Store`, never by hand."""

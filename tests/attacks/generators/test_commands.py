@@ -16,10 +16,10 @@ from attacks.generators import commands
 from attacks.generators.files import load_generator, trained_here
 from attacks.generators.sampling import sample, write_grid
 from attacks.generators.stylegan2 import Generator
-from benchmark import registry
 from benchmark.cli import app
 from benchmark.interfaces import FaceVeilError
-from benchmark.making import make_untrained
+from benchmark.protocol import registry
+from benchmark.training.build import make_untrained
 
 SETTINGS = {
     "resolution": 8, "z_dim": 8, "w_dim": 8, "mapping_layers": 1, "channel_base": 64, "channel_max": 8,

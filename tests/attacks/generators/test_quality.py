@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from attacks.generators import commands, quality
 from attacks.generators.quality import distributions, probes, project, recognition
 from attacks.generators.stylegan2 import Generator
-from benchmark import registry
 from benchmark.cli import app
 from benchmark.data.populations import HELD_OUT, open_populations
+from benchmark.evaluation.inversion.panel import Calibration, Judge, Panel
 from benchmark.interfaces import Access, FaceVeilError
-from benchmark.panel import Calibration, Judge, Panel
-from benchmark.results import Metric
+from benchmark.protocol import registry
+from benchmark.records.results import Metric
 
 
 class Components(TinyGenerator):

@@ -15,8 +15,8 @@ from tiny_generator import TinyGenerator
 from torch import Tensor, nn
 
 from benchmark.interfaces import Access, Goal, InversionContext
-from benchmark.seeding import seeded
-from benchmark.target import Target
+from benchmark.runtime.seeding import seeded
+from benchmark.signals.target import Target
 
 SIDE = 16
 

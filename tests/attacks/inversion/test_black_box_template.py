@@ -7,7 +7,7 @@ import torch
 
 from attacks.inversion.black_box_template import BlackBoxTemplate, Strategy
 from attacks.inversion.random_latents import RandomLatents
-from attacks.latents import PSpace
+from attacks.shared.latents import PSpace
 from benchmark.interfaces import NotApplicableError
 
 

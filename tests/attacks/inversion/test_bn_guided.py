@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from attacks.inversion.bn_guided import BNGuided
-from attacks.latents import PSpace, draw
+from attacks.shared.latents import PSpace, draw
 from benchmark.interfaces import Goal, NotApplicableError
 
 GOAL = Goal.TRAINING_IDENTITIES

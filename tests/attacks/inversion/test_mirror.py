@@ -7,7 +7,7 @@ import torch
 
 from attacks.inversion.mirror import Mirror
 from attacks.inversion.random_latents import RandomLatents
-from attacks.latents import PSpace, draw, from_p, to_p
+from attacks.shared.latents import PSpace, draw, from_p, to_p
 from benchmark.interfaces import Access, NotApplicableError
 
 

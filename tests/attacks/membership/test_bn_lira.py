@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from attacks.membership.bn_lira import residual_scores, residuals
+from benchmark.evaluation.membership.scores import run_attack, run_contrast
 from benchmark.interfaces import AttackSpec, Contrast
-from benchmark.membership import run_attack, run_contrast
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 SPEC = AttackSpec(name="bn_lira")
 

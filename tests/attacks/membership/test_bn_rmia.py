@@ -4,9 +4,9 @@ import numpy as np
 
 from attacks.membership.bn_lira import BNLira
 from attacks.membership.bn_rmia import BNRmia
-from attacks.membership.calibration import rmia
+from attacks.shared.shadow_calibration import rmia
+from benchmark.evaluation.membership.scores import narrowed, query_shadows, run_contrast
 from benchmark.interfaces import AttackSpec, Contrast
-from benchmark.membership import narrowed, query_shadows, run_contrast
 
 
 def test_is_rmia_on_the_scores_that_bn_lira_calibrates(tiny):

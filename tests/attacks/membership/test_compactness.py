@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from attacks.membership.compactness import Compactness, distances
+from benchmark.evaluation.membership.scores import run_attack
 from benchmark.interfaces import AttackSpec, Contrast, NotApplicableError, Signals
-from benchmark.membership import run_attack
 
 
 def people(count: int, spread: float, seed: int) -> np.ndarray:

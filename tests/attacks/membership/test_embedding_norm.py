@@ -7,8 +7,8 @@ import pytest
 
 from attacks.membership.embedding_norm import EmbeddingNorm
 from benchmark.interfaces import AttackSpec, NotApplicableError, Signals
-from benchmark.metrics import auc
-from benchmark.registry import SettingsError, build_attack
+from benchmark.metrics.roc import auc
+from benchmark.protocol.registry import SettingsError, build_attack
 
 PLANTED_AUC = 0.85  # measured on the overfitted world: 0.986
 

@@ -5,7 +5,7 @@ import pytest
 
 from attacks.membership.encoder_mi import VIEWS, EncoderMI
 from benchmark.interfaces import Signals
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 # One threshold finds little on backbones that were not trained to agree on views: 0.73 on the overfitted world.
 PLANTED_AUC = {"encoder_mi(variant=threshold)": 0.6}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from attacks.membership.ensemble import columns
+from benchmark.evaluation.membership.scores import run_attack, run_contrast
 from benchmark.interfaces import AttackSpec, BackboneSpec, Contrast
-from benchmark.making import make_untrained
-from benchmark.membership import run_attack, run_contrast
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
+from benchmark.training.build import make_untrained
 
 SPEC = AttackSpec(name="ensemble")
 POOL = AttackSpec(name="ensemble", settings={"knowledge": "query_pool"})

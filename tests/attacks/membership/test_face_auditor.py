@@ -5,9 +5,9 @@ import pytest
 from similar_people import similar_people
 
 from attacks.membership.face_auditor import FaceAuditor
+from benchmark.evaluation.membership.scores import run_attack
 from benchmark.interfaces import Access, AttackSpec, Contrast, NotApplicableError
-from benchmark.membership import run_attack
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 
 @pytest.mark.parametrize("classifier", ["forest", "network"])

@@ -4,7 +4,7 @@ import numpy as np
 
 from attacks.membership.gradient_norm import GradientNorm
 from benchmark.interfaces import Access, Signals
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 # The weights' gradient of an objective that was not trained on: 0.70 on the overfitted world; 0.91 with respect to both.
 PLANTED_AUC = {"gradient_norm(of=weights)": 0.6}

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from attacks.membership.head_loss import LOSS, HeadLoss
+from benchmark.evaluation.membership.scores import run_attack
 from benchmark.interfaces import Access, AttackSpec, Contrast, NotApplicableError, Signals
-from benchmark.membership import run_attack
 
 
 def test_finds_what_an_independent_toolbox_finds():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from attacks.membership.lira import Lira
-from attacks.membership.statistics import STATISTICS
+from attacks.shared.statistics import STATISTICS
+from benchmark.evaluation.membership.scores import run_attack, run_contrast
 from benchmark.interfaces import Access, AttackSpec, Contrast
-from benchmark.membership import run_attack, run_contrast
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 # A person's compactness speaks of people, and the overfitted world leaks photos: 0.66 there.
 PLANTED_AUC = {"lira(statistic=compactness)": 0.55}

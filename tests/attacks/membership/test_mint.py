@@ -4,7 +4,7 @@ import numpy as np
 
 from attacks.membership.mint import MINT
 from benchmark.interfaces import Signals
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 
 def signals(labels: np.ndarray, seed: int) -> Signals:

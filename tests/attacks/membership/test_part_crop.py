@@ -4,7 +4,7 @@ import numpy as np
 
 from attacks.membership.part_crop import PartCrop
 from benchmark.interfaces import Signals
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 # On backbones that were not trained on parts we have found it at chance: asked to be no worse than that.
 PLANTED_AUC = 0.4

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from attacks.membership.quantile import Quantile
+from benchmark.evaluation.membership.scores import run_contrast
 from benchmark.interfaces import Access, AttackSpec, Contrast, MembershipAttack, NotApplicableError, SignalRequest, Signals
-from benchmark.membership import run_contrast
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 
 class LogNorm(MembershipAttack):

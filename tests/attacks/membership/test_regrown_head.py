@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attacks.membership.centres import regrow, unit
 from attacks.membership.regrown_head import RegrownHead
+from attacks.shared.centres import regrow, unit
+from benchmark.evaluation.membership.scores import run_attack, run_contrast
 from benchmark.interfaces import Access, AttackSpec, Contrast, DefenseSpec, NotApplicableError, Signals
-from benchmark.membership import run_attack, run_contrast
-from benchmark.metrics import auc
-from benchmark.registry import SettingsError, build_attack
+from benchmark.metrics.roc import auc
+from benchmark.protocol.registry import SettingsError, build_attack
 
 PLANTED_AUC = 0.8
 

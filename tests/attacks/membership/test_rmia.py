@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.membership.rmia import Rmia
+from benchmark.evaluation.membership.scores import run_contrast
 from benchmark.interfaces import AttackSpec, Contrast
-from benchmark.membership import run_contrast
-from benchmark.metrics import auc
+from benchmark.metrics.roc import auc
 
 PLANTED_AUC = {"rmia(statistic=compactness)": 0.55}  # as lira's
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 from similar_people import similar_people
 
-from attacks.membership.people import PeopleCosines
 from attacks.membership.slmia import SIMILARITY, SLMIA, statistics
+from attacks.shared.people import PeopleCosines
+from benchmark.evaluation.membership.scores import run_attack, training_signals
 from benchmark.interfaces import AttackSpec, Contrast
-from benchmark.membership import run_attack, training_signals
-from benchmark.metrics import auc
-from benchmark.registry import build_attack
+from benchmark.metrics.roc import auc
+from benchmark.protocol.registry import build_attack
 
 
 def test_there_are_120_statistics():

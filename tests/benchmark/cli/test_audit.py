@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.interfaces import FaceVeilError
-from benchmark.tracks import TRACKS, get_track
+from benchmark.protocol.tracks import TRACKS, get_track
 
 TRAIN = ["train", "--track", "tiny-flow", "--device", "cpu", "--json"]
 

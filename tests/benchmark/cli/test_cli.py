@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.data.align import COLUMNS, TEMPLATE
 from benchmark.interfaces import FaceVeilError
-from benchmark.tracks import TRACKS
+from benchmark.protocol.tracks import TRACKS
 
 
 @pytest.fixture(autouse=True)

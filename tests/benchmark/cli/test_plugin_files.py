@@ -9,9 +9,9 @@ import pytest
 from tiny_world import FLOW
 from typer.testing import CliRunner
 
-from benchmark import registry
 from benchmark.cli.app import app
-from benchmark.tracks import TRACKS
+from benchmark.protocol import registry
+from benchmark.protocol.tracks import TRACKS
 
 TRACK = f"{FLOW.name}[shadows=0/0/0]"
 FILE = '''

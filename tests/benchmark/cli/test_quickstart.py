@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.cli.quickstart import ENTRIES, entry_folder
-from benchmark.registry import build_defense
-from benchmark.store import Store
+from benchmark.protocol.registry import build_defense
+from benchmark.service.store import Store
 
 
 def test_entries_can_be_built_and_stand_apart(fresh_home):

@@ -10,7 +10,7 @@ from record_factory import make_record
 from submission_factory import make_submission
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.store import Store
+from benchmark.service.store import Store
 
 TEAM = "Nordlicht"
 

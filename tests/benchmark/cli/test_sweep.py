@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.interfaces import FaceVeilError
-from benchmark.tracks import TRACKS
+from benchmark.protocol.tracks import TRACKS
 
 FILE = f"""
 track: {FLOW.name}

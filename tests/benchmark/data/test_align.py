@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmark.data.align import TEMPLATE, align, read_landmarks, similarity, warp
-from benchmark.data.folder import open_folder
+from benchmark.data.readers.folder import open_folder
 from benchmark.interfaces import FaceVeilError
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from benchmark.data.export import export_role
-from benchmark.data.folder import FolderFaces, open_folder
+from benchmark.data.readers.folder import FolderFaces, open_folder
 from benchmark.interfaces import FaceVeilError
 
 

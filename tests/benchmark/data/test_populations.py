@@ -10,7 +10,7 @@ from tiny_world import FLOW
 
 from benchmark.data.populations import HELD_OUT, SEEN, SIDES, UNSEEN, open_populations, photo_counts
 from benchmark.interfaces import Contrast, FaceVeilError
-from benchmark.protocol import Roles
+from benchmark.protocol.track import Roles
 
 ROLES = Roles(members=8, held_out=8, verification=5, auxiliary=8, judges=2, seen=2, unseen=2)
 FOLDER = FLOW.model_copy(update={"name": "folder", "source": "folder", "image_size": 32, "roles": ROLES})

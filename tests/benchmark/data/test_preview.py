@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from benchmark.data.preview import grid
-from benchmark.data.synthetic import SyntheticFaces
+from benchmark.data.procedural.faces import SyntheticFaces
 from benchmark.interfaces import FaceVeilError
 
 PAIRS = np.array([(5, 0), (2, 0), (5, 1), (2, 1), (5, 2), (9, 0)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmark.data.splits import MINIMUM_PEOPLE, Split, fit_roles, split_people, split_synthetic
 from benchmark.interfaces import FaceVeilError
-from benchmark.protocol import Roles
+from benchmark.protocol.track import Roles
 
 ROLES = [role.name for role in fields(Split)]
 SETS = ["members_seen", "held_out", "verification", "auxiliary", "judges"]  # one array per set of people

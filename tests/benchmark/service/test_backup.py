@@ -9,10 +9,10 @@ import pytest
 from card_factory import make_card
 from record_factory import make_record
 
-from benchmark.report import Report
 from benchmark.service.backup import BackupError, restore
 from benchmark.service.jobs import State
-from benchmark.store import Store
+from benchmark.service.store import Store
+from benchmark.submissions.report import Report
 
 
 def filled(location: str | Path) -> tuple[Store, str]:

@@ -22,15 +22,15 @@ from card_factory import make_card
 from record_factory import make_record
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.pieces import Pieces
-from benchmark.record import Record
-from benchmark.report import Report
+from benchmark.records.record import Record
+from benchmark.runtime.step_cache import Pieces
 from benchmark.service.intake import Intake
 from benchmark.service.jobs import Job, State
 from benchmark.service.limits import Limits
 from benchmark.service.quarantine import Quarantine
+from benchmark.service.store import Store
 from benchmark.service.worker import DiskFullHereError, JobReporter, Worker
-from benchmark.store import Store
+from benchmark.submissions.report import Report
 
 LIMITS = Limits(lease_seconds=0.8, attempts=1000, uploads_per_hour=10_000, open_jobs=10_000)
 PIECES = 4  # of a tiny evaluation

@@ -22,15 +22,15 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from submission_factory import edit_card, make_submission
 
-from benchmark.report import Report
-from benchmark.service.examiner import Examiner
+from benchmark.service.checker import Examiner
 from benchmark.service.intake import Intake
 from benchmark.service.jobs import Job, LimitError, State
 from benchmark.service.limits import Limits
 from benchmark.service.quarantine import DiskFullError, Quarantine, QuarantineError, TooLargeError
+from benchmark.service.store import Store
 from benchmark.service.teams import Team
-from benchmark.store import Store
-from benchmark.submission import validate
+from benchmark.submissions.report import Report
+from benchmark.submissions.submission import validate
 
 LIMITS = Limits(uploads_per_hour=10_000, open_jobs=10_000, upload_bytes=4 * 2**20)
 

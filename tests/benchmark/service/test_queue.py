@@ -10,9 +10,6 @@ import pytest
 from card_factory import make_card
 from record_factory import make_record
 
-from benchmark.card import Card
-from benchmark.refusals import Problem
-from benchmark.report import Report
 from benchmark.service.database import StoreError
 from benchmark.service.jobs import (
     MOVES,
@@ -26,8 +23,11 @@ from benchmark.service.jobs import (
     UnknownJobError,
 )
 from benchmark.service.limits import Limits
+from benchmark.service.store import Store, UnknownRecordError, record_id
 from benchmark.service.teams import Team, TeamError, TokenError
-from benchmark.store import Store, UnknownRecordError, record_id
+from benchmark.submissions.card import Card
+from benchmark.submissions.problems import Problem
+from benchmark.submissions.report import Report
 
 PROBLEM = Problem(part="behaviour", code="broken", message="It broke.", remedy="Mend it.")
 CHECKS, EVALUATIONS = (State.QUARANTINED,), (State.QUEUED,)

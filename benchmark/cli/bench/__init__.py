@@ -1,0 +1,16 @@
+"""``faceveil bench``: how fast the parts are, each beside the plain way to do the same."""
+
+from __future__ import annotations
+
+import typer
+
+from benchmark.cli.bench import api, board, dp, inversion, membership
+
+app = typer.Typer(help="Speed of the parts, each beside the plain way to do the same.", no_args_is_help=True)
+for module in (api, board, dp, inversion, membership):
+    module.register(app)
+
+
+def register(root: typer.Typer) -> None:
+    """Adds the group."""
+    root.add_typer(app, name="bench")

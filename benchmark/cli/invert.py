@@ -1,0 +1,171 @@
+"""``faceveil panel | invert``: the judges of reconstructions, and inversion attacks judged by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.evaluate import parse_attack, with_inversion
+from benchmark.cli.output import Device, Json, emit, number, out, pick_device, steps, table
+from benchmark.cli.train import Data, open_init
+from benchmark.interfaces import FaceVeilError, Goal
+
+if TYPE_CHECKING:
+    from benchmark.records.results import Inversion, JudgeInfo
+    from benchmark.submissions.submission import Submission
+
+Judges = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--judge", help="A further judge, a submission or public checkpoint that never saw the track's people; repeat."
+    ),
+]
+TEMPLATE = ("type1_tar@far=1e-2", "gap:type1_tar@far=1e-2", "type2_tar@far=1e-2", "rank1", "fid")
+IDENTITIES = ("leakage", "leakage@far=1e-3", "distinct:member", "distinct:held_out", "fid")
+
+
+def opened(paths: Sequence[Path] | None) -> list[Submission]:
+    """Submissions or public checkpoints that judge beside a track's own."""
+    from benchmark.submissions.checkpoint_import import open_weights
+
+    return [open_weights(path) for path in paths or []]
+
+
+def show_judges(judges: Sequence[JudgeInfo]) -> None:
+    """The panel as a table."""
+    rows = [
+        [j.name, j.architecture, j.trained_on, *(number(j.tar.get(far)) for far in ("1e-2", "1e-3", "1e-4")), j.reason or "yes"]
+        for j in judges
+    ]
+    table("judges", ["judge", "architecture", "trained on", "TAR@FAR=1e-2", "1e-3", "1e-4", "heard"], rows)
+
+
+def show_inversion(found: Inversion) -> None:
+    """The panel, and for each goal its attacks under the panel, with the attacked model's own verdict beside it."""
+    show_judges(found.judges)
+    for goal, title, names in (
+        (Goal.TEMPLATE, "template to face, members", TEMPLATE),
+        (Goal.TRAINING_IDENTITIES, "training identities from nothing", IDENTITIES),
+    ):
+        rows = []
+        measured = {name for r in found.results if r.goal == goal for name in r.metrics}
+        columns = (*names, *(name for name in ("lpips",) if name in measured))
+        for result in (r for r in found.results if r.goal == goal):
+            label = result.label + (" (control)" if result.control else "")
+            if result.status != "ok":
+                rows.append([label, result.status, result.reason, *[""] * (len(columns) + 1)])
+                continue
+            own = number(result.target.get(names[0]))
+            cells = [number(result.metrics.get(name)) for name in columns]
+            rows.append([label, str(result.images), *cells, own, f"{result.seconds:.0f} s, {result.queries} queries"])
+        if rows:
+            table(title, ["attack", "images", *columns, f"{names[0]} by the attacked model", "cost"], rows)
+    if found.leakage is not None:
+        out.print(f"inversion leakage {number(found.leakage)} by {found.leakage_attack}: {found.leakage.note}", markup=False)
+    out.print(f"generator: {found.generator}", markup=False)
+    for reason in found.unranked:
+        out.print(f"unranked: {reason}", markup=False)
+
+
+def panel(
+    track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")],
+    judge: Judges = None,
+    data: Data = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Trains the judges of a track where they are missing, and shows what they are worth."""
+    from benchmark.evaluation.session import Session
+    from benchmark.protocol.tracks import get_track
+
+    with steps() as progress:
+        session = Session(get_track(track), data, pick_device(device), progress=progress)
+        judges = [j.info() for j in session.panel(opened(judge)).judges]
+    emit([j.model_dump(mode="json") for j in judges], json, lambda: show_judges(judges))
+
+
+def invert(
+    submission: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
+    track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")],
+    attacks: Annotated[str, typer.Option(help="Only these, comma-separated; name:key=value for settings.")] = "",
+    targets: Annotated[int | None, typer.Option(min=1, help="Leaked templates of members (and as many of others).")] = None,
+    reconstructions: Annotated[int | None, typer.Option(min=1, help="Images for the untargeted goal.")] = None,
+    generator: Annotated[Path | None, typer.Option(help="The attacker's generator: .safetensors, .pkl or .pt.")] = None,
+    judge: Judges = None,
+    lpips: Annotated[Path | None, typer.Option(help="Torchvision's AlexNet weights: measures LPIPS, too.")] = None,
+    record: Annotated[Path | None, typer.Option(help="A record of this submission to put the result into.")] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="Write the result (or the record) here.")] = None,
+    gallery: Annotated[Path | None, typer.Option(help="Folder for pictures; synthetic tracks only.")] = None,
+    store: Annotated[
+        bool,
+        typer.Option("--store", help="Put the result into this submission's record in the store, and pictures on the board."),
+    ] = False,
+    data: Data = None,
+    init: Annotated[Path | None, typer.Option(help="The weights a fine-tuned submission started from.")] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Rebuilds faces from a submission and has them judged; goes on where an interrupted run stopped."""
+    from benchmark.evaluation.inversion.pictures import check_may_show
+    from benchmark.evaluation.session import Session
+    from benchmark.protocol.tracks import get_track
+    from benchmark.runtime.atomic import write_text
+    from benchmark.runtime.home import gallery_dir
+    from benchmark.service.store import Store
+    from benchmark.submissions.submission import load_submission
+
+    if gallery is not None:
+        check_may_show(get_track(track))  # first, so that it costs nothing
+    chosen = [parse_attack(a) for a in attacks.split(",") if a] or None
+    loaded = load_submission(submission)
+    whole = _record_of(record, loaded) if record is not None else None
+    if store and whole is None:
+        whole = Store().record(loaded.submission_id, track)  # first, so that a missing one costs nothing
+    folders = [gallery] if gallery is not None else []
+    if store and get_track(track).shows_faces:
+        folders.append(gallery_dir(loaded.submission_id))
+    with steps() as progress:
+        session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
+        evaluation = session.inversion(
+            loaded,
+            generator=generator,
+            judges=opened(judge),
+            targets=targets,
+            reconstructions=reconstructions,
+            lpips=lpips,
+        )
+        found = evaluation.run(chosen)
+        for folder in folders:
+            _pictures(evaluation, found, folder)
+    document = found if whole is None else with_inversion(whole, found)
+    if store:
+        Store().add_record(document)
+    if out_ is not None:
+        write_text(out_, document.model_dump_json(indent=1))
+    emit(found.model_dump(mode="json"), json, lambda: show_inversion(found))
+
+
+def _record_of(path: Path, submission: Submission) -> Any:
+    from benchmark.records.record import Record
+
+    record = Record.model_validate_json(path.read_text(encoding="utf-8"))
+    if record.provenance.submission_id != submission.submission_id:
+        raise FaceVeilError(f"{path} is the record of another submission; evaluate this one first, or leave out --record.")
+    return record
+
+
+def _pictures(evaluation: Any, found: Inversion, folder: Path) -> None:
+    for result in (r for r in found.results if r.status == "ok" and not r.control):
+        try:
+            evaluation.gallery(result.spec, Goal(result.goal), 32, folder / f"{result.spec.name}-{result.goal}.png")
+        except FaceVeilError as reason:
+            out.print(str(reason), markup=False, soft_wrap=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("panel")(panel)
+    app.command("invert")(invert)

@@ -1,0 +1,184 @@
+"""``faceveil train | import | validate | utility``: submissions and what they recognise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.output import Device, Json, emit, err, facts, number, out, pick_device, settings, steps, table
+from benchmark.interfaces import BackboneSpec, FaceVeilError
+
+if TYPE_CHECKING:
+    from benchmark.submissions.submission import Submission
+
+Data = Annotated[Path | None, typer.Option("--data", help="Folder, zip, tar or .rec of aligned faces, identity/image.")]
+
+
+def open_init(path: Path | None) -> Submission | None:
+    """The weights to start from: a submission, or a public checkpoint, which is imported first."""
+    if path is None:
+        return None
+    from benchmark.submissions.checkpoint_import import open_weights
+
+    return open_weights(path)
+
+
+def refuse_overwriting(path: Path) -> None:
+    """Raises where ``path`` holds something already."""
+    if path.exists() and (path.is_file() or any(path.iterdir())):
+        raise FaceVeilError(f"{path} exists and is not empty; choose another --out, or remove it first.")
+
+
+def describe(submission: Submission, path: Path) -> dict[str, Any]:
+    """What ``train`` and ``import`` report."""
+    card = submission.card
+    return {
+        "out": str(path),
+        "submission_id": submission.submission_id,
+        "name": card.name,
+        "defense": card.defense_label,
+        "backbone": card.backbone.name,
+        "embedding_size": card.embedding_size,
+        "claim": card.claim.model_dump() if card.claim else None,
+        "training": dict(card.training),
+    }
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("train")(train)
+    app.command("import")(import_)
+    app.command("validate")(validate)
+    app.command("utility")(utility)
+
+
+def train(
+    track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the submission; must not hold anything yet.")],
+    defense: Annotated[str, typer.Option(help="See `faceveil list defenses`; several as first+second.")] = "undefended",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting, key=value; with several defences, defence.key=value. Repeat for more."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
+    data: Data = None,
+    init: Annotated[Path | None, typer.Option(help="Weights to fine-tune: a submission, or a public checkpoint.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Another backbone than the track's; any timm model works.")] = None,
+    backbone_set: Annotated[list[str] | None, typer.Option(help="An argument of that backbone, key=value.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name on the card.")] = None,
+    team: Annotated[str, typer.Option(help="Team on the card.")] = "anonymous",
+    canaries: Annotated[
+        int, typer.Option(min=0, help="Mix in canaries, each by a fair coin, for `faceveil audit`; makes it TRACK+canaries.")
+    ] = 0,
+    canary_unit: Annotated[str, typer.Option(help="photo, or person: whole people more.")] = "photo",
+    canary_kind: Annotated[
+        str, typer.Option(help="photo: mislabelled, blank, out_of_distribution, duplicated. person: natural, mislabelled.")
+    ] = "",
+    canary_seed: Annotated[
+        int | None, typer.Option(help="Of canaries and coins; by default the seed, which the card tells.")
+    ] = None,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Trains a defended backbone on a track's members and writes a submission.
+
+    An interrupted run goes on at its last finished epoch when started again.
+    """
+    from benchmark.evaluation.audit.canaries import canary_path, draw_canaries, make_plan
+    from benchmark.evaluation.session import Session
+    from benchmark.protocol.tracks import get_track, with_canaries
+    from benchmark.training.build import check_on, training_track
+    from benchmark.training.composition import compose, parse_defenses
+
+    refuse_overwriting(out)
+    if backbone_set and backbone is None:
+        raise FaceVeilError("--backbone-set gives arguments to --backbone NAME; name one (see `faceveil list backbones`).")
+    specs = parse_defenses(defense, settings(set_ or []))
+    network = BackboneSpec(name=backbone, kwargs=settings(backbone_set or [])) if backbone else None
+    plan = make_plan(canary_unit, canary_kind, canaries, seed if canary_seed is None else canary_seed) if canaries else None
+    setting, start = with_canaries(get_track(track)) if plan else get_track(track), open_init(init)
+    roles = setting.roles  # those of the data may be fewer: checked again where they are known
+    check_on(compose(specs), training_track(setting, network, start), roles.members * roles.seen, roles.auxiliary)
+    with steps() as progress:
+        session = Session(setting, data, pick_device(device), init=start, progress=progress)
+        card = {"team": team} | ({"name": name} if name else {})
+        mixed_in = draw_canaries(session.populations, plan) if plan else None
+        submission = session.train(specs, seed, out, card, network, mixed_in)
+    report = describe(submission, out)
+    if plan:
+        report["canaries"] = {**plan.model_dump(), "secret": str(canary_path(out))}
+    emit(report, json, lambda: facts(report))
+
+
+def import_(
+    weights: Annotated[Path, typer.Argument(help="A public checkpoint (.ckpt, .pt, .pth, .safetensors): weights only.")],
+    out: Annotated[Path, typer.Option(help="Folder for the submission; must not hold anything yet.")],
+    name: Annotated[str | None, typer.Option(help="Name on the card.")] = None,
+    track: Annotated[str, typer.Option(help="Track on the card.")] = "faces-112",
+    json: Json = False,
+) -> None:
+    """Turns a public FR checkpoint into a submission; no code of the checkpoint ever runs."""
+    from benchmark.submissions.checkpoint_import import import_submission
+
+    refuse_overwriting(out)
+    submission, notes = import_submission(weights, out, name=name or weights.stem, track=track)
+    report = {**describe(submission, out), "notes": list(notes)}
+    emit(report, json, lambda: facts(report))
+
+
+def validate(path: Annotated[Path, typer.Argument(help="Submission folder or zip.")], json: Json = False) -> None:
+    """Checks a submission and tells every problem at once, with its remedy."""
+    from benchmark.submissions.submission import validate as check
+
+    report = check(path)
+    rows = [[p.code, p.message, p.remedy] for p in report.problems]
+    flags = [[f.name, f.severity, f.reason] for f in report.flags]
+
+    def show() -> None:
+        if rows:
+            table(f"{path}: refused", ["problem", "what", "remedy"], rows)
+        else:
+            out.print(f"[bold green]valid[/] {path}")
+        if flags:
+            table("red flags", ["flag", "severity", "reason"], flags)
+
+    document = {
+        "path": str(path),
+        "valid": not rows,
+        "problems": [{"code": c, "message": m, "remedy": r} for c, m, r in rows],
+        "flags": [{"name": n, "severity": s, "reason": r} for n, s, r in flags],
+    }
+    emit(document, json, show)
+    if rows:
+        raise typer.Exit(1)
+
+
+def utility(
+    submission: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
+    data: Annotated[Path, typer.Option(help="Folder, zip, tar or .rec of aligned faces, identity/image.")],
+    seed: Annotated[int, typer.Option(help="Of folds, galleries and intervals.")] = 0,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Verification and identification figures of a submission on any set of aligned faces."""
+    from benchmark.evaluation.recognition import recognise
+
+    with steps() as progress:
+        report = recognise(submission, data, seed=seed, device=pick_device(device), step=progress.step)
+    if report.skipped:
+        err.print(f"left out {len(report.skipped)} files, such as {report.skipped[0][0]}: {report.skipped[0][1]}", markup=False)
+    rows = [[name, number(m, 4), str(m.n), m.unit] for name, m in report.metrics.items()]
+    document = {
+        "photos": report.photos,
+        "people": report.people,
+        "seed": seed,
+        "skipped": [list(s) for s in report.skipped],
+        "metrics": {k: m.model_dump(mode="json") for k, m in report.metrics.items()},
+    }
+    emit(
+        document,
+        json,
+        lambda: table(f"{report.people} people, {report.photos} photos", ["metric", "value [95 %]", "n", "of"], rows),
+    )

@@ -1,0 +1,1 @@
+"""Procedural faces: people as numbers, drawn at any size, the same on every machine."""

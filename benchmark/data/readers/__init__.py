@@ -1,0 +1,1 @@
+"""Readers of folders, archives, RecordIO and verification pairs."""

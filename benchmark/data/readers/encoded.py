@@ -1,0 +1,174 @@
+"""Photos kept as encoded image files, decoded when asked for: what folders, archives and RecordIO files have in common."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from benchmark.data.readers.images import PhotoError, decode, map_threads, misfit
+from benchmark.data.readers.scan import Progress, ScanReport, Source, Verdicts, scan
+from benchmark.interfaces import FaceVeilError
+
+
+class NoPhotosError(FaceVeilError):
+    """Nothing usable was found; ``report`` says what there was."""
+
+    def __init__(self, message: str, report: ScanReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedFaces:
+    """Implements :class:`benchmark.interfaces.Photos`.  Holds an index; every ``load`` decodes anew.
+
+    ``identity`` (N,) int64 numbers the people by their sorted names, ``names`` are those; ``take`` keeps both, so that
+    parts of one set stay comparable.  ``rows`` (N,) are positions in ``source``, ``hashes`` (N, 16) of the files.
+    ``size`` is the side of the photos in pixels; None gives every photo as it is.
+    """
+
+    source: Source
+    rows: np.ndarray
+    identity: np.ndarray
+    names: tuple[str, ...]
+    hashes: np.ndarray
+    size: int | None
+    report: ScanReport
+
+    @classmethod
+    def scanned(
+        cls,
+        source: Source,
+        size: int | None,
+        *,
+        aligned: bool = True,
+        distinct: bool = True,
+        cache: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """The usable photos of ``source``, found by decoding each once (see :func:`benchmark.data.readers.scan.scan`).
+
+        Args:
+            size: side in pixels; larger square photos are reduced to it.  None: the side that most photos have.
+            aligned: False keeps photos of any shape as they are, for alignment; ``size`` must then be None.
+            distinct: leave out photos whose file repeats another one's byte for byte.
+
+        Raises:
+            NoPhotosError: no photo is usable.
+        """
+        verdicts = scan(source, cache, progress)
+        shapes, counts = np.unique(verdicts.shapes[verdicts.shapes[:, 0] > 0], axis=0, return_counts=True)
+        sizes = Counter({(int(w), int(h)): int(n) for (w, h), n in zip(shapes, counts, strict=True)})
+        if aligned and size is None:
+            size = _commonest_side(sizes)
+        rows, skipped = _usable(source, verdicts, size, distinct)
+        people, identity = np.unique(source.people(rows), return_inverse=True)
+        report = ScanReport(len(people), len(rows), tuple(skipped), sizes)
+        if not len(rows):
+            raise NoPhotosError(_nothing_usable(source, report), report)
+        names = tuple(str(name) for name in people)
+        return cls(source, rows, identity.astype(np.int64), names, verdicts.hashes[rows], size, report)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """``identity/photo`` of each photo."""
+        return tuple(self.source.key(row) for row in self.rows)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over size, keys and file hashes, in order: the same for a folder and for an archive of it."""
+        total = hashlib.sha256(f"{self.size}\n".encode())
+        for row, file_hash in zip(self.rows, self.hashes, strict=True):
+            total.update(self.source.key(row).encode(errors="surrogateescape") + b"\0" + file_hash.tobytes())
+        return total.hexdigest()
+
+    def image(self, position: int) -> np.ndarray:
+        """One photo as uint8 (H, W, 3), RGB.  Raises FaceVeilError naming a photo that cannot be read any more."""
+        return self._decode(int(self.rows[position]))
+
+    def _decode(self, row: int) -> np.ndarray:
+        try:
+            return decode(self.source.read(row), self.size)
+        except (PhotoError, OSError) as error:
+            raise FaceVeilError(
+                f"photo {self.source.key(row)} of {self.source.path} cannot be read ({error}); it has changed since it was "
+                "scanned: check the set with `faceveil data check`"
+            ) from error
+
+    def load(self, index: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Photos as uint8 (B, 3, H, W), RGB.  Raises FaceVeilError where one cannot be read, or where sizes differ."""
+        rows = self.rows[_as_index(index)]
+        if not len(rows):
+            return torch.zeros(0, 3, self.size or 0, self.size or 0, dtype=torch.uint8)
+        planes = map_threads(lambda row: np.ascontiguousarray(self._decode(row).transpose(2, 0, 1)), rows)
+        if len({plane.shape for plane in planes}) > 1:
+            raise FaceVeilError(f"the photos of {self.source.path} differ in size; align them first: `faceveil data align`")
+        return torch.from_numpy(np.stack(planes))
+
+    def take(self, index: Sequence[int] | np.ndarray) -> Self:
+        """Some of the photos, in the order of ``index`` (int, or a mask)."""
+        chosen = _as_index(index)
+        return replace(self, rows=self.rows[chosen], identity=self.identity[chosen], hashes=self.hashes[chosen])
+
+
+def _nothing_usable(source: Source, report: ScanReport) -> str:
+    remedy = "expected are images in one folder per person: identity/image"
+    if "wrong size" in report.reasons():
+        remedy = "photos must be square and large enough; align them with `faceveil data align`, or crop them yourself"
+    return f"{source.path} holds no usable photo; {remedy}\n{report.describe()}"
+
+
+def _as_index(index: Sequence[int] | np.ndarray) -> np.ndarray:
+    chosen = np.asarray(index)
+    return chosen if chosen.size else chosen.astype(np.int64)
+
+
+def _commonest_side(sizes: Counter[tuple[int, int]]) -> int:
+    """The side that most square photos have (the smallest of several); without a square one 1, which then fits none."""
+    squares = {width: count for (width, height), count in sizes.items() if width == height}
+    return min(squares, key=lambda side: (-squares[side], side), default=1)
+
+
+def _misfits(verdicts: Verdicts, usable: np.ndarray, size: int) -> dict[int, str]:
+    problems = {}
+    for position in np.flatnonzero(usable & (verdicts.shapes != size).any(axis=1)):
+        width, height = (int(side) for side in verdicts.shapes[position])
+        if reason := misfit(width, height, size):
+            problems[int(position)] = reason
+    return problems
+
+
+def _repeats(source: Source, verdicts: Verdicts, usable: np.ndarray) -> dict[int, str]:
+    """Photos whose file another one repeats byte for byte: one of them could be trained on and the other asked about."""
+    rows = np.flatnonzero(usable)
+    _, first, inverse = np.unique(verdicts.hashes[rows], axis=0, return_index=True, return_inverse=True)
+    origin = rows[first[inverse.reshape(-1)]]
+    return {
+        int(row): f"repeated photo: the same file as {source.key(o)}" for row, o in zip(rows, origin, strict=True) if row != o
+    }
+
+
+def _usable(source: Source, verdicts: Verdicts, size: int | None, distinct: bool) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Positions of the photos that can be used, and what is left out with its reason; ``size`` None allows any shape."""
+    problems = dict(verdicts.problems)
+    usable = verdicts.shapes[:, 0] > 0
+    if size is not None:
+        problems |= _misfits(verdicts, usable, size)
+        usable[list(problems)] = False
+    if distinct:
+        problems |= (repeats := _repeats(source, verdicts, usable))
+        usable[list(repeats)] = False
+    skipped = [*source.rejected, *((source.key(position), reason) for position, reason in problems.items())]
+    printable = [(name if name.isprintable() else ascii(name), reason) for name, reason in skipped]
+    return np.flatnonzero(usable), sorted(printable)

@@ -1,0 +1,61 @@
+"""Audits and attributions: what is found of a submission beside its evaluation, kept for its record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypedDict
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.interfaces import content_hash
+from benchmark.records.results import Attribution, CanaryAudit
+from benchmark.runtime.atomic import write_text
+
+
+class Findings(BaseModel):
+    """The last of each kind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    audit: CanaryAudit | None = None
+    attribution: Attribution | None = None
+
+
+class Fields(TypedDict):
+    """The fields of a record that findings fill."""
+
+    audit: CanaryAudit | None
+    attribution: Attribution | None
+
+
+def _path(cache: Path, submission_id: str, track: str) -> Path:
+    return cache / "findings" / f"{content_hash(submission_id, track)}.json"
+
+
+def kept(cache: Path, submission_id: str, track: str) -> Findings:
+    """What was found of a submission on a track; empty where nothing was."""
+    path = _path(cache, submission_id, track)
+    return Findings.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else Findings()
+
+
+def fields(cache: Path, submission_id: str, track: str) -> Fields:
+    """The same for a record."""
+    found = kept(cache, submission_id, track)
+    return {"audit": found.audit, "attribution": found.attribution}
+
+
+def keep(cache: Path, submission_id: str, track: str, found: CanaryAudit | Attribution) -> bool:
+    """Keeps a finding for the submission's next record, and puts it into the one that is stored; True where there is one."""
+    from benchmark.service.store import Store, UnknownRecordError
+
+    field = "audit" if isinstance(found, CanaryAudit) else "attribution"
+    updated = kept(cache, submission_id, track).model_copy(update={field: found})
+    write_text(_path(cache, submission_id, track), updated.model_dump_json())
+    store = Store()
+    try:
+        store.add_record(store.record(submission_id, track).model_copy(update={field: found}))
+    except UnknownRecordError:
+        return False
+    finally:
+        store.close()
+    return True

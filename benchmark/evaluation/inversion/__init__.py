@@ -1,0 +1,1 @@
+"""Inversion of one target: attacks run, judged by backbones that they never saw."""

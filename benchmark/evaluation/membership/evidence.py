@@ -1,0 +1,267 @@
+"""What attacks on one target may read: signals of the target and of shadow backbones, gathered in one pass per model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmark.data.populations import SEEN, SIDES, Populations
+from benchmark.interfaces import (
+    AccessError,
+    AttackSpec,
+    Contrast,
+    Knowledge,
+    MembershipAttack,
+    NotApplicableError,
+    Photos,
+    QueryShadow,
+    SignalRequest,
+    Signals,
+)
+from benchmark.protocol.registry import build_attack
+from benchmark.signals.extraction import (
+    HeadClasses,
+    ReferenceStatistics,
+    check_applicable,
+    estimated_statistics,
+    extract,
+    stored_statistics,
+)
+from benchmark.signals.target import Target
+from benchmark.submissions.submission import Submission
+from benchmark.training.shadows import PoolShadow, Shadow, public_pairs
+
+
+@dataclass(frozen=True)
+class ShadowSignals:
+    """Signals of an auxiliary shadow on its own photos; ``side`` says which were seen.
+
+    ``queried`` are its signals of the photos that the target is asked about, where an attack calibrates by them.
+    """
+
+    signals: Signals
+    side: np.ndarray
+    queried: Signals | None = None
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """Where an evaluation's shadow backbones come from; each iterable is read (and its shadows trained) only when wanted."""
+
+    auxiliary: Iterable[Shadow] = ()
+    photos: Iterable[PoolShadow] = ()
+    people: Iterable[PoolShadow] = ()
+
+
+POOLS: Mapping[Contrast, Literal["photos", "people"]] = {Contrast.SAMPLE: "photos", Contrast.IDENTITY: "people"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that attacks on one target may read.
+
+    ``signals`` are those of ``populations.queried``; ``unavailable`` maps request keys to the reason why the target cannot
+    give them.  ``shadows`` are the auxiliary ones, ``pool`` those of the query pool by the contrast that they serve: their
+    rows are the queried photos.  ``lacking`` maps request keys to the reason why a shadow cannot give them.
+    """
+
+    populations: Populations
+    signals: Signals
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    shadows: Sequence[ShadowSignals] = ()
+    pool: Mapping[Contrast, Sequence[QueryShadow]] = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def identity(self) -> np.ndarray:
+        return np.asarray(self.signals.identity)
+
+    def reasons(self, attack: MembershipAttack) -> list[str]:
+        """Why the target cannot give what the attack asks for; empty where it can."""
+        return [self.unavailable[r.key] for r in attack.requests() if r.key in self.unavailable]
+
+    def sides(self, contrast: Contrast, labelled: bool) -> np.ndarray:
+        """Positions of a contrast's photos among the people whose membership is known (or those asked about)."""
+        of_contrast = np.isin(self.populations.side, SIDES[contrast])
+        return np.flatnonzero(of_contrast & (self.populations.labelled == labelled))
+
+    def labels(self, index: np.ndarray, contrast: Contrast) -> np.ndarray:
+        """1 for the contrast's positives, 0 for its negatives."""
+        return (self.populations.side[index] == SIDES[contrast][0]).astype(np.int64)
+
+
+def wanted_kinds(specs: Sequence[AttackSpec]) -> set[Literal["auxiliary", "photos", "people"]]:
+    """The kinds of shadows that attacks read."""
+    kinds: set[Literal["auxiliary", "photos", "people"]] = set()
+    for attack in map(build_attack, specs):
+        if attack.knowledge == Knowledge.AUXILIARY:
+            kinds.add("auxiliary")
+        elif attack.knowledge == Knowledge.QUERY_POOL:
+            kinds.update(POOLS[c] for c in attack.contrasts if c in POOLS)
+    return kinds
+
+
+def requested(
+    specs: Sequence[AttackSpec], wanted: Callable[[MembershipAttack], bool] | None = None
+) -> tuple[SignalRequest, ...]:
+    """The union of what attacks ask for; with ``wanted``, of those attacks only."""
+    union: dict[SignalRequest, None] = {}
+    for spec in specs:
+        attack = build_attack(spec)
+        if wanted is None or wanted(attack):
+            union.update(dict.fromkeys(attack.requests()))
+    return tuple(union)
+
+
+def gather(
+    target: Target,
+    populations: Populations,
+    specs: Sequence[AttackSpec],
+    *,
+    extra: Sequence[SignalRequest] = (),
+    shadows: Shadows | None = None,
+    cache: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Evidence:
+    """Signals for all attacks at once: one pass over the target, one over each shadow and photo set.
+
+    Args:
+        extra: further requests, beside those of the attacks.
+        shadows: shadow backbones; none by default.
+    """
+    shadows = shadows or Shadows()
+    requests = tuple(dict.fromkeys((*requested(specs), *extra)))
+    head = _head_classes(populations, populations.queried, populations.side == SEEN)
+    possible, unavailable = _possible(target, requests, head)
+    known_members = populations.labelled & (populations.side == SEEN)
+    signals = _extract(target, populations, populations.queried, known_members, possible, cache, progress, head)
+    reader = _ShadowReader(populations, specs, unavailable, target, cache, {})
+    auxiliary = reader.auxiliary(shadows.auxiliary)
+    pool = {contrast: reader.pool(contrast, getattr(shadows, name)) for contrast, name in POOLS.items()}
+    pool = {contrast: found for contrast, found in pool.items() if found}
+    return Evidence(populations, signals, unavailable, auxiliary, pool, reader.lacking)
+
+
+def _headless(requests: Sequence[SignalRequest]) -> list[SignalRequest]:
+    """Without those that read the training head: that of a shadow has no class for each of the people asked about."""
+    return [r for r in requests if r.layers != "head"]
+
+
+@dataclass(frozen=True)
+class _ShadowReader:
+    """Signals of shadows, for those attacks alone that use them; what a shadow cannot give is noted in ``lacking``."""
+
+    populations: Populations
+    specs: Sequence[AttackSpec]
+    unavailable: Mapping[str, str]
+    target: Target
+    cache: Path | None
+    lacking: dict[str, str]
+
+    def auxiliary(self, shadows: Iterable[Shadow]) -> list[ShadowSignals]:
+        own = self._wanted(lambda a: a.knowledge == Knowledge.AUXILIARY)
+        asked = _headless(self._wanted(lambda a: a.knowledge == Knowledge.AUXILIARY and a.calibrates))
+        found = []
+        for shadow in shadows if own else ():
+            signals = self._signals(shadow.submission, shadow.photos, shadow.side == SEEN, own)
+            queried = self._queried(shadow.submission, asked) if asked else None
+            found.append(ShadowSignals(signals, shadow.side, queried))
+        return found
+
+    def pool(self, contrast: Contrast, shadows: Iterable[PoolShadow]) -> list[QueryShadow]:
+        asked = self._wanted(lambda a: a.knowledge == Knowledge.QUERY_POOL and contrast in a.contrasts)
+        if contrast != Contrast.SAMPLE:
+            reason = "a training head has no class for people who were not trained on."
+            self.lacking.update({r.key: reason for r in asked if r.layers == "head"})
+            asked = _headless(asked)
+        return [QueryShadow(self._queried(s.submission, asked), s.inside) for s in (shadows if asked else ())]
+
+    def _wanted(self, wanted: Callable[[MembershipAttack], bool]) -> list[SignalRequest]:
+        return [r for r in requested(self.specs, wanted) if r.key not in self.unavailable]
+
+    def _queried(self, submission: Submission, requests: Sequence[SignalRequest]) -> Signals:
+        seen = self.populations.side == SEEN
+        return self._signals(submission, self.populations.queried, seen, requests, known=seen & self.populations.labelled)
+
+    def _signals(
+        self,
+        submission: Submission,
+        photos: Photos,
+        seen: np.ndarray,
+        requests: Sequence[SignalRequest],
+        known: np.ndarray | None = None,
+    ) -> Signals:
+        """Args: seen: photos of the people whom the shadow's head has classes for; known: whose membership is known."""
+        model = Target(submission, self.target.access, self.target.device)
+        head = _head_classes(self.populations, photos, seen)
+        able, missing = _possible(model, requests, head)
+        self.lacking.update(missing)
+        members = seen if known is None else known
+        return _extract(model, self.populations, photos, members, able, self.cache, None, head)
+
+
+def _extract(
+    target: Target,
+    populations: Populations,
+    photos: Photos,
+    members: np.ndarray,
+    requests: Sequence[SignalRequest],
+    cache: Path | None,
+    progress: Callable[[int], None] | None,
+    head: HeadClasses,
+) -> Signals:
+    """Signals of one model: a pass over it as it is, and one with its statistics estimated again where that is asked for."""
+    again = [r for r in requests if _recalibrates(r)]
+    plain = [r for r in requests if not _recalibrates(r)]
+    references = _references(target, populations, plain, photos, members)
+    signals = extract(target, photos, plain, references=references, head=head, cache=cache, progress=progress)
+    if again:
+        other = target.recalibrated(populations.source(public_pairs(populations), "public"))
+        own = {"repaired": stored_statistics(other.backbone)}
+        more = extract(other, photos, again, references=own, cache=cache, progress=progress)
+        signals = replace(signals, values={**signals.values, **more.values})
+    return signals
+
+
+def _recalibrates(request: SignalRequest) -> bool:
+    return request.reference == "repaired" or (request.layers == "embedding" and request.reference != "stored")
+
+
+def _head_classes(populations: Populations, photos: Photos, seen: np.ndarray) -> HeadClasses:
+    """The classes of a head trained on the ``seen`` of ``photos``: training numbers people in the order of their identities."""
+    return HeadClasses(np.unique(np.asarray(photos.identity)[seen]), populations.track.head.scale)
+
+
+def _possible(
+    target: Target, requests: Sequence[SignalRequest], head: HeadClasses
+) -> tuple[tuple[SignalRequest, ...], dict[str, str]]:
+    """The requests that this backbone can serve, and the reasons for the others."""
+    possible, unavailable = [], {}
+    for request in requests:
+        try:
+            target.require(request.access, f"signal {request.key}")
+            check_applicable(target, request, head)
+            possible.append(request)
+        except (NotApplicableError, AccessError) as error:
+            unavailable[request.key] = str(error)
+    return tuple(possible), unavailable
+
+
+def _references(
+    target: Target, populations: Populations, requests: Sequence[SignalRequest], photos: Photos, members: np.ndarray
+) -> dict[str, ReferenceStatistics]:
+    """Statistics that the attacker estimates: on public photos, or (``partial``) on those of ``photos`` known as members."""
+    wanted = {r.reference for r in requests if r.layers == "norm"} - {"stored"}
+    found = {}
+    for reference in sorted(wanted):
+        if reference == "partial":
+            known = photos.take(np.flatnonzero(members))
+        else:
+            known = populations.source(public_pairs(populations), "public")
+        found[reference] = estimated_statistics(target, known, reference)
+    return found

@@ -1,0 +1,189 @@
+"""Runs the entries of a sweep: trains, evaluates and stores each, skips what is done, stops in good order.
+
+Everything lives in one folder: a submission and a record per entry, and ``state.json`` with what became of each.  A killed run
+goes on where it stopped: finished entries are read back, a training resumes at its last epoch, an evaluation at its last piece.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmark.evaluation.session import Reporter, Session
+from benchmark.evaluation.sweep.file import Entry
+from benchmark.interfaces import FaceVeilError
+from benchmark.records.record import Record
+from benchmark.runtime.atomic import write_text
+from benchmark.service.store import Store
+from benchmark.submissions.checkpoint_import import open_weights
+from benchmark.submissions.submission import Submission, load_submission
+from benchmark.training.build import check_on, training_track
+from benchmark.training.pipeline import TrainingProgress
+
+DONE, FAILED, WAITING = "done", "failed", "waiting"
+
+
+class OutOfTimeError(Exception):
+    """The time that a sweep was given is over, or its end was asked for."""
+
+
+@dataclass
+class Limited:
+    """A reporter that ends the work at a deadline or when asked, between two steps or epochs: both are saved before."""
+
+    inner: Reporter
+    deadline: float | None  # of time.monotonic
+    asked: Callable[[], bool]
+
+    def step(self, text: str) -> None:
+        self._check()
+        self.inner.step(text)
+
+    def training(self, report: TrainingProgress) -> None:
+        self.inner.training(report)
+        self._check()
+
+    def _check(self) -> None:
+        if self.asked() or (self.deadline is not None and time.monotonic() >= self.deadline):
+            raise OutOfTimeError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an entry."""
+
+    entry: Entry
+    status: str
+    reason: str = ""
+    record: Record | None = None
+
+
+@dataclass
+class Sweep:
+    """One sweep on this installation.
+
+    Args:
+        folder: where entries, records and the state are kept.
+        minutes: stop when these are over; None: run to the end.
+        asked: stop when it says True, as if these were over.
+        store: where records go, beside their files.
+    """
+
+    entries: Sequence[Entry]
+    folder: Path
+    progress: Reporter
+    device: torch.device | str = "cpu"
+    team: str = "FaceVeil"
+    minutes: float | None = None
+    asked: Callable[[], bool] = lambda: False
+    store: Store | None = None
+    told: Callable[[int, Entry, str], None] = lambda _number, _entry, _what: None
+    _session: tuple[Any, Session] | None = field(default=None, init=False)
+
+    def check(self) -> None:
+        """Refuses the sweep if any of its entries could not be trained; trains nothing.
+
+        Raises:
+            FaceVeilError: every reason, with the entry.
+        """
+        reasons = []
+        for entry in self.entries:
+            try:
+                start = self._init(entry)
+                track = training_track(entry.track, entry.backbone, start)
+                roles = track.roles
+                check_on(entry.defense, track, roles.members * roles.seen, roles.auxiliary)
+                if entry.track.source == "folder" and entry.data is None:
+                    raise FaceVeilError(f"track {entry.track.name!r} needs aligned faces: pass --data PATH.")
+            except FaceVeilError as error:
+                reasons.append(f"{entry.label}: {error}")
+        if reasons:
+            raise FaceVeilError("the sweep is refused:\n" + "\n".join(dict.fromkeys(reasons)))
+
+    def run(self) -> list[Outcome]:
+        """Every entry's outcome, in order; those that time did not allow are ``waiting``."""
+        deadline = None if self.minutes is None else time.monotonic() + 60 * self.minutes
+        self.progress = Limited(self.progress, deadline, self.asked)
+        outcomes: list[Outcome] = []
+        for number, entry in enumerate(self.entries, start=1):
+            try:
+                done = self.finished(entry)
+                if done is None:
+                    self.progress.step(entry.label)
+                    self.told(number, entry, "running")
+                    done = self._made(entry)
+                else:
+                    self.told(number, entry, "done already")
+                outcome = Outcome(entry, DONE, record=done)
+            except OutOfTimeError:
+                return outcomes + [Outcome(e, WAITING) for e in self.entries[number - 1 :]]
+            except Exception as error:  # one entry's failure must not lose the others
+                reason = str(error) if isinstance(error, FaceVeilError) else f"{type(error).__name__}: {error}"
+                outcome = Outcome(entry, FAILED, reason)
+                self.told(number, entry, f"failed: {reason}")
+            outcomes.append(outcome)
+            self._note(outcome)
+        return outcomes
+
+    def place(self, entry: Entry) -> Path:
+        """The folder of an entry."""
+        readable = re.sub(r"[^A-Za-z0-9=.]+", "-", entry.label).strip("-")[:60]
+        return self.folder / f"{readable}-seed{entry.seed}-{entry.digest}"
+
+    def finished(self, entry: Entry) -> Record | None:
+        """The record of an entry that was finished under this very protocol, else None."""
+        path = self.place(entry) / "record.json"
+        if not path.exists():
+            return None
+        record = Record.model_validate_json(path.read_text(encoding="utf-8"))
+        return record if record.protocol_version == entry.track.version else None
+
+    def _made(self, entry: Entry) -> Record:
+        session, place = self._open(entry), self.place(entry)
+        trained = place / "submission"
+        if (trained / "card.json").exists():
+            submission = load_submission(trained)
+        else:
+            card = {"team": self.team, "name": entry.label[:80]}
+            submission = session.train(entry.named, entry.seed, trained, card, entry.backbone)
+        record = session.evaluate(submission)
+        write_text(place / "record.json", record.model_dump_json(indent=1))
+        if self.store is not None:
+            self.store.add_record(record)
+        return record
+
+    def _open(self, entry: Entry) -> Session:
+        """The session of an entry's track and data; that of the last entry where they are the same."""
+        key = (entry.track.name, entry.data, entry.init)
+        if self._session is None or self._session[0] != key:
+            session = Session(entry.track, entry.data, self.device, init=self._init(entry), progress=self.progress)
+            self._session = key, session
+        return self._session[1]
+
+    def _init(self, entry: Entry) -> Submission | None:
+        return None if entry.init is None else open_weights(entry.init)
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / "state.json"
+
+    def _note(self, outcome: Outcome) -> None:
+        """Adds an outcome to the state file, which another run of the same sweep may have changed meanwhile."""
+        state = json.loads(self.state_file.read_text(encoding="utf-8")) if self.state_file.exists() else {}
+        state[outcome.entry.digest] = {
+            "entry": outcome.entry.label,
+            "track": outcome.entry.track.name,
+            "seed": outcome.entry.seed,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "folder": self.place(outcome.entry).name,
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        write_text(self.state_file, json.dumps(state, indent=1))

@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, normalisation, output transforms, import of public checkpoints."""

@@ -1,0 +1,96 @@
+"""IR-SE, the improved ResNet with squeeze-and-excitation, with the module names of InsightFace_Pytorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from benchmark.models.mobilefacenet import halved, initialise, scaled
+
+CHANNELS = (64, 128, 256, 512)
+REDUCTION = 16
+
+
+class SEModule(nn.Module):
+    """Squeeze-and-excitation (arXiv 1709.01507): channels weighted by a gate on their spatial mean."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // REDUCTION)
+        self.avg_pool = nn.AdaptiveAvgPool2d(1)
+        self.fc1 = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.relu = nn.ReLU()
+        self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False)
+        self.sigmoid = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.sigmoid(self.fc2(self.relu(self.fc1(self.avg_pool(x)))))
+
+
+class BottleneckIRSE(nn.Module):
+    """BN, conv 3x3, PReLU, conv 3x3 (strided), BN, SE, plus the subsampled or projected input."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        if inputs == outputs:
+            self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
+        else:
+            self.shortcut_layer = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+            nn.PReLU(outputs),
+            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            SEModule(outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut_layer(x) + self.res_layer(x)
+
+
+class IRSE(nn.Module):
+    """IR-SE (arXiv 1801.07698): images (B, 3, H, W) to embeddings (B, ``embedding_size``), not normalised.
+
+    Args:
+        layers: blocks in each of the four stages; every stage halves the map.
+        width: multiplier of every channel count (rounded to a multiple of 8).
+        input_size: height and width of the images; the final linear layer spans the whole map.
+        dropout: rate before the final linear layer.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int],
+        width: float = 1.0,
+        embedding_size: int = 512,
+        input_size: Sequence[int] = (112, 112),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_features = embedding_size
+        self.input_size = tuple(input_size)
+        channels = scaled(CHANNELS[0], width)
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.PReLU(channels)
+        )
+        blocks = []
+        for repeats, outputs in zip(layers, CHANNELS, strict=True):
+            outputs = scaled(outputs, width)
+            for number in range(repeats):
+                blocks.append(BottleneckIRSE(channels, outputs, 2 if number == 0 else 1))
+                channels = outputs
+        self.body = nn.Sequential(*blocks)
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            nn.Dropout(dropout),
+            nn.Flatten(),
+            nn.Linear(channels * math.prod(halved(input_size, 4)), embedding_size),
+            nn.BatchNorm1d(embedding_size),
+        )
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output_layer(self.body(self.input_layer(x)))

@@ -1,1 +1,0 @@
-"""Differentially private training: clipped gradients per unit, the noisy loop, and what its defences share."""

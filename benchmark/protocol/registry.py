@@ -1,0 +1,229 @@
+"""Finds plug-ins by name: entry points of the groups ``faceveil.attacks`` and ``faceveil.defenses``, and single files.
+
+An entry point names a package; every module in it is searched, so a new plug-in is one new file and no other edit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from benchmark.interfaces import Defense, FaceVeilError, InversionAttack, MembershipAttack, Plugin, PluginSpec
+from benchmark.records.record import PluginInfo
+
+P = TypeVar("P", bound=Plugin)
+GROUPS: dict[str, tuple[type[Plugin], ...]] = {
+    "faceveil.attacks": (MembershipAttack, InversionAttack),
+    "faceveil.defenses": (Defense,),
+}
+
+
+class UnknownPluginError(FaceVeilError):
+    """No plug-in, track or backbone of that name."""
+
+
+class SettingsError(FaceVeilError):
+    """A plug-in was given settings that it does not have, or values out of range."""
+
+
+_from_files: dict[str, str] = {}  # plug-in name -> sha256 of the file it came from
+_files: dict[str, Path] = {}  # sha256 -> that file
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownPluginError:
+    """The error for a name that does not exist, with the nearest that does."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownPluginError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
+
+
+def _modules(package: ModuleType) -> Iterable[ModuleType]:
+    yield package
+    for info in pkgutil.iter_modules(getattr(package, "__path__", ())):
+        yield importlib.import_module(f"{package.__name__}.{info.name}")
+
+
+def _plugins_in(module: ModuleType, kinds: tuple[type[Plugin], ...]) -> Iterable[type[Plugin]]:
+    for item in vars(module).values():
+        concrete = inspect.isclass(item) and issubclass(item, kinds) and item.__module__ == module.__name__
+        if concrete and isinstance(getattr(item, "name", None), str):
+            yield item
+
+
+@cache
+def _table(group: str) -> dict[str, type[Plugin]]:
+    table: dict[str, type[Plugin]] = {}
+    for entry in entry_points(group=group):
+        for module in _modules(entry.load()):
+            for plugin in _plugins_in(module, GROUPS[group]):
+                _add(table, plugin)
+    return table
+
+
+def _add(table: dict[str, type[Plugin]], plugin: type[Plugin]) -> None:
+    present = table.get(plugin.name)
+    if present is not None and present is not plugin:
+        raise FaceVeilError(
+            f"two plug-ins are called {plugin.name!r}: {present.__module__} and {plugin.__module__}. Rename one of them."
+        )
+    table[plugin.name] = plugin
+
+
+def load_plugin_file(path: Path) -> tuple[str, ...]:
+    """Adds the plug-ins of a Python file (``--plugin FILE``); returns their names.
+
+    The file's code runs: only ever pass files that you trust.
+    """
+    if not path.is_file():
+        raise FaceVeilError(f"plug-in file {path} does not exist.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    module = sys.modules.get(f"faceveil_plugin_{digest[:12]}") or _executed(path, f"faceveil_plugin_{digest[:12]}")
+    names = []
+    for group, kinds in GROUPS.items():
+        for plugin in _plugins_in(module, kinds):
+            _add(_table(group), plugin)
+            _from_files[plugin.name] = digest
+            _files[digest] = path
+            names.append(plugin.name)
+    if not names:
+        raise FaceVeilError(
+            f"{path} defines no attack and no defence: subclass MembershipAttack or Defense and give it a `name`."
+        )
+    return tuple(names)
+
+
+def _executed(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise FaceVeilError(f"plug-in file {path} is not a Python file (expected a name ending in .py).")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: pydantic looks up a class's module by its name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def plugin_files() -> tuple[Path, ...]:
+    """The files that were loaded by ``--plugin``, for another process to load."""
+    return tuple(_files.values())
+
+
+def plugin_file_digest(name: str) -> str | None:
+    """The sha256 of the file a plug-in was loaded from by ``--plugin``, or None for those that are installed."""
+    return _from_files.get(name)
+
+
+def _of_kind(group: str, kind: type[P]) -> dict[str, type[P]]:
+    return {name: plugin for name, plugin in sorted(_table(group).items()) if issubclass(plugin, kind)}
+
+
+def membership_attacks() -> dict[str, type[MembershipAttack]]:
+    """Every membership attack by name."""
+    return _of_kind("faceveil.attacks", MembershipAttack)
+
+
+def inversion_attacks() -> dict[str, type[InversionAttack]]:
+    """Every inversion attack by name."""
+    return _of_kind("faceveil.attacks", InversionAttack)
+
+
+def defenses() -> dict[str, type[Defense]]:
+    """Every defence by name."""
+    return _of_kind("faceveil.defenses", Defense)
+
+
+def _build(kind: str, table: dict[str, type[P]], spec: PluginSpec) -> P:
+    if spec.name not in table:
+        raise unknown(kind, spec.name, table)
+    try:
+        return table[spec.name](**dict(spec.settings))
+    except ValidationError as error:
+        raise SettingsError(_settings_message(kind, table[spec.name], error)) from None
+
+
+def _settings_message(kind: str, plugin: type[Plugin], error: ValidationError) -> str:
+    known = ", ".join(
+        f"{name} (default {f.get_default(call_default_factory=True)!r})" for name, f in plugin.model_fields.items()
+    )
+    problems = []
+    for problem in error.errors():
+        where = ".".join(str(p) for p in problem["loc"]) or "settings"
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(where, plugin.model_fields, n=1)
+            problems.append(f"no setting {where!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+        else:
+            problems.append(f"{where}: {problem['msg']} (given {problem['input']!r})")
+    return f"{kind} {plugin.name!r}: {'; '.join(problems)}. Settings: {known or 'none'}."
+
+
+def build_attack(spec: PluginSpec) -> MembershipAttack:
+    """A membership attack from its spec.
+
+    Raises:
+        UnknownPluginError: no such attack.
+        SettingsError: settings it does not have, or values out of range.
+    """
+    return _build("attack", membership_attacks(), spec)
+
+
+def build_inversion(spec: PluginSpec) -> InversionAttack:
+    """An inversion attack from its spec; raises as :func:`build_attack`."""
+    return _build("inversion attack", inversion_attacks(), spec)
+
+
+def build_defense(spec: PluginSpec) -> Defense:
+    """A defence from its spec; raises as :func:`build_attack`."""
+    return _build("defence", defenses(), spec)
+
+
+S = TypeVar("S", bound=PluginSpec)
+
+
+def canonical(spec: S, plugin: Plugin) -> S:
+    """The spec with those settings alone that differ from the plug-in's defaults, so that equal settings have one name."""
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in type(plugin).model_fields.items()}
+    values = {name: getattr(plugin, name) for name in defaults}
+    settings = plugin.settings()
+    return spec.model_copy(update={"settings": {n: settings[n] for n, v in values.items() if v != defaults[n]}})
+
+
+def service(name: str) -> Any:
+    """A function that another part of the house offers by name (entry points ``faceveil.services``): ``rank``, ``board``."""
+    found = {entry.name: entry for entry in entry_points(group="faceveil.services")}
+    if name not in found:
+        raise unknown("service", name, found)
+    return found[name].load()
+
+
+def info(plugin: Plugin | type[Plugin]) -> PluginInfo:
+    """What a plug-in's class says of itself, for records and listings."""
+    ref = plugin.reference
+    where = ", ".join(part for part in (ref.where, f"arXiv {ref.arxiv}" if ref.arxiv else "", ref.equation) if part)
+    details: dict[str, Any] = {}
+    for name in ("family", "access", "contrasts", "goals"):
+        if hasattr(plugin, name):
+            details[name] = getattr(plugin, name)
+    return PluginInfo(
+        name=plugin.name,
+        summary=plugin.summary,
+        reference=f"{ref.title}{f' ({where})' if where else ''}",
+        file_sha256=plugin_file_digest(plugin.name) or "",
+        **details,
+    )

@@ -1,0 +1,167 @@
+"""The tracks that ship with FaceVeil.  Their settings are the protocol: a change of any is a new protocol version."""
+
+from __future__ import annotations
+
+from benchmark.interfaces import AttackSpec
+from benchmark.protocol.registry import unknown
+from benchmark.protocol.track import BackboneSpec, Budget, Roles, ShadowBudget, Track, TrainingConfig
+from benchmark.protocol.variants import parse, variant
+
+# What `faceveil invert` runs on a track that names no inversion attacks of its own: attacks, then the controls.
+INVERSION = (
+    AttackSpec(name="template"),
+    AttackSpec(name="plug_and_play"),
+    AttackSpec(name="mirror"),
+    AttackSpec(name="black_box_template"),
+    AttackSpec(name="bn_guided"),
+    AttackSpec(name="deep_inversion"),
+    AttackSpec(name="random_latents"),
+    AttackSpec(name="nearest_public"),
+    AttackSpec(name="nearest_generator_training"),
+)
+
+
+def _attack(name: str, **settings: str) -> AttackSpec:
+    return AttackSpec(name=name, settings=settings)
+
+
+# What every track runs: one pass of each model and a pass of each shadow.
+CORE = (
+    _attack("bn_distance"),
+    _attack("bn_distance", statistic="mean_var"),
+    _attack("bn_distance", knowledge="auxiliary"),
+    _attack("bn_lira"),
+    _attack("bn_lira", knowledge="auxiliary"),
+    _attack("bn_rmia"),
+    _attack("embedding_norm"),
+    _attack("regrown_head"),
+    _attack("regrown_head", gallery="mean"),
+    _attack("regrown_head", knowledge="query_pool"),
+    _attack("regrown_head", gallery="mean", knowledge="query_pool"),
+    _attack("lira"),
+    _attack("rmia"),
+    _attack("lira", statistic="compactness"),
+    _attack("lira", statistic="head_logit"),
+)
+# What the larger tracks run: further passes (ten views, parts, gradients), attacks on people, stacks and references.
+FULL = (
+    *CORE,
+    _attack("regrown_head", gallery="weighted"),
+    _attack("regrown_head", gallery="marginal"),
+    _attack("regrown_head", gallery="marginal", counts="unknown"),
+    _attack("regrown_head", knowledge="partial"),
+    _attack("encoder_mi"),
+    _attack("mint"),
+    _attack("part_crop"),
+    _attack("gradient_norm"),
+    _attack("quantile"),
+    _attack("face_auditor"),
+    _attack("slmia"),
+    _attack("compactness"),
+    _attack("ensemble"),
+    _attack("ensemble", knowledge="query_pool"),
+    _attack("head_loss"),
+    _attack("head_entropy"),
+    _attack("rmia", statistic="head_logit"),
+)
+
+_SLIM = BackboneSpec(name="iresnet_slim")
+
+_TRACKS = (
+    Track(
+        name="synthetic-quick",
+        summary="Procedural faces, small: what quickstart runs, in minutes on two cores.",
+        source="synthetic",
+        image_size=48,
+        roles=Roles(members=360, held_out=360, verification=150, auxiliary=675, judges=100, seen=4, unseen=4),
+        backbone=_SLIM,
+        training=TrainingConfig(epochs=20),
+        shadows=ShadowBudget(auxiliary=1, photos=2, people=2),
+        attacks=CORE,
+        budget=Budget(cpu_minutes=0.7, note="one entry; quickstart trains four and two shadows"),
+        shows_faces=True,
+    ),
+    Track(
+        name="synthetic-smoke",
+        summary="The quick track cut down to a smoke run: too small to conclude from.",
+        source="synthetic",
+        image_size=32,
+        roles=Roles(members=60, held_out=60, verification=40, auxiliary=100, judges=20, seen=4, unseen=4),
+        backbone=_SLIM,
+        training=TrainingConfig(epochs=10),
+        shadows=ShadowBudget(auxiliary=1, photos=2, people=2),
+        attacks=CORE,
+        budget=Budget(cpu_minutes=0.1),
+        conclusive=False,
+        shows_faces=True,
+    ),
+    Track(
+        name="synthetic-64",
+        summary="Procedural faces, the default of the leaderboard.",
+        source="synthetic",
+        image_size=64,
+        roles=Roles(members=500, held_out=500, verification=250, auxiliary=950, judges=200, seen=4, unseen=4),
+        backbone=_SLIM,
+        training=TrainingConfig(epochs=40),
+        judge_training=TrainingConfig(epochs=20),
+        shadows=ShadowBudget(auxiliary=2, photos=4, people=4),
+        attacks=FULL,
+        budget=Budget(cpu_minutes=8),
+        shows_faces=True,
+    ),
+    Track(
+        name="synthetic-112",
+        summary="Procedural faces at the field's standard size; wants a GPU.",
+        source="synthetic",
+        image_size=112,
+        roles=Roles(members=500, held_out=500, verification=250, auxiliary=950, judges=200, seen=4, unseen=4),
+        backbone=BackboneSpec(name="mobilefacenet"),
+        training=TrainingConfig(epochs=40),
+        judge_training=TrainingConfig(epochs=20),
+        shadows=ShadowBudget(auxiliary=2, photos=4, people=4),
+        attacks=FULL,
+        budget=Budget(cpu_minutes=60),
+        shows_faces=True,
+    ),
+    Track(
+        name="faces-112",
+        summary="Any set of faces aligned to the ArcFace template (--data PATH), from scratch at 64 px or fine-tuned.",
+        source="folder",
+        image_size=112,
+        roles=Roles(members=250, held_out=150, verification=400, auxiliary=200, judges=400, seen=2, unseen=2),
+        backbone=BackboneSpec(name="iresnet_slim", kwargs={"input_size": [64, 64]}),
+        training=TrainingConfig(epochs=40),
+        fine_tuning=TrainingConfig(epochs=6, lr=0.01),
+        shadows=ShadowBudget(auxiliary=2, photos=4, people=4),
+        attacks=FULL,
+        budget=Budget(cpu_minutes=2),
+    ),
+)
+TRACKS: dict[str, Track] = {track.name: track for track in _TRACKS}
+
+CANARIES = "+canaries"  # ends the name of a track's variant
+
+
+def with_canaries(track: Track) -> Track:
+    """The variant of a track whose entries were trained with canaries: another name, so another ranking."""
+    if track.name.endswith(CANARIES):
+        return track
+    summary = f"{track.summary} Trained with canaries, for audits."
+    return track.model_copy(update={"name": f"{track.name}{CANARIES}", "summary": summary})
+
+
+def get_track(name: str) -> Track:
+    """A track by name, or a variant of one.
+
+    Variants are ``NAME[head=softmax]``, a factor changed (see :mod:`benchmark.protocol.variants`), and ``NAME+canaries``, for
+    audits.
+
+    Raises:
+        UnknownPluginError: no such track; names the nearest.
+    """
+    if name.endswith(CANARIES):
+        return with_canaries(get_track(name.removesuffix(CANARIES)))
+    base, factors = parse(name)
+    if base not in TRACKS:
+        raise unknown("track", base, TRACKS)
+    return variant(TRACKS[base], factors)

@@ -1,0 +1,85 @@
+"""Tracks with a factor changed: ``synthetic-quick[head=softmax,seen=2]``.
+
+The loss, the photos per person and the attacker's shadows belong to a track, not to a defence: with another of them the
+results stand apart, under the variant's own name, by which it can be asked for anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from benchmark.interfaces import FaceVeilError
+from benchmark.protocol.track import HeadSpec, ShadowBudget, Track
+
+HEADS = get_args(HeadSpec.model_fields["name"].annotation)  # by name alone: tracks are read without torch
+
+FACTORS = ("head", "seen", "unseen", "epochs", "shadows")
+_NAME = re.compile(r"(?P<base>[^\[\]]+)\[(?P<factors>[^\[\]]*)\]")
+
+
+def variant(track: Track, factors: Mapping[str, Any]) -> Track:
+    """A track with factors changed and named so; the track itself where none is.
+
+    Args:
+        factors: ``head`` (a name in :mod:`benchmark.models.heads`), ``seen`` and ``unseen`` (photos per person), ``epochs``,
+        and
+            ``shadows`` (auxiliary, photos and people, as ``1/0/0``).
+
+    Raises:
+        FaceVeilError: an unknown factor, or a value that it cannot have.
+    """
+    changed = {k: v for k, v in sorted(factors.items()) if v is not None and v != _present(track, k)}
+    if not changed:
+        return track
+    updates: dict[str, Any] = {"name": f"{track.name}[{','.join(f'{k}={v}' for k, v in changed.items())}]"}
+    for key, value in changed.items():
+        if key == "head":
+            if value not in HEADS:
+                raise FaceVeilError(f"factor head={value}: one of {', '.join(HEADS)}.")
+            updates["head"] = track.head.model_copy(update={"name": value})
+        elif key == "shadows":
+            updates["shadows"] = _shadows(value)
+        elif key == "epochs":
+            updates["training"] = track.training.model_copy(update={"epochs": _positive(key, value)})
+        else:
+            roles = updates.get("roles", track.roles)
+            updates["roles"] = roles.model_copy(update={key: _positive(key, value)})
+    return track.model_copy(update=updates)
+
+
+def parse(name: str) -> tuple[str, dict[str, Any]]:
+    """A variant's name as the track's name and its factors; a plain name has none."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return name, {}
+    pairs = (part.partition("=") for part in match["factors"].split(",") if part)
+    return match["base"], {key: int(value) if value.isdigit() else value for key, _, value in pairs}
+
+
+def _present(track: Track, factor: str) -> Any:
+    if factor not in FACTORS:
+        raise FaceVeilError(f"unknown factor {factor!r}; a track can be varied in {', '.join(FACTORS)}.")
+    if factor == "shadows":
+        return "/".join(str(getattr(track.shadows, kind)) for kind in ShadowBudget.model_fields)
+    return {
+        "head": track.head.name,
+        "seen": track.roles.seen,
+        "unseen": track.roles.unseen,
+        "epochs": track.training.epochs,
+    }[factor]
+
+
+def _positive(factor: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise FaceVeilError(f"factor {factor}={value}: a whole number of at least 1.")
+    return value
+
+
+def _shadows(value: Any) -> ShadowBudget:
+    kinds = list(ShadowBudget.model_fields)
+    counts = str(value).split("/")
+    if len(counts) != len(kinds) or not all(c.isdigit() for c in counts):
+        raise FaceVeilError(f"factor shadows={value}: write {'/'.join(kinds)}, such as 1/0/0.")
+    return ShadowBudget(**dict(zip(kinds, map(int, counts), strict=True)))

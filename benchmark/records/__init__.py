@@ -1,0 +1,1 @@
+"""What an evaluation leaves: the Record and its parts, exports, and the ranking of records."""

@@ -1,0 +1,228 @@
+"""Ranking without a blended score: layers of entries that none significantly dominates.
+
+An entry is a configuration: the records that differ by nothing but their seed.  Entries share a ranking only within one
+:class:`Scope`.  Two axes count: utility (higher is better) and leakage (lower is better).
+
+A significantly dominates B when A is at least as good as B on both axes by point estimate, and better by point estimate
+*and* significantly on at least one.  The first half is Pareto dominance, a strict partial order, so the relation has no
+cycles and its layers (Goldberg's non-dominated sorting, 1989) exist.  Rank 1 are the entries that none dominates,
+rank 2 those that none dominates once rank 1 is set aside, and so on.  Entries of one layer are tied.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmark.interfaces import content_hash
+from benchmark.records.dominance import TAIL, Scores, dominance, layers
+from benchmark.records.record import Record
+from benchmark.records.results import Headline, Metric
+from benchmark.records.runs import Run, Scope, summarise
+
+_SEED = 2401_13719  # of the resampling of training seeds
+NAMED = 20  # dominating entries that are named; how many there are is counted
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of one entry.  ``value`` is the mean over seeds, ``low`` to ``high`` its 95 % interval; None: not measured."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    unit: str = ""
+    per_seed: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class RankedEntry:
+    """A configuration with its place.  ``rank`` is None where it is not ranked; ``reasons`` then say why."""
+
+    scope: Scope
+    configuration: str
+    label: str
+    runs: tuple[Run, ...]  # one a seed, those that the axes are made of
+    utility: Axis
+    leakage: Axis
+    rank: int | None = None
+    tied: bool = False
+    dominated_by: tuple[str, ...] = ()  # labels, the first of them
+    dominators: int = 0  # how many there are
+    reasons: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # runs of the configuration that do not count, with the reason
+
+    @property
+    def key(self) -> str:
+        """A short stable name of the entry, for links."""
+        scope = self.scope
+        parts = (scope.track, scope.protocol_version, scope.board, scope.data_digest, scope.split_digest)
+        return content_hash(*parts, self.configuration, length=10)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A ranked entry with its replicates (B,) of utility and of leakage."""
+
+    entry: RankedEntry
+    replicates: tuple[np.ndarray, np.ndarray]
+
+
+def rank(records: Iterable[Record]) -> list[RankedEntry]:
+    """Every record's entry: scope by scope, ranked ones first by (rank, name), then the unranked by name."""
+    return rank_runs(summarise(record) for record in records)
+
+
+def rank_runs(runs: Iterable[Run]) -> list[RankedEntry]:
+    """:func:`rank` of records in brief."""
+    scopes: dict[Scope, list[Run]] = defaultdict(list)
+    for run in runs:
+        scopes[run.scope].append(run)
+    entries: list[RankedEntry] = []
+    for scope in sorted(scopes, key=scope_order):
+        entries.extend(rank_scope(scope, scopes[scope]))
+    return entries
+
+
+def scope_order(scope: Scope) -> tuple[str, ...]:
+    """The order in which scopes are listed."""
+    return (scope.track, scope.protocol_version, scope.board, scope.data_digest, scope.split_digest)
+
+
+def rank_scope(scope: Scope, runs: Iterable[Run]) -> list[RankedEntry]:
+    """The entries of one scope in ranking order."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in _latest(runs):
+        groups[run.configuration].append(run)
+    candidates, unranked = [], []
+    for configuration in sorted(groups):
+        entry, replicates = _entry(scope, configuration, groups[configuration])
+        if entry.reasons:
+            unranked.append(entry)
+        else:
+            candidates.append(_Candidate(entry, replicates))
+    candidates.sort(key=lambda c: _by_name(c.entry))
+    ranked = _placed(candidates)
+    return sorted(ranked, key=lambda e: (e.rank, _by_name(e))) + sorted(unranked, key=_by_name)
+
+
+def _by_name(entry: RankedEntry) -> tuple[str, str]:
+    return entry.label.casefold(), entry.configuration
+
+
+def _latest(runs: Iterable[Run]) -> list[Run]:
+    """One run a submission: the newest complete one, or the newest if none is complete.  In the order of the seeds.
+
+    Equal weights under other defences are entries of their own: a defence that changes nothing has the undefended weights.
+    """
+    kept: dict[tuple[str, str], Run] = {}
+    for run in sorted(runs, key=lambda r: (r.complete, r.created, r.submission_id)):
+        kept[run.configuration, run.submission_id] = run
+    return sorted(kept.values(), key=lambda r: (r.seed, r.submission_id))
+
+
+def reasons_unranked(run: Run) -> tuple[str, ...]:
+    """Why a record is not ranked; empty: it is."""
+    reasons = list(run.unranked)
+    if not run.complete and not reasons:
+        reasons.append("incomplete: not every attack of the track and of the defence was run")
+    if run.complete and not _measured(run.headline) and not reasons:
+        reasons.append("no headline: utility or leakage could not be measured")
+    return tuple(reasons)
+
+
+def _measured(headline: Headline | None) -> bool:
+    if headline is None:
+        return False
+    values = (headline.utility.value, headline.leakage.value)
+    return all(v is not None and np.isfinite(v) for v in values)
+
+
+def _entry(scope: Scope, configuration: str, runs: list[Run]) -> tuple[RankedEntry, tuple[np.ndarray, np.ndarray]]:
+    """The entry of some runs, not yet placed, and its replicates (B,) of utility and of leakage."""
+    why = [reasons_unranked(run) for run in runs]
+    counted = [run for run, reasons in zip(runs, why, strict=True) if not reasons]
+    left_out = [f"seed {run.seed}: {'; '.join(r)}" for run, r in zip(runs, why, strict=True) if r and counted]
+    used = counted or runs
+    measured = [run for run in used if _measured(run.headline)]
+    utility, leakage = _replicates(measured)
+    entry = RankedEntry(
+        scope=scope,
+        configuration=configuration,
+        label=_label(used),
+        runs=tuple(used),
+        utility=_axis([run.headline.utility for run in measured], utility),
+        leakage=_axis([run.headline.leakage for run in measured], leakage),
+        reasons=() if counted else tuple(dict.fromkeys(r for reasons in why for r in reasons)),
+        left_out=tuple(left_out),
+    )
+    return entry, (utility, leakage)
+
+
+def _label(runs: list[Run]) -> str:
+    """The name that all seeds share, or else what was trained."""
+    names = {run.name for run in runs}
+    return names.pop() if len(names) == 1 else runs[0].defense
+
+
+def _replicates(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
+    """Replicates (B,) of the mean over seeds, of utility and of leakage; empty where a seed has none.
+
+    Replicate b resamples the seeds with replacement, alike for all entries with as many seeds, so that comparisons are
+    paired over people (by the evaluation) and over seeds.
+    """
+    rows = [(run.utility_replicates, run.leakage_replicates) for run in runs]
+    size = min((min(len(u), len(v)) for u, v in rows), default=0)
+    values = np.array([(u[:size], v[:size]) for u, v in rows], dtype=float).reshape(len(rows), 2, size)  # (S, 2, B)
+    if size == 0 or not np.isfinite(values).all():
+        return np.zeros(0), np.zeros(0)
+    if len(rows) > 1:
+        seeds = np.random.default_rng((_SEED, len(rows))).integers(len(rows), size=(size, len(rows)))
+        values = values[seeds.T, :, np.arange(size)].transpose(0, 2, 1)
+    utility, leakage = values.mean(axis=0)
+    return utility, leakage
+
+
+def entry_replicates(entry: RankedEntry) -> tuple[np.ndarray, np.ndarray]:
+    """Replicates (B,) of an entry's utility and leakage, paired with those of its scope; empty where it has none."""
+    return _replicates([run for run in entry.runs if _measured(run.headline)])
+
+
+def envelope(ends: Sequence[tuple[float | None, float | None]]) -> tuple[float | None, float | None]:
+    """The lowest and the highest end of some intervals; None, None where one has no interval."""
+    lows = [low for low, _ in ends if low is not None and not np.isnan(low)]
+    highs = [high for _, high in ends if high is not None and not np.isnan(high)]
+    return (min(lows), max(highs)) if len(lows) == len(highs) == len(ends) > 0 else (None, None)
+
+
+def _axis(metrics: Sequence[Metric], replicates: np.ndarray) -> Axis:
+    """Mean over seeds.  Interval: percentiles of the replicates; without any, the envelope of the seeds' own intervals."""
+    if not metrics:
+        return Axis()
+    values = tuple(float(m.value) for m in metrics if m.value is not None)
+    if len(replicates):
+        low, high = (float(v) for v in np.quantile(replicates, [TAIL, 1 - TAIL]))
+    else:
+        low, high = envelope([(m.low, m.high) for m in metrics])
+    n = min(m.n for m in metrics)
+    return Axis(float(np.mean(values)), low, high, n, metrics[0].unit, values)
+
+
+def _placed(candidates: list[_Candidate]) -> list[RankedEntry]:
+    """The candidates with their ranks."""
+    utility = Scores.of([c.entry.utility for c in candidates], [c.replicates[0] for c in candidates])
+    leakage = Scores.of([c.entry.leakage for c in candidates], [c.replicates[1] for c in candidates], sign=-1)
+    dominates = dominance(utility, leakage)
+    ranks = layers(dominates)
+    shared = np.bincount(ranks)
+    entries = []
+    for i, candidate in enumerate(candidates):
+        better = np.flatnonzero(dominates[:, i])
+        named = tuple(candidates[j].entry.label for j in better[np.argsort(ranks[better], kind="stable")][:NAMED])
+        place = int(ranks[i])
+        entries.append(replace(candidate.entry, rank=place, tied=shared[place] > 1, dominated_by=named, dominators=len(better)))
+    return entries

@@ -1,0 +1,210 @@
+"""What a record is made of: every number with its interval, n and direction, attack by attack and audit by audit."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from benchmark.interfaces import AttackSpec, Contrast
+from benchmark.runtime.memory import Measure
+from benchmark.submissions.card import Claim
+
+
+class Result(BaseModel):
+    """Frozen, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metric(Result):
+    """A value with its 95 % interval.  ``value`` is None where it cannot be measured; ``note`` says why."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int  # what was counted, in the unit of ``unit``
+    unit: str = "photos"
+    higher_is_better: bool | None = None  # seen by the defender; None: a description, not a score
+    method: str = ""  # of the interval
+    note: str = ""
+
+
+class ContrastResult(Result):
+    """One attack on one contrast.
+
+    ``metrics``: ``auc``, ``balanced_accuracy``, ``advantage``, ``tpr@fpr=1e-2``, ``tpr@fpr=1e-3``, ``excess_over_blind`` (AUC).
+    """
+
+    contrast: Contrast
+    people: int
+    n_positive: int
+    n_negative: int
+    metrics: dict[str, Metric]
+    realised_fpr: dict[str, float] = Field(default_factory=dict)
+    roc: tuple[tuple[float, float], ...] = Field(default=(), max_length=200)
+    scores_sha256: str = ""
+
+
+class AttackResult(Result):
+    """One attack under one setting."""
+
+    spec: AttackSpec
+    adaptive: bool = False  # named by the defence rather than by the track
+    status: Literal["ok", "not_applicable", "failed"] = "ok"
+    reason: str = ""
+    access: str
+    knowledge: str
+    contrasts: dict[Contrast, ContrastResult] = Field(default_factory=dict)
+    not_applicable: dict[Contrast, str] = Field(default_factory=dict)  # contrasts it has no meaning for here, and why
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0  # of fitting and scoring, in the sense of `memory_measure`
+    memory_measure: Measure = (
+        "process"  # see benchmark.runtime.memory; `process`: the peak of the whole process, not of the attack
+    )
+    queries: int = 0  # forward passes of single photos through the target
+
+    @property
+    def label(self) -> str:
+        return self.spec.label
+
+
+class JudgeInfo(Result):
+    """A backbone of the evaluator's panel, with its own verification TAR by FAR."""
+
+    name: str
+    architecture: str
+    trained_on: str
+    submission_id: str
+    tar: dict[str, Metric]
+    usable: bool
+    reason: str = ""
+
+
+class InversionResult(Result):
+    """One inversion attack for one goal, judged.
+
+    ``metrics`` are the panel's (its usable judges agreeing), ``judges`` those of each judge alone, and ``target`` the attacked
+    model's own verdict: where it is far above the panel's, the images are adversarial artefacts.
+    """
+
+    spec: AttackSpec
+    goal: str
+    access: str
+    control: bool = False
+    status: Literal["ok", "not_applicable", "failed"] = "ok"
+    reason: str = ""
+    images: int = 0
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    judges: dict[str, dict[str, Metric]] = Field(default_factory=dict)
+    target: dict[str, Metric] = Field(default_factory=dict)
+    objective: tuple[float, ...] = Field(default=(), max_length=200)  # of the first image's chunk, lower is better
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0  # of the most demanding chunk, in the sense of `memory_measure`
+    memory_measure: Measure = "process"
+    queries: int = 0  # forward passes of single images through the target
+    images_sha256: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.spec.label
+
+
+class Inversion(Result):
+    """Everything that inversion found: the second axis a reader may rank by."""
+
+    results: tuple[InversionResult, ...]
+    judges: tuple[JudgeInfo, ...]
+    unranked: tuple[str, ...] = ()  # reasons; empty: ranked
+    leakage: Metric | None = None  # goal B: share of members recovered minus share of held-out people, of the best attack
+    leakage_attack: str = ""
+    leakage_replicates: tuple[float, ...] = ()
+    generator: str = ""  # which generator the attacker held
+    seed: int = 0
+
+
+class GateProbe(Result):
+    """A blind classifier on one contrast: it never saw the target."""
+
+    classifier: str
+    contrast: Contrast
+    auc: Metric
+    invalid: bool
+
+
+class Gate(Result):
+    """The blind gate of a track and split: whether the contrast can be told without any target."""
+
+    valid: bool
+    probes: tuple[GateProbe, ...]
+
+    def best_auc(self, contrast: Contrast) -> float:
+        """The strongest blind AUC on a contrast, at least 0.5."""
+        return max([0.5, *(p.auc.value or 0.5 for p in self.probes if p.contrast == contrast)])
+
+
+class Headline(Result):
+    """The two axes of the ranking, with paired bootstrap replicates.
+
+    Replicate b of every record of one track and split resamples the same people, so that differences between entries
+    are paired.
+    """
+
+    utility: Metric  # TAR@FAR=1e-3 on verification people
+    leakage: Metric  # membership advantage, chosen on one half of the people, reported on the other
+    leakage_contrast: Contrast
+    leakage_attack: str
+    utility_replicates: tuple[float, ...] = ()
+    leakage_replicates: tuple[float, ...] = ()
+
+
+class EpsilonBound(Result):
+    """A lower bound of epsilon at ``delta``: every claim below it is refuted with ``confidence``."""
+
+    epsilon: float
+    delta: float
+    ceiling: float  # the most that so many canaries can show
+    n: int
+    method: Literal["clopper_pearson", "one_run"]
+    detail: str
+    confidence: float
+
+
+class CanaryAudit(Result):
+    """What canaries prove of a training, in the unit ``unit``, beside the claim in that unit (``upper``)."""
+
+    unit: Literal["photo", "person"]
+    kind: str
+    canaries: int
+    included: int
+    seed: int
+    control: bool = False  # on a backbone that was trained on none of them
+    attack: str
+    auc: Metric
+    lower: tuple[EpsilonBound, ...]
+    upper: Claim | None = None
+    note: str = ""  # why there is no upper bound
+
+
+class AttributionRow(Result):
+    """One attack in one case; ``difference`` of its AUC from that of the first case, on the same photos."""
+
+    question: Literal["statistics", "order", "never_saw"]
+    attack: str
+    case: str
+    contrast: str
+    auc: Metric
+    difference: Metric | None = None
+
+
+class Attribution(Result):
+    """Where leakage sits: in the BatchNorm statistics, or in how the weights fit their photos.
+
+    ``statistics``: the trained statistics against statistics of public faces under the same weights.  ``order``: photos of the
+    last batches, which make up the running statistics, against earlier ones.  ``never_saw``: the same distances on backbones
+    that were not trained on these people.
+    """
+
+    rows: tuple[AttributionRow, ...]
+    left_out: dict[str, str] = Field(default_factory=dict)  # what could not be asked, and why
+    reading: tuple[str, ...] = ()  # what the rows say, in sentences

@@ -1,0 +1,208 @@
+"""The store of records: add, find, export, import.
+
+A record is kept once per evaluation: submission, track, protocol version, split, board and configuration.  Adding it again
+changes nothing; a complete record takes the place of an incomplete one, and of two alike the newer stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+from sqlalchemy import select
+
+from benchmark.records.exporting import to_csv, to_json
+from benchmark.records.listing import Listed, Summary
+from benchmark.records.record import Record
+from benchmark.runtime.home import home
+from benchmark.service.backup import backup
+from benchmark.service.database import BUSY_SECONDS, Database, StoreError
+from benchmark.service.leases import Leases
+from benchmark.service.limits import Limits
+from benchmark.service.queue import Queue
+from benchmark.service.record_rows import Outcome, add_row, parse, record_id, to_row
+from benchmark.service.tables import CHANGES, Meta, RecordRow
+from benchmark.service.teams import Teams
+
+__all__ = ["Outcome", "RecordFileError", "Store", "StoreError", "UnknownRecordError", "record_id", "store_location"]
+
+
+def store_location() -> str:
+    """Where the store is unless a path or URL is given: ``FACEVEIL_STORE_URL``, else ``store.sqlite`` in the home."""
+    return os.environ.get("FACEVEIL_STORE_URL") or str(home() / "store.sqlite")
+
+
+class UnknownRecordError(StoreError):
+    """The store holds no such record."""
+
+
+class RecordFileError(StoreError):
+    """Files that were to be imported are not records: evaluate again, or remove them."""
+
+
+class Store:
+    """Records, teams and jobs in a database; safe to share between threads, and between processes.
+
+    ``teams``, ``queue`` and ``leases`` are the parts of it that people who hand in, readers of the queue and workers use.
+
+    Args:
+        location: a path (SQLite) or a database URL; default :func:`store_location`.
+        busy_seconds: how long to wait for another process that is writing.
+        limits: what teams may hand in, and how long leases last.
+        clock: of leases, instead of the database's; for tests.
+
+    Raises:
+        StoreError: here and in every method; its subclasses say what to do.
+    """
+
+    def __init__(
+        self,
+        location: str | Path | None = None,
+        busy_seconds: float = BUSY_SECONDS,
+        *,
+        limits: Limits | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._database = Database(store_location() if location is None else location, busy_seconds)
+        limits = limits or Limits()
+        self.teams = Teams(self._database)
+        self.queue = Queue(self._database, limits)
+        self.leases = Leases(self._database, limits, clock)
+
+    @property
+    def name(self) -> str:
+        """Path or URL, without any password."""
+        return self._database.name
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._database.close()
+
+    def add_record(self, record: Record) -> Outcome:
+        """Stores a record, whole or not at all."""
+        row = to_row(record)
+        with self._database.session() as session:
+            return add_row(session, row, record.provenance.weights_sha256)
+
+    def records(self, track: str | None = None) -> list[Record]:
+        """Every record (of one track), by track, date and name; withdrawn ones say so among the reasons for no rank."""
+        query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn)
+        if track is not None:
+            query = query.where(RecordRow.track == track)
+        query = query.order_by(RecordRow.track, RecordRow.created, RecordRow.id)
+        with self._database.session() as session:
+            return [_read(*row) for row in session.execute(query).yield_per(100)]
+
+    def index(self, track: str | None = None) -> list[Listed]:
+        """As :meth:`records`, but without reading them: what lists show, and what tells whether a record has changed."""
+        columns = [getattr(RecordRow, name) for name in Listed.model_fields]
+        query = select(*columns).order_by(RecordRow.track, RecordRow.created, RecordRow.id)
+        if track is not None:
+            query = query.where(RecordRow.track == track)
+        with self._database.session() as session:
+            rows = session.execute(query).mappings().all()
+        return [Listed(**{**row, "summary": Summary.model_validate_json(row["summary"])}) for row in rows]
+
+    def record(self, submission_id: str, track: str | None = None, board: str | None = None) -> Record:
+        """The newest record of a submission (on one track, on one board).
+
+        Raises:
+            UnknownRecordError: there is none.
+        """
+        query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn)
+        query = query.where(RecordRow.submission_id == submission_id)
+        if track is not None:
+            query = query.where(RecordRow.track == track)
+        if board is not None:
+            query = query.where(RecordRow.board == board)
+        with self._database.session() as session:
+            found = session.execute(query.order_by(RecordRow.created.desc(), RecordRow.id).limit(1)).first()
+        if found is None:
+            where = f" on track {track!r}" if track else ""
+            raise UnknownRecordError(f"no record of submission {submission_id!r}{where}. Evaluate it, or import its record.")
+        return _read(*found)
+
+    def fingerprints(self) -> dict[str, str]:
+        """What changes with every record, by its permanent name: what has changed is known without reading the records."""
+        with self._database.session() as session:
+            rows = session.execute(select(RecordRow.id, RecordRow.fingerprint, RecordRow.withdrawn))
+            return {row.id: row.fingerprint if row.withdrawn is None else f"{row.fingerprint} withdrawn" for row in rows}
+
+    def record_named(self, name: str) -> Record:
+        """The record of a permanent name, as :meth:`fingerprints` and :meth:`index` list them.
+
+        Raises:
+            UnknownRecordError: there is none.
+        """
+        query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn).where(RecordRow.id == name)
+        with self._database.session() as session:
+            found = session.execute(query).first()
+        if found is None:
+            raise UnknownRecordError(f"no record {name[:64]!a} in the store; it may have been replaced: read the list again.")
+        return _read(*found)
+
+    def version(self) -> int:
+        """A number that grows with every change, for caches: one read of one row."""
+        with self._database.session() as session:
+            return session.scalars(select(Meta.value).where(Meta.key == CHANGES)).one()
+
+    def export(self, format: Literal["json", "csv"]) -> str:
+        """Every record as one text; JSON can be imported again."""
+        if format not in ("json", "csv"):
+            raise StoreError(f"unknown export format {format!r}. Allowed: json, csv.")
+        return (to_json if format == "json" else to_csv)(self.records())
+
+    def backup(self, path: Path) -> dict[str, int]:
+        """Everything in one file; see :mod:`benchmark.service.backup`."""
+        return backup(self._database, path)
+
+    def import_records(self, paths: Path | str | Iterable[Path | str]) -> Counter[Outcome]:
+        """Adds the records in JSON files (one record or a list each), or in the ``*.json`` of folders; all or none.
+
+        Raises:
+            RecordFileError: names every file that could not be read and why; nothing was imported.
+        """
+        rows = [(to_row(record), record.provenance.weights_sha256) for record in _read_files(_files(paths))]
+        with self._database.session() as session:
+            return Counter(add_row(session, row, weights) for row, weights in rows)
+
+
+def _read(name: str, payload: str, withdrawn: str | None) -> Record:
+    record = parse(payload, name)
+    if withdrawn is None:
+        return record
+    reason = f"withdrawn by its team on {withdrawn[:10]}"
+    return record.model_copy(update={"unranked": tuple(dict.fromkeys((*record.unranked, reason)))})
+
+
+def _files(paths: Path | str | Iterable[Path | str]) -> list[Path]:
+    given = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    files = []
+    for path in given:
+        files += sorted(path.glob("*.json")) if path.is_dir() else [path]
+    return files
+
+
+def _read_files(files: list[Path]) -> list[Record]:
+    records: list[Record] = []
+    problems = []
+    for file in files:
+        try:
+            content: Any = json.loads(file.read_text(encoding="utf-8"))
+            for item in content if isinstance(content, list) else [content]:
+                records.append(Record.model_validate_json(json.dumps(item)))
+        except OSError as error:
+            problems.append(f"{file}: {error.strerror}")
+        except ValidationError as error:
+            first = error.errors()[0]
+            problems.append(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
+        except (ValueError, RecursionError) as error:
+            problems.append(f"{file}: not JSON ({error})")
+    if problems:
+        raise RecordFileError("nothing was imported; not records: " + "; ".join(problems))
+    return records

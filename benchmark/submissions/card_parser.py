@@ -1,0 +1,92 @@
+"""Reads a ``card.json`` that nobody vouches for."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from benchmark.interfaces import DefenseSpec, FaceVeilError
+from benchmark.models import output_transforms
+from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.submissions.card import AdditionalData, CanaryNote, Card, Claim
+from benchmark.submissions.problems import CardError, Problem, shown
+
+MAX_INPUT = 512  # pixels a side
+_EDIT = "Edit card.json."
+_NESTED: dict[str, type[BaseModel]] = {
+    "additional_data": AdditionalData,
+    "backbone": BackboneSpec,
+    "canaries": CanaryNote,
+    "claim": Claim,
+    "defenses": DefenseSpec,
+    "input": InputSpec,
+}
+
+
+def parse_card(data: bytes) -> Card:
+    """The card in the bytes of a ``card.json``.
+
+    Raises:
+        CardError: not JSON, or fields that are unknown, missing or out of range, each named.
+    """
+    try:
+        values = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite)
+        json.dumps(values, ensure_ascii=False).encode("utf-8")  # lone surrogates cannot be stored or shown
+    except (ValueError, RecursionError) as error:
+        message = f"card.json is not valid JSON: {shown(str(error), 160)}."
+        raise CardError([_card_problem("card_json", message, _EDIT)]) from None
+    try:
+        card = Card.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        raise CardError([_field_problem(details) for details in error.errors()[:20]]) from None
+    problems = _contradictions(card)
+    if problems:
+        raise CardError(problems)
+    return card
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a field stands in it twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a number that JSON knows")
+    return value
+
+
+def _card_problem(code: str, message: str, remedy: str) -> Problem:
+    return Problem(part="card", code=code, message=message, remedy=remedy)
+
+
+def _field_problem(details: Any) -> Problem:
+    where = ".".join(str(part) for part in details["loc"]) or "card.json"
+    if details["type"] == "extra_forbidden":
+        model = Card if len(details["loc"]) == 1 else _NESTED[str(details["loc"][0])]
+        near = difflib.get_close_matches(str(details["loc"][-1]), model.model_fields, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(model.model_fields)}."
+        return _card_problem("unknown_field", f"card.json has a field {shown(where)} that is not known.", hint)
+    if details["type"] == "missing":
+        return _card_problem("missing_field", f"card.json lacks the field {shown(where)}.", "Add it.")
+    message = f"card.json: {shown(where)}: {details['msg']} (given {shown(details['input'])})."
+    return _card_problem("field_value", message, _EDIT)
+
+
+def _contradictions(card: Card) -> list[Problem]:
+    problems = []
+    if max(card.input.size) > MAX_INPUT:
+        message = f"card.json: input.size is {list(card.input.size)}, more than {MAX_INPUT} pixels a side."
+        problems.append(_card_problem("input_size", message, "Submit a model for smaller photos."))
+    try:
+        output_transforms.parse(card.inference)
+    except FaceVeilError as error:
+        problems.append(_card_problem("inference", f"card.json: {str(error)[:400]}", _EDIT))
+    return problems

@@ -1,0 +1,47 @@
+"""A public checkpoint as a submission."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from benchmark.interfaces import DefenseSpec, FaceVeilError
+from benchmark.models.checkpoints import import_checkpoint
+from benchmark.runtime.home import cache_dir
+from benchmark.submissions.card import AdditionalData, Card
+from benchmark.submissions.submission import Submission, load_submission, pack
+
+
+def open_weights(path: Path) -> Submission:
+    """A submission folder or zip, or a public checkpoint, imported into the cache at its first use."""
+    if path.is_dir() or path.suffix == ".zip":
+        return load_submission(path)
+    if not path.is_file():
+        raise FaceVeilError(f"no weights at {path}: give a submission folder, its zip, or a public checkpoint file.")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = cache_dir() / "imported" / digest[:16]
+    if not (folder / "card.json").exists():
+        import_submission(path, folder, name=path.stem, track="faces-112")
+    return load_submission(folder)
+
+
+def import_submission(weights: Path, out: Path, *, name: str, track: str) -> tuple[Submission, tuple[str, ...]]:
+    """Reads a checkpoint (weights only), packs it, and tells what was done with each group of tensors.
+
+    Raises:
+        FaceVeilError: an unknown layout, no BatchNorm statistics left, a pickle with code; see ``checkpoints``.
+    """
+    imported = import_checkpoint(weights)
+    card = Card(
+        name=name[:80],
+        track=track,
+        defenses=(DefenseSpec(name="undefended"),),
+        backbone=imported.spec,
+        norm="batch",
+        embedding_size=imported.embedding_size,
+        input=imported.input,
+        additional_data=(AdditionalData(name=weights.name, use="a public checkpoint, trained elsewhere"),),
+        training={"layout": imported.layout, "file_sha256": imported.file_sha256},
+    )
+    return pack(out, card, imported.backbone()), tuple(imported.notes)

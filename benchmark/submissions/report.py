@@ -1,0 +1,27 @@
+"""What the checks of a submission found; light to import, so that a server can read it without torch."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.records.record import Flag
+from benchmark.submissions.card import Card
+from benchmark.submissions.problems import Problem
+
+
+class Report(BaseModel):
+    """Everything that was found about a submission: problems, for which it is refused, and flags, which readers are shown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    submission_id: str | None = None
+    weights_sha256: str | None = None
+    card: Card | None = None
+    problems: tuple[Problem, ...] = ()
+    flags: tuple[Flag, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing stands in the way of an evaluation."""
+        return not self.problems

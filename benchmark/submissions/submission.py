@@ -1,0 +1,209 @@
+"""Submissions: a folder or zip of ``card.json``, ``model.safetensors`` and optionally ``head.safetensors``.
+
+Loading trusts nothing: no pickle, no code, no path outside, every size bounded, and the backbone is given memory only after the
+header of the weights has been matched with it.  The errors are those of :mod:`benchmark.submissions.problems`:
+``PackagingError`` (pack
+again), ``CardError`` (edit card.json), ``WeightsError`` (save the tensors again), ``MismatchError`` (make both agree).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmark.models import backbones
+from benchmark.records.record import Flag
+from benchmark.runtime.atomic import replacing
+from benchmark.submissions.card import Card
+from benchmark.submissions.card_parser import parse_card
+from benchmark.submissions.expected_shapes import check_cost, compare, expected_shapes
+from benchmark.submissions.package import CARD, HEAD, WEIGHTS, Package, open_package
+from benchmark.submissions.problems import PackagingError, Problem, SubmissionError, refusal, shown
+from benchmark.submissions.red_flags import problems_of, red_flags
+from benchmark.submissions.report import Report
+from benchmark.submissions.tensor_file import digest, read_header, read_tensors, write_tensors
+
+MAX_HEAD_TENSORS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Submission:
+    """A model that was checked: its card, its tensors on the CPU, and where it was read from (None: nowhere)."""
+
+    card: Card
+    weights: dict[str, Tensor]
+    head: dict[str, Tensor] | None = None
+    path: Path | None = None
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """sha256 over names, dtypes, shapes and bytes of the weights, in the order of their names."""
+        return digest(self.weights)
+
+    @cached_property
+    def submission_id(self) -> str:
+        """sha256 over the weights and the inference transform: what is attacked, whatever its card says of it."""
+        transform = dict(self.card.inference) if self.card.inference else None
+        return digest({}, self.weights_sha256, transform)
+
+    def backbone(self) -> nn.Module:
+        """A new backbone with the weights, on the CPU, in evaluation mode; torch's random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            model = backbones.create(self.card.backbone.name, self.card.backbone.kwargs)
+        model.load_state_dict(self.weights, strict=True)
+        return model.eval()
+
+
+def load_submission(path: Path | str) -> Submission:
+    """Reads and checks a submission folder or zip; runs none of its code, unpickles nothing, builds no backbone in memory.
+
+    Raises:
+        SubmissionError: with every problem found; its class says what to do again.
+    """
+    path = Path(path)
+    submission, problems = _read(path)
+    if submission is None or problems:
+        raise refusal(problems)
+    return submission
+
+
+def validate(path: Path | str, probes: Tensor | None = None) -> Report:
+    """Every problem of a submission at once, those included that only the live backbone shows.
+
+    Args:
+        probes: photos (B, 3, H, W) uint8 to try it on; without them seeded noise is used.
+    """
+    submission, problems = _read(Path(path))
+    if submission is None:
+        return Report(path=str(path), problems=tuple(problems))
+    found: tuple[Flag, ...] = ()
+    problems = check_cost(submission.card.backbone, submission.card.input.size)
+    if not problems:
+        found = red_flags(submission, probes)
+        problems = problems_of(found)
+    return Report(
+        path=str(path),
+        submission_id=submission.submission_id,
+        weights_sha256=submission.weights_sha256,
+        card=submission.card,
+        problems=tuple(problems),
+        flags=tuple(flag for flag in found if flag.severity != "error"),
+    )
+
+
+def _read(path: Path) -> tuple[Submission | None, list[Problem]]:
+    try:
+        with open_package(path) as package:
+            return _read_package(package, path)
+    except SubmissionError as error:
+        return None, list(error.problems)
+
+
+def _read_package(package: Package, path: Path) -> tuple[Submission | None, list[Problem]]:
+    problems = list(package.problems)
+    card, headers = None, {}
+    try:
+        if CARD in package.sources:
+            card = parse_card(package.sources[CARD].read())
+    except SubmissionError as error:
+        problems += error.problems
+    for name in (WEIGHTS, HEAD):
+        try:
+            if name in package.sources:
+                headers[name] = read_header(package.sources[name])
+        except SubmissionError as error:
+            problems += error.problems
+    problems += _mismatches(card, headers)
+    if problems or card is None:
+        return None, problems
+    try:
+        tensors = {name: read_tensors(package.sources[name], header) for name, header in headers.items()}
+    except SubmissionError as error:
+        return None, list(error.problems)
+    return Submission(card, tensors[WEIGHTS], tensors.get(HEAD), path), []
+
+
+def _mismatches(card: Card | None, headers: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    if HEAD in headers and len(headers[HEAD].entries) > MAX_HEAD_TENSORS:
+        message = f"{HEAD} declares {len(headers[HEAD].entries)} tensors (allowed: {MAX_HEAD_TENSORS})."
+        problems.append(Problem(part="weights", code="tensor_count", message=message, remedy="Save the head's state_dict()."))
+    if card is not None:
+        try:
+            expected = expected_shapes(card.backbone)
+        except SubmissionError as error:
+            return [*problems, *error.problems]
+        if WEIGHTS in headers:
+            problems += compare(headers[WEIGHTS], expected)
+    return problems
+
+
+def pack(out: Path, card: Card, backbone: nn.Module, head: Mapping[str, Tensor] | None = None) -> Submission:
+    """Writes a submission folder and reads it back; ``out`` is complete or absent, whatever interrupts it.
+
+    An older submission at ``out`` is replaced.  The card's backbone must be able to hold the weights.
+
+    Raises:
+        PackagingError: ``out`` holds other things.
+        SubmissionError: what was packed could not be loaded again.
+    """
+    out = Path(out)
+    _check_free(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name[:40]}.", suffix=".part") as work:
+        folder = Path(work) / "new"
+        folder.mkdir()
+        write_tensors(folder / WEIGHTS, backbone.state_dict())
+        if head is not None:
+            write_tensors(folder / HEAD, head)
+        (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        submission = load_submission(folder)
+        _exchange(folder, out, Path(work) / "old")
+    return replace(submission, path=out)
+
+
+def _exchange(new: Path, out: Path, old: Path) -> None:
+    """Puts ``new`` where ``out`` is.  No folder can be renamed onto a full one: the older steps aside and, on failure, back."""
+    if not out.exists():
+        os.replace(new, out)
+        return
+    os.replace(out, old)
+    try:
+        os.replace(new, out)
+    except OSError:
+        os.replace(old, out)
+        raise
+
+
+def _check_free(out: Path) -> None:
+    if not out.exists():
+        return
+    others = sorted(set(os.listdir(out)) - {CARD, WEIGHTS, HEAD}) if out.is_dir() else [out.name]
+    if others:
+        message = f"{out} holds something else than a submission: {shown(others[0])}."
+        raise PackagingError([Problem(part="packaging", code="not_free", message=message, remedy="Choose another folder.")])
+
+
+def pack_zip(folder: Path, out: Path) -> Path:
+    """Writes a submission folder as a zip, the same bytes from the same files.
+
+    Raises:
+        SubmissionError: the folder is not a submission.
+    """
+    load_submission(folder)
+    with replacing(Path(out)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name in (CARD, WEIGHTS, HEAD):
+            if (Path(folder) / name).exists():
+                with (Path(folder) / name).open("rb") as source, archive.open(zipfile.ZipInfo(name), "w") as target:
+                    shutil.copyfileobj(source, target)
+    return Path(out)

@@ -1,0 +1,224 @@
+"""From a defence's name to a submission folder: train, release, pack.
+
+Used for entries, for shadow backbones and for re-training by the evaluator, so that all three are made alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmark.data.populations import Populations
+from benchmark.interfaces import DefenseSpec, FaceVeilError, Photos, ReleaseContext, content_hash
+from benchmark.models.backbones import complete_kwargs, create, embedding_size
+from benchmark.protocol.track import BackboneSpec, InputSpec, Track
+from benchmark.submissions.card import AdditionalData, Card, Claim
+from benchmark.submissions.red_flags import norm_kinds
+from benchmark.submissions.submission import Submission, load_submission, pack
+from benchmark.training.compatibility import check_setting
+from benchmark.training.composition import Composition, Defenses, compose
+from benchmark.training.pipeline import TrainedModel, TrainingProgress, seeded, train_backbone
+
+ProgressCallback = Callable[[TrainingProgress], None]
+UNDEFENDED = DefenseSpec(name="undefended")
+
+
+def training_track(track: Track, backbone: BackboneSpec | None, init: Submission | None) -> Track:
+    """The track as one run trains on it: its own backbone and schedule, or those of the weights that are fine-tuned.
+
+    Raises:
+        FaceVeilError: fine-tuning asked for on a track that has no schedule for it.
+    """
+    if init is None:
+        return track if backbone is None else track.model_copy(update={"backbone": backbone})
+    if track.fine_tuning is None:
+        raise FaceVeilError(f"track {track.name!r} trains from scratch and has no fine-tuning schedule; leave out --init.")
+    return track.model_copy(update={"backbone": init.card.backbone, "training": track.fine_tuning})
+
+
+def make_submission(
+    populations: Populations,
+    defense: Defenses,
+    photos: Photos,
+    *,
+    seed: int,
+    out: Path,
+    work: Path,
+    backbone: BackboneSpec | None = None,
+    init: Submission | None = None,
+    public: Photos | None = None,
+    device: torch.device | str = "cpu",
+    card: Mapping[str, Any] | None = None,
+    progress: ProgressCallback | None = None,
+) -> Submission:
+    """Trains (or, for post-hoc defences, transforms weights trained without them) and writes a submission to ``out``.
+
+    Args:
+        defense: one spec, or several that are composed in their order.
+        photos: what is trained on: the members' seen photos, or a shadow's.
+        work: where checkpoints and bases of post-hoc defences are kept between runs.
+        public: public faces for defences that need some; default the track's auxiliary people.
+        card: further fields of the card (name, team, licence ...).
+
+    Raises:
+        FaceVeilError: defences that contradict each other or cannot be trained here, before any training.
+    """
+    composition = compose(defense)
+    track = training_track(populations.track, backbone, init)
+    check_on(composition, track, len(photos), populations.roles.auxiliary)
+    if composition.uses_public() and public is None:
+        public = populations.auxiliary
+    run = _Run(track, photos, public, seed, work, init, device, progress)
+    named = (defense,) if isinstance(defense, DefenseSpec) else defense  # as its maker named it, not with every default
+    fields = {"name": " + ".join(spec.label for spec in named)[:80], **(card or {})}
+    first, last = composition.split_post_hoc()
+    if last is not None:
+        return run.release(first or compose(UNDEFENDED), last, out, fields)
+    return run.make(composition, out, fields)
+
+
+def check_on(composition: Composition, track: Track, photos: int, public: int) -> None:
+    """Refuses defences that cannot be trained on a track, with ``photos`` photos and ``public`` public people."""
+    size = (track.image_size, track.image_size)
+    spec = BackboneSpec(name=track.backbone.name, kwargs=complete_kwargs(track.backbone.name, track.backbone.kwargs, size))
+    check_setting(composition.members, spec, photos=photos, head=track.head.name, public=public)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all trainings of one call share."""
+
+    track: Track
+    photos: Photos
+    public: Photos | None
+    seed: int
+    work: Path
+    init: Submission | None
+    device: torch.device | str
+    progress: ProgressCallback | None
+
+    def make(self, defense: Composition, out: Path, fields: Mapping[str, Any]) -> Submission:
+        """Trains under a defence and packs."""
+        model = train_backbone(
+            self.track,
+            defense,
+            self.photos,
+            seed=self.seed,
+            device=self.device,
+            public=self.public,
+            init=self.init.weights if self.init else None,
+            input=self.init.card.input if self.init else None,
+            work=self.work / f"training-{self._name(defense)}",
+            progress=self.progress,
+        )
+        card = _card(self, defense, model.spec, model.input, model.backbone, _summary(model), fields)
+        return pack(out, card, model.backbone, model.head.state_dict())
+
+    def base(self, defense: Composition) -> Submission:
+        """The weights that post-hoc defences start from; trained once, then read from disk."""
+        path = self.work / f"{defense.name}-{self._name(defense)}"
+        if (path / "card.json").exists():
+            return load_submission(path)
+        return self.make(defense, path, {})
+
+    def release(self, trained: Composition, last: Composition, out: Path, fields: Mapping[str, Any]) -> Submission:
+        """Releases a base under post-hoc defences and packs."""
+        base = self.base(trained)
+        start = time.perf_counter()
+        made = {**base.card.training, "base_submission": base.submission_id}
+        if base.card.claim is not None:
+            made["claim"] = base.card.claim.model_dump()
+        size = base.card.input
+        context = ReleaseContext(self.photos, self.public, size, self.seed, torch.device(self.device), made)
+        backbone = base.backbone().to(self.device)
+        released = last.release(backbone, context).to("cpu", memory_format=torch.contiguous_format).eval()
+        made["release_seconds"] = round(time.perf_counter() - start, 2)
+        whole = Composition(members=tuple(m for m in (*trained.members, *last.members) if m.name != UNDEFENDED.name))
+        if not whole.members:
+            whole = last
+        spec = last.released_spec(base.card.backbone)
+        return pack(out, _card(self, whole, spec, size, released, made, fields), released, base.head)
+
+    def _name(self, defense: Composition) -> str:
+        return content_hash(
+            self.track.settings("head", "backbone", "training", "image_size"),
+            defense.key(),
+            self.photos.digest,
+            self.seed,
+            self.init.submission_id if self.init else None,
+            *([self.public.digest] if self.public is not None and defense.uses_public() else []),
+        )
+
+
+def _summary(model: TrainedModel) -> dict[str, Any]:
+    last = model.history[-1]
+    return {
+        "seconds": round(model.seconds, 2),
+        "processor_seconds": round(model.processor_seconds, 2),
+        "epochs": len(model.history),
+        "final_loss": round(float(last.loss), 4),
+        "final_accuracy": round(float(last.accuracy), 4),
+        **model.provenance,
+    }
+
+
+def _card(
+    run: _Run,
+    defense: Composition,
+    spec: BackboneSpec,
+    size: InputSpec,
+    backbone: nn.Module,
+    training: Mapping[str, Any],
+    fields: Mapping[str, Any],
+) -> Card:
+    claim = training.get("claim")
+    idle = {m.name: m.not_applicable for m in defense.members if m.not_applicable}
+    using = ", ".join(m.name for m in defense.members if m.uses_public())
+    public = (AdditionalData(name="auxiliary", use=f"the track's public people, by {using}"),) if using else ()
+    values: dict[str, Any] = {
+        "name": defense.label[:80],
+        "track": run.track.name,
+        "protocol_version": run.track.version,
+        "seed": run.seed,
+        "defenses": defense.specs,
+        "backbone": spec,
+        "norm": next(iter(sorted(norm_kinds(backbone))), "none"),
+        "embedding_size": embedding_size(backbone, size),
+        "input": size,
+        "inference": defense.inference(),
+        "initialised_from": run.init.card.name if run.init else "",
+        "additional_data": public,
+        "claim": Claim(**claim) if claim else None,
+        "plugin_files": defense.plugin_files(),
+        "training": {k: v for k, v in training.items() if k != "claim"} | ({"not_applicable": idle} if idle else {}),
+    }
+    return Card(**{**values, **fields})
+
+
+def make_untrained(track: Track, work: Path, seed: int = 0) -> Submission:
+    """The track's backbone with random weights: what no training photo has touched."""
+    path = work / f"untrained-{content_hash(track.backbone.model_dump(mode='json'), track.image_size, seed)}"
+    if (path / "card.json").exists():
+        return load_submission(path)
+    size = (track.image_size, track.image_size)
+    spec = BackboneSpec(name=track.backbone.name, kwargs=complete_kwargs(track.backbone.name, track.backbone.kwargs, size))
+    with seeded(seed):
+        backbone = create(spec.name, spec.kwargs)
+    height_width = tuple(spec.kwargs.get("input_size", size))
+    input_spec = InputSpec(size=height_width)
+    card = Card(
+        name="untrained",
+        track=track.name,
+        defenses=(UNDEFENDED,),
+        backbone=spec,
+        norm=next(iter(sorted(norm_kinds(backbone))), "none"),
+        embedding_size=embedding_size(backbone, input_spec),
+        input=input_spec,
+    )
+    return pack(path, card, backbone.eval())

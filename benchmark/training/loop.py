@@ -1,0 +1,317 @@
+"""The trainer: one plain loop, the same weights from the same seed, resumable after every epoch."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmark.interfaces import Batch, Defense, FaceVeilError, ForwardPass, Photos, content_hash
+from benchmark.models.heads import Head
+from benchmark.models.inputs import to_input
+from benchmark.protocol.track import InputSpec, TrainingConfig
+from benchmark.runtime.seeding import derived_seed, seeded, weights_digest
+
+CHECKPOINT_VERSION = 2
+
+
+def build_optimizer(config: TrainingConfig, *modules: nn.Module) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW, over the trainable parameters; no weight decay on norms, biases and slopes."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, betas=(config.momentum, 0.999))
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+
+
+def epoch_batches(photos: int, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Positions of the photos of every batch of an epoch, freshly shuffled; a last batch of one is dropped (BatchNorm)."""
+    order = np.random.default_rng([seed, 1, epoch]).permutation(photos)
+    return [order[i : i + size] for i in range(0, photos, size) if photos - i > 1]
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """One finished epoch.  ``accuracy`` is that of the head without margin on the batches as they were trained on."""
+
+    epoch: int  # 1 for the first
+    epochs: int
+    loss: float
+    accuracy: float
+    seconds: float
+    images_per_second: float
+    processor_seconds: float = 0.0  # of this process: other work on the machine disturbs them less than ``seconds``
+
+
+class Trainer:
+    """Trains ``backbone`` and ``head`` on ``photos`` in place; what a defence's training stages are given.
+
+    ``extra`` holds the networks that the defence's ``modules`` stage adds: optimised and checkpointed with the rest.
+    Everything random derives from (seed, epoch), so a run resumed from its checkpoint ends in the same weights as one
+    that was never interrupted, on the same machine.
+
+    Args:
+        photos: people become classes 0..C-1 in the order of their sorted identities.
+        checkpoint: file written after every epoch and resumed from; tied to this run's settings, photos and first weights.
+        progress: called after every epoch.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Head,
+        photos: Photos,
+        config: TrainingConfig,
+        input: InputSpec,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        defense: Defense | None = None,
+        public: Photos | None = None,
+        checkpoint: Path | None = None,
+        progress: Callable[[TrainingProgress], None] | None = None,
+    ) -> None:
+        if len(photos) < 2:
+            raise FaceVeilError(
+                f"training needs at least 2 photos, {len(photos)} given: enlarge the track's members or photos seen."
+            )
+        self.device = torch.device(device)
+        self.backbone = backbone.to(self.device, memory_format=torch.channels_last)
+        self.head = head.to(self.device)
+        self.defense = defense or Defense()
+        self.photos, self.config, self.input, self.seed = photos, self.defense.configure(config), input, seed
+        self.public, self.checkpoint, self.progress = public, checkpoint, progress
+        self.labels = torch.from_numpy(np.unique(np.asarray(photos.identity), return_inverse=True)[1].reshape(-1))
+        self.epoch = 0  # epochs done
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.history: list[TrainingProgress] = []
+        self.provenance: dict[str, Any] = {}
+        with seeded(derived_seed(seed, 6)):
+            self.extra = nn.ModuleDict(dict(self.defense.modules(self))).to(self.device)
+        self._mark, self._processor_mark = time.perf_counter(), time.process_time()
+        self._run_digest = self._digest() if checkpoint is not None else ""
+
+    @property
+    def classes(self) -> int:
+        """People trained on."""
+        return self.head.weight.shape[0]
+
+    @property
+    def embedding_size(self) -> int:
+        """D of the embeddings (B, D)."""
+        return self.head.weight.shape[1]
+
+    def run(self, epochs: int | None = None) -> None:
+        """Train up to ``epochs`` epochs in all (default: the configured number, on whose schedule the rate falls anyway).
+
+        Raises:
+            FaceVeilError: the loss is not finite, or the checkpoint is of another run.
+        """
+        epochs = self.config.epochs if epochs is None else epochs
+        if self.optimizer is None:
+            self.optimizer = build_optimizer(self.config, self.backbone, self.head, self.extra)
+            self.load_checkpoint(self.optimizer)
+        if not self.epoch <= epochs <= self.config.epochs:
+            raise FaceVeilError(
+                f"asked to train {epochs} epochs with {self.epoch} done and {self.config.epochs} in the schedule: "
+                "use another work folder, or raise training.epochs."
+            )
+        while self.epoch < epochs:
+            with (
+                seeded(derived_seed(self.seed, 0, self.epoch)),
+                torch.backends.cudnn.flags(enabled=True, deterministic=True),
+            ):
+                loss, accuracy = self._train_epoch(self.epoch, self.optimizer)
+            self.finish_epoch(loss, accuracy, self.optimizer, epochs=epochs)
+
+    def _train_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> tuple[float, float]:
+        """Mean loss and accuracy of one epoch."""
+        for module in (self.backbone, self.head, self.extra):
+            module.train()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        batches = self.batches(epoch)
+        with self._watching() as features:
+            for number, index in enumerate(batches):
+                step = epoch * len(batches) + number
+                for group in optimizer.param_groups:
+                    group["lr"] = self.lr_at(step)
+                passed = self._forward(Batch(index, *self.batch(index, epoch), epoch, step), features)
+                losses = F.cross_entropy(passed.logits, passed.labels, reduction="none")
+                loss = self.defense.loss(losses, passed, self).mean()
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                if self.config.clip_norm:
+                    nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
+                optimizer.step()
+                with torch.no_grad():
+                    loss_sum += loss * len(index)
+                    correct += (self.head.cosine_logits(passed.embeddings).argmax(1) == passed.labels).sum()
+        seen = sum(len(index) for index in batches)
+        return loss_sum.item() / seen, correct.item() / seen
+
+    def _forward(self, batch: Batch, features: Mapping[str, Tensor]) -> ForwardPass:
+        batch = self.defense.transform_batch(batch, self)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocast):
+            embeddings = self.backbone(batch.inputs)
+            logits = self.head(self.defense.embed(embeddings, batch, self), batch.labels)
+        known = {f.name: getattr(batch, f.name) for f in fields(Batch)}
+        return ForwardPass(**known, embeddings=embeddings, logits=logits, features=dict(features))
+
+    @contextmanager
+    def _watching(self) -> Iterator[dict[str, Tensor]]:
+        """While open, the outputs of the modules that the defence watches, of the last forward pass."""
+        found: dict[str, Tensor] = {}
+        handles = [
+            self.backbone.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: found.update({name: out}))
+            for name in self.defense.watched(self.backbone)
+        ]
+        try:
+            yield found
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def batches(self, epoch: int) -> list[np.ndarray]:
+        """Positions of the photos of every batch of an epoch, see :func:`epoch_batches`."""
+        return epoch_batches(len(self.photos), self.config.batch_size, self.seed, epoch)
+
+    def batch(self, index: np.ndarray, epoch: int) -> tuple[Tensor, Tensor]:
+        """Normalised inputs (B, 3, H, W) and class indices (B,) of some photos, with the epoch's random flips if configured."""
+        images = to_input(self.photos.load(index).to(self.device), self.input)
+        if self.config.flip:
+            flipped = np.random.default_rng([self.seed, 2, epoch]).random(len(self.photos))[index] < 0.5
+            mask = torch.from_numpy(flipped).to(self.device)[:, None, None, None]
+            images = torch.where(mask, images.flip(-1), images)
+        return images.contiguous(memory_format=torch.channels_last), self.labels[index].to(self.device)
+
+    def steps_per_epoch(self) -> int:
+        """Batches of one epoch."""
+        size, count = self.config.batch_size, len(self.photos)
+        return count // size + (count % size > 1)
+
+    def step_count(self) -> int:
+        """Optimiser steps of the whole schedule."""
+        return self.config.epochs * self.steps_per_epoch()
+
+    def lr_at(self, step: int) -> float:
+        """Learning rate of a step (0 for the first): linear warm-up to ``config.lr``, then a cosine to zero."""
+        warmup = round(self.config.warmup_epochs * self.steps_per_epoch())
+        if step < warmup:
+            return self.config.lr * ((step + 1) / warmup)
+        share = (step - warmup) / max(1, self.step_count() - warmup)
+        return self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+    def finish_epoch(
+        self,
+        loss: float,
+        accuracy: float,
+        optimizer: torch.optim.Optimizer,
+        *,
+        epochs: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Counts an epoch as done, writes the checkpoint, then tells ``progress``: who stops the run there loses nothing.
+
+        Args:
+            epochs: how many are asked for; default the configured number.
+            extra: as for :meth:`save_checkpoint`.
+
+        Raises:
+            FaceVeilError: the loss is not finite.
+        """
+        if not math.isfinite(loss):
+            raise FaceVeilError(
+                f"the training loss is {loss} in epoch {self.epoch + 1}: lower training.lr, lengthen training.warmup_epochs, "
+                "set training.clip_norm, or switch training.autocast off."
+            )
+        self.epoch += 1
+        now, processor = time.perf_counter(), time.process_time()
+        seconds, spent = now - self._mark, processor - self._processor_mark
+        self._mark, self._processor_mark = now, processor
+        speed = round(len(self.photos) / seconds, 1)
+        total = epochs or self.config.epochs
+        line = TrainingProgress(self.epoch, total, loss, accuracy, round(seconds, 3), speed, round(spent, 3))
+        self.history.append(line)
+        self.save_checkpoint(optimizer, extra)
+        if self.progress is not None:
+            self.progress(line)
+
+    def _digest(self) -> str:
+        return content_hash(
+            CHECKPOINT_VERSION,
+            self.config.model_dump(mode="json"),
+            self.input.model_dump(mode="json"),
+            self.seed,
+            self.photos.digest,
+            [getattr(self.defense, "name", ""), self.defense.settings()],
+            weights_digest(self.backbone),
+            weights_digest(self.head),
+            *([weights_digest(self.extra)] if self.extra else []),
+            length=32,
+        )
+
+    def save_checkpoint(self, optimizer: torch.optim.Optimizer, extra: Mapping[str, Any] | None = None) -> None:
+        """Writes the run's state after ``self.epoch`` epochs, all or nothing; does nothing without a checkpoint file.
+
+        Args:
+            extra: further state of a defence's own loop: tensors, numbers, text, lists and dicts of them.
+        """
+        if self.checkpoint is None:
+            return
+        state = {
+            "run": self._run_digest,
+            "epoch": self.epoch,
+            "backbone": self.backbone.state_dict(),
+            "head": self.head.state_dict(),
+            "modules": self.extra.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "history": [asdict(line) for line in self.history],
+            "provenance": dict(self.provenance),
+            "extra": dict(extra or {}),
+        }
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.with_name(f"{self.checkpoint.name}.{os.getpid()}.partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def load_checkpoint(self, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+        """Puts the run back to where its checkpoint was written; returns the ``extra`` state, None where there is no file.
+
+        Raises:
+            FaceVeilError: the file is unreadable or of another run.
+        """
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return None
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            run = state["run"]
+        except Exception as error:  # torch.load raises many kinds
+            raise FaceVeilError(f"checkpoint {self.checkpoint} cannot be read ({error}): delete it to start again.") from error
+        if run != self._run_digest:
+            raise FaceVeilError(
+                f"checkpoint {self.checkpoint} is of another run (settings, seed, photos, defence or first weights differ): "
+                "delete it, or choose another work folder."
+            )
+        self.backbone.load_state_dict(state["backbone"])
+        self.head.load_state_dict(state["head"])
+        self.extra.load_state_dict(state["modules"])
+        optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+        self.history = [TrainingProgress(**line) for line in state["history"]]
+        self.provenance.update(state["provenance"])
+        self._mark, self._processor_mark = time.perf_counter(), time.process_time()
+        return state["extra"]

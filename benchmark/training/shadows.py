@@ -1,0 +1,255 @@
+"""The shadow pool: backbones that the attacker trains, whose membership the attacker knows.
+
+Trained once per (track, backbone, defence, kind, number), by content hash, and read from disk one at a time.  Defences that
+only change the trained weights transform existing undefended shadows instead of training new ones.  There are three kinds:
+``auxiliary`` ones on public people under the target's defence, and undefended ones on random halves of the queried
+``photos`` or ``people`` (see :mod:`benchmark.training.query_pool`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations, open_populations
+from benchmark.interfaces import DefenseSpec, FaceVeilError, Photos, content_hash
+from benchmark.models.backbones import complete_kwargs
+from benchmark.models.normalisation import unfolded
+from benchmark.protocol.registry import load_plugin_file, plugin_files
+from benchmark.protocol.track import BackboneSpec, Track
+from benchmark.runtime.executor import Engine
+from benchmark.submissions.submission import Submission, load_submission
+from benchmark.training.build import UNDEFENDED, ProgressCallback, make_submission
+from benchmark.training.composition import Composition, Defenses, compose
+from benchmark.training.query_pool import people_half, photo_half
+
+PUBLIC_SHARE = 0.2  # of the auxiliary people: never in a shadow's training, kept to estimate statistics on
+SHADOW_SEED = 1_000_000  # keeps shadows apart from the seeds of entries
+
+
+@dataclass(frozen=True)
+class AuxiliaryPeople:
+    """How one auxiliary shadow plays the target's game with public people."""
+
+    pairs: np.ndarray  # (n, 2) identity, photo
+    side: np.ndarray  # (n,) SEEN, UNSEEN, HELD_OUT
+
+
+def public_pairs(populations: Populations) -> np.ndarray:
+    """Photos of the auxiliary people that no shadow trains on, for re-estimating statistics."""
+    public, _ = _partition(populations)
+    auxiliary = populations.split.auxiliary
+    return auxiliary[np.isin(auxiliary[:, 0], public)]
+
+
+def _partition(populations: Populations) -> tuple[np.ndarray, np.ndarray]:
+    people = np.unique(populations.split.auxiliary[:, 0])
+    people = np.random.default_rng([populations.track.split_seed, 101]).permutation(people)
+    cut = round(PUBLIC_SHARE * len(people))
+    return people[:cut], people[cut:]
+
+
+def auxiliary_people(populations: Populations, number: int) -> AuxiliaryPeople:
+    """The members (seen, unseen) and held-out people of shadow ``number``: other halves for other numbers.
+
+    Two thirds of the people are the shadow's members, up to the target's own number of members.
+    """
+    roles = populations.roles
+    _, people = _partition(populations)
+    auxiliary = populations.split.auxiliary
+    rng = np.random.default_rng([populations.track.split_seed, 102, number])
+    counts = {int(p): np.flatnonzero(auxiliary[:, 0] == p) for p in people}
+    full = [p for p in people if len(counts[int(p)]) >= roles.seen + roles.unseen]
+    full = list(rng.permutation(full))
+    members = min(roles.members, 2 * len(full) // 3)
+    if members < 10:
+        raise FaceVeilError(
+            f"track {populations.track.name!r}: {len(full)} auxiliary people with {roles.seen + roles.unseen} photos are too "
+            "few for a shadow backbone (15 or more are needed). Use a larger data set or attacks with knowledge=partial."
+        )
+    rows, side = [], []
+    for p in full[:members]:
+        photos = rng.permutation(counts[int(p)])
+        rows.append(photos[: roles.seen + roles.unseen])
+        side.append(np.repeat([SEEN, UNSEEN], [roles.seen, roles.unseen]))
+    for p in full[members : members + roles.members]:
+        rows.append(rng.permutation(counts[int(p)])[: roles.unseen])
+        side.append(np.full(roles.unseen, HELD_OUT))
+    return AuxiliaryPeople(auxiliary[np.concatenate(rows)], np.concatenate(side))
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A shadow backbone with the photos whose membership in it is known."""
+
+    submission: Submission
+    photos: Photos
+    side: np.ndarray
+
+
+@dataclass(frozen=True)
+class PoolShadow:
+    """A shadow of the query pool; ``inside`` (N,) bool over the queried photos."""
+
+    submission: Submission
+    inside: np.ndarray
+
+
+Kind = Literal["auxiliary", "photos", "people"]
+_SEED_OF_KIND: dict[Kind, int] = {"auxiliary": 0, "photos": 100_000, "people": 200_000}
+HALVES = {"photos": photo_half, "people": people_half}
+
+
+@dataclass(frozen=True)
+class ShadowRecipe:
+    """Everything that one shadow's weights depend on, beside the photos of the track."""
+
+    kind: Kind
+    number: int
+    defense: Composition
+    backbone: BackboneSpec
+    init: Submission | None = None
+
+    @property
+    def seed(self) -> int:
+        """Of its training: apart from the seeds of entries and of other shadows."""
+        return SHADOW_SEED + _SEED_OF_KIND[self.kind] + self.number
+
+
+@dataclass(frozen=True)
+class ShadowTraining:
+    """The training of one shadow as a task for another process: opens the photos again and writes to the same folder."""
+
+    track: Track
+    data: Path | None
+    cache: Path | None
+    folder: Path
+    device: str
+    kind: Kind
+    number: int
+    defense: tuple[DefenseSpec, ...]
+    backbone: BackboneSpec
+    init: Path | None
+    plugins: tuple[Path, ...]
+
+    @staticmethod
+    def of(pool: ShadowPool, recipe: ShadowRecipe) -> ShadowTraining:
+        p = pool.populations
+        return ShadowTraining(
+            p.track, p.data, p.cache, pool.folder, str(pool.device), recipe.kind, recipe.number, recipe.defense.specs,
+            recipe.backbone, recipe.init.path if recipe.init else None, plugin_files(),
+        )  # fmt: skip
+
+    def __call__(self) -> None:
+        for path in self.plugins:
+            load_plugin_file(path)
+        pool = ShadowPool(open_populations(self.track, self.data, self.cache), self.folder, self.device)
+        init = load_submission(self.init) if self.init else None
+        pool.trained(ShadowRecipe(self.kind, self.number, compose(self.defense), self.backbone, init))
+
+
+class ShadowPool:
+    """Shadows of one track on disk."""
+
+    def __init__(self, populations: Populations, folder: Path, device: torch.device | str = "cpu") -> None:
+        self.populations = populations
+        self.folder = folder
+        self.device = device
+
+    def recipes(
+        self, kind: Kind, defense: Defenses, backbone: BackboneSpec, init: Submission | None = None
+    ) -> list[ShadowRecipe]:
+        """The shadows of a kind that the track's budget allows.
+
+        The same shadow has one name, whether it is asked for by a track's short spec or by a card's complete one.
+
+        Args:
+            init: weights the target's training started from, where it is a fine-tuned one.
+        """
+        size = self.populations.track.image_size
+        backbone = BackboneSpec(name=backbone.name, kwargs=complete_kwargs(backbone.name, backbone.kwargs, (size, size)))
+        count = getattr(self.populations.track.shadows, kind)
+        return [ShadowRecipe(kind, number, compose(defense), backbone, init) for number in range(count)]
+
+    def auxiliary(
+        self,
+        defense: Defenses,
+        backbone: BackboneSpec,
+        *,
+        init: Submission | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Iterator[Shadow]:
+        """The shadows on public people, trained where missing, one at a time."""
+        for recipe in self.recipes("auxiliary", defense, backbone, init):
+            people = auxiliary_people(self.populations, recipe.number)
+            photos = self.populations.source(people.pairs, f"shadow-{recipe.number}")
+            yield Shadow(self.trained(recipe, progress), photos, people.side)
+
+    def query_pool(
+        self,
+        kind: Literal["photos", "people"],
+        backbone: BackboneSpec,
+        *,
+        init: Submission | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Iterator[PoolShadow]:
+        """The undefended shadows on halves of the queried population, trained where missing, one at a time."""
+        for recipe in self.recipes(kind, UNDEFENDED, backbone, init):
+            yield PoolShadow(self.trained(recipe, progress), HALVES[kind](self.populations, recipe.number).inside)
+
+    def trained(self, recipe: ShadowRecipe, progress: ProgressCallback | None = None) -> Submission:
+        """One shadow, trained now where it is not on disk."""
+        path = self.path(recipe)
+        if not (path / "card.json").exists():
+            make_submission(
+                self.populations,
+                recipe.defense.specs,
+                self._training_photos(recipe),
+                seed=recipe.seed,
+                out=path,
+                work=self.folder,
+                backbone=unfolded(recipe.backbone),  # what is folded at release was trained with BatchNorm
+                init=recipe.init,
+                # a defence's public faces are never its own members: not those of the other shadows' trainings, then
+                public=self.populations.source(public_pairs(self.populations), "public"),
+                device=self.device,
+                progress=progress,
+            )
+        return load_submission(path)
+
+    def train_missing(self, recipes: Sequence[ShadowRecipe], engine: Engine, step: Callable[[str], None]) -> None:
+        """Trains those that are not on disk yet, wherever the engine runs tasks; an interrupted one resumes."""
+        missing = [recipe for recipe in recipes if not (self.path(recipe) / "card.json").exists()]
+        if len(missing) <= 1:
+            return  # trained when it is read, with its own progress
+        tasks = [ShadowTraining.of(self, recipe) for recipe in missing]
+        step(f"training {len(missing)} shadow backbones")
+        engine.run(tasks, lambda count: step(f"shadow backbone {count}/{len(missing)} trained"))
+
+    def _training_photos(self, recipe: ShadowRecipe) -> Photos:
+        if recipe.kind == "auxiliary":
+            people = auxiliary_people(self.populations, recipe.number)
+            return self.populations.source(people.pairs[people.side == SEEN], f"shadow-{recipe.number}")
+        half = HALVES[recipe.kind](self.populations, recipe.number)
+        if recipe.kind == "photos":
+            return self.populations.queried.take(np.flatnonzero(half.inside))  # drawn already
+        return self.populations.source(half.pairs, f"people-{recipe.number}")
+
+    def path(self, recipe: ShadowRecipe) -> Path:
+        """Its folder, named by all that it depends on."""
+        name = content_hash(
+            self.populations.track.settings("image_size", "roles", "split_seed", "head", "training", "fine_tuning"),
+            self.populations.data_digest,
+            self.populations.split_digest,
+            recipe.backbone.model_dump(mode="json"),
+            recipe.defense.key(),
+            recipe.kind,
+            recipe.number,
+            recipe.init.submission_id if recipe.init else None,
+        )
+        return self.folder / f"{recipe.defense.name}-{recipe.kind}-{recipe.number}-{name}"

@@ -1,0 +1,1 @@
+"""The HTTP API over records and the queue."""

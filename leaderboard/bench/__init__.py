@@ -1,0 +1,1 @@
+"""How fast the board answers: made-up records, simulated readers."""

@@ -1,0 +1,1 @@
+"""The entries of a board in memory, as data frames."""

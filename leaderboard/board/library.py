@@ -1,0 +1,178 @@
+"""Where the pages get their entries from: the store and the shipped record files, read once and kept until they change."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmark.records.ranking import RankedEntry, rank_scope, scope_order
+from benchmark.records.record import PluginInfo, Record
+from benchmark.records.runs import Run, Scope, Source, summarise
+from benchmark.service.store import Store, store_location
+from leaderboard.board.frame import frame_of, haystack
+
+RECORDS = Path(__file__).parents[1] / "records"
+_OPEN_RECORDS = 64  # whole records kept in memory
+
+
+@dataclass(frozen=True)
+class Board:
+    """Everything the pages read.  ``frame`` has the columns of :data:`leaderboard.board.frame.COLUMNS`, in ranking order."""
+
+    frame: pd.DataFrame
+    scopes: Mapping[Scope, pd.DataFrame]  # the frame's rows, scope by scope
+    entries: Mapping[str, RankedEntry]  # by key
+    haystack: pd.Series  # what the search looks through, by the frame's index
+    attacks: Mapping[str, PluginInfo]  # what the records say of the attacks, by name
+    problems: tuple[str, ...] = ()  # record files that could not be read
+
+
+class Library:
+    """The records of a store and of a folder, in brief; thread-safe.  What has not changed is not read again."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._store, self._folder = store, folder
+        self._lock = threading.Lock()  # the first reader builds, the others wait instead of building too
+        self._runs: dict[Any, list[Run]] = {}  # by permanent name and fingerprint, or by file and its date
+        self._attacks: dict[str, PluginInfo] = {}
+        self._ranked: dict[Scope, tuple[tuple[Run, ...], list[RankedEntry]]] = {}
+        self._records: OrderedDict[Source, Record] = OrderedDict()
+        self._state: Any = None
+        self._board: Board | None = None
+
+    def board(self) -> Board:
+        """The board as it is now.  Where nothing has changed it costs one query, of the store's version.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        files = tuple((path, path.stat().st_mtime_ns) for path in sorted(self._folder.glob("*.json")))
+        state = (self._store.version(), files)
+        with self._lock:
+            if self._board is None or state != self._state:
+                self._board, self._state = self._build(files), state
+            return self._board
+
+    def record(self, run: Run) -> Record:
+        """The whole record of a run.
+
+        Raises:
+            UnknownRecordError: the store has another in its place by now.
+        """
+        with self._lock:
+            if run.source in self._records:
+                self._records.move_to_end(run.source)
+                return self._records[run.source]
+        source = run.source
+        record = _from_file(source) if source.path else self._store.record_named(source.name)
+        with self._lock:
+            self._records[source] = record
+            while len(self._records) > _OPEN_RECORDS:
+                self._records.popitem(last=False)
+        return record
+
+    def _build(self, files: Sequence[tuple[Path, int]]) -> Board:
+        problems: list[str] = []
+        known, self._runs = self._runs, {}
+        for name, fingerprint in self._store.fingerprints().items():
+            key = (name, fingerprint)
+            self._runs[key] = known.get(key) or [self._brief(self._store.record_named(name), Source(name=name))]
+        for path, date in files:
+            try:
+                self._runs[path, date] = known.get((path, date)) or self._file(path)
+            except (OSError, ValueError) as error:  # pydantic's ValidationError is a ValueError
+                problems.append(f"{path.name}: {str(error).splitlines()[0]}")
+        self._records.clear()
+        runs = [run for found in self._runs.values() for run in found]
+        return _board(self._rank(runs), self._attacks, tuple(problems))
+
+    def _file(self, path: Path) -> list[Run]:
+        content = _content(path)
+        records = (Record.model_validate(item) for item in content)
+        return [self._brief(record, Source(path=str(path), position=i)) for i, record in enumerate(records)]
+
+    def _brief(self, record: Record, source: Source) -> Run:
+        self._attacks.update(record.attacks)
+        return summarise(record, source)
+
+    def _rank(self, runs: Iterable[Run]) -> list[RankedEntry]:
+        """Ranks the scopes in which anything changed."""
+        scopes: dict[Scope, list[Run]] = defaultdict(list)
+        for run in runs:
+            scopes[run.scope].append(run)
+        ranked = {}
+        for scope in sorted(scopes, key=scope_order):
+            found, (before, entries) = tuple(scopes[scope]), self._ranked.get(scope, ((), []))
+            same = len(found) == len(before) and all(a is b for a, b in zip(found, before, strict=True))
+            ranked[scope] = (found, entries if same else rank_scope(scope, found))
+        self._ranked = ranked
+        return [entry for _, entries in ranked.values() for entry in entries]
+
+
+def _content(path: Path) -> list[Any]:
+    content = json.loads(path.read_bytes())
+    return content if isinstance(content, list) else [content]
+
+
+def _from_file(source: Source) -> Record:
+    return Record.model_validate(_content(Path(source.path))[source.position])
+
+
+def _board(entries: Sequence[RankedEntry], attacks: Mapping[str, PluginInfo], problems: tuple[str, ...] = ()) -> Board:
+    frame = frame_of(entries)
+    keys = {entry.key: entry for entry in entries}
+    return Board(frame, _by_scope(frame, entries), keys, haystack(frame), dict(attacks), problems)
+
+
+def _by_scope(frame: pd.DataFrame, entries: Sequence[RankedEntry]) -> dict[Scope, pd.DataFrame]:
+    """The rows of each scope: they stand together, so that a slice does and nothing is copied."""
+    found, start = {}, 0
+    for scope, members in groupby(entries, key=lambda entry: entry.scope):
+        end = start + len(list(members))
+        found[scope] = frame.iloc[start:end]
+        start = end
+    return found
+
+
+def build(records: Iterable[Record]) -> Board:
+    """The board of some records in memory."""
+    attacks: dict[str, PluginInfo] = {}
+    scopes: dict[Scope, list[Run]] = defaultdict(list)
+    for record in records:
+        attacks.update(record.attacks)
+        scopes[Scope.of(record)].append(summarise(record))
+    entries = [entry for scope in sorted(scopes, key=scope_order) for entry in rank_scope(scope, scopes[scope])]
+    return _board(entries, attacks)
+
+
+def library(url: str | None = None, folder: Path | None = None) -> Library:
+    """The library of a store and of a folder of ``*.json`` files (one record, or a list of them, each); one a process.
+
+    ``url``: path or URL of the store; default the environment's FACEVEIL_STORE_URL, else the home's.  ``folder``: default the
+    environment's FACEVEIL_RECORDS, else the records that ship with the project.
+
+    Raises:
+        StoreError: the store cannot be opened.
+    """
+    folder = folder or Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
+    return _library(url or store_location(), folder)
+
+
+@lru_cache(maxsize=8)
+def _library(url: str, folder: Path) -> Library:
+    return Library(Store(url), folder)
+
+
+def load(url: str | None = None, folder: Path | None = None) -> Board:
+    """The board of :func:`library`."""
+    return library(url, folder).board()

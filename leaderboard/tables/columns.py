@@ -1,0 +1,101 @@
+"""How entries are printed: the table on the page, and the files to be downloaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from leaderboard.board.frame import COLUMNS
+from leaderboard.charts import pareto
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """Every column of :data:`COLUMNS`.  Text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    return frame.map(_harmless).to_csv(index=False)
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def to_json(frame: pd.DataFrame) -> str:
+    """``{"columns": {name: explanation}, "entries": [{name: value}]}``, missing values as null."""
+    rows = json.loads(frame.to_json(orient="records", double_precision=15))
+    return json.dumps({"columns": COLUMNS, "entries": rows}, indent=1, ensure_ascii=False)
+
+
+def printed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the columns that only the table has: place, and intervals as text."""
+    result = frame.copy()
+    # padded with blanks, so that the place sorts as text
+    result["place"] = [pareto.place(r, t).rjust(4 + 2 * t) for r, t in zip(frame["rank"], frame["tied"], strict=True)]
+    result["created"] = frame["created"].str[:10]
+    result["flags"] = ["▲ " + flags if flags else "" for flags in frame["flags"]]
+    for axis in ("utility", "leakage"):
+        parts = zip(frame[f"{axis}_low"], frame[f"{axis}_high"], frame[f"{axis}_n"], frame[f"{axis}_unit"], strict=True)
+        result[f"{axis}_interval"] = [_interval(*part) for part in parts]
+    return result
+
+
+def _interval(low: float, high: float, n: int, unit: str) -> str:
+    return "–" if pd.isna(low) or pd.isna(high) else f"[{low:.3f}, {high:.3f}]  n = {n:,} {unit}"
+
+
+def _number(label: str, name: str, format: str = "%.3f") -> Any:
+    return st.column_config.NumberColumn(label, help=COLUMNS[name], format=format)
+
+
+def _text(label: str, name: str, width: str | int | None = None, pinned: bool = False) -> Any:
+    return st.column_config.TextColumn(label, help=COLUMNS[name], width=width, pinned=pinned)
+
+
+def _bar(label: str, name: str, colour: str) -> Any:
+    ends = {"min_value": 0.0, "max_value": 1.0}
+    return st.column_config.ProgressColumn(label, help=COLUMNS[name], format="%.3f", color=colour, width=120, **ends)
+
+
+CONFIG = {
+    "place": _text("Rank", "rank", 56, pinned=True),
+    "entry": _text("Entry", "entry", 190, pinned=True),
+    "reasons": _text("Why it is not ranked", "reasons", "large"),
+    "utility": _bar("Utility ↑", "utility", "blue"),
+    "utility_interval": _text("Utility: 95 % interval, n", "utility_low", 190),
+    "leakage": _bar("Leakage ↓", "leakage", "orange"),
+    "leakage_interval": _text("Leakage: 95 % interval, n", "leakage_low", 190),
+    "leakage_attack": _text("by attack", "leakage_attack", 150),
+    "leakage_contrast": _text("on contrast", "leakage_contrast", 90),
+    "family": _text("Family", "family", 120),
+    "flags": _text("Red flags", "flags", "medium"),
+    "sample_auc": _number("Sample AUC ↓", "sample_auc"),
+    "identity_auc": _number("Identity AUC ↓", "identity_auc"),
+    "tpr_at_1": _number("TPR@1 % ↓", "tpr_at_1"),
+    "inversion": _number("Inversion ↓", "inversion"),
+    "epsilon": _number("Claimed ε ↓", "epsilon", "%.3g"),
+    "defense": _text("Defence", "defense", "medium"),
+    "team": _text("Team", "team", 110),
+    "board": _text("Board", "board", 80),
+    "seeds": _number("Seeds", "seeds", "%d"),
+    "training_seconds": _number("Training, s", "training_seconds", "%.0f"),
+    "backbone": _text("Backbone", "backbone", 120),
+    "created": _text("Evaluated", "created", 100),
+    "key": _text("Link name", "key", 100),
+}
+LABELS = {name: config["label"] for name, config in CONFIG.items()}
+FIXED = ("place", "entry", "reasons")
+OPTIONAL = tuple(name for name in CONFIG if name not in FIXED)
+_HIDDEN = ("board", "backbone", "created", "key")
+DEFAULT = tuple(name for name in OPTIONAL if name not in _HIDDEN)
+
+
+def columns(frame: pd.DataFrame, chosen: Sequence[str]) -> list[str]:
+    """The columns of a table of ranked or of unranked entries, in the order of :data:`CONFIG`; flags where there are any."""
+    first = ["place", "entry"] if frame["rank"].notna().all() else ["entry", "reasons"]
+    rest = [name for name in OPTIONAL if name in chosen]
+    if "flags" in rest:
+        rest.remove("flags")
+        first += ["flags"] if (frame["flags"] != "").any() else []
+    return first + rest

@@ -1,0 +1,1 @@
+"""What pages share: filters, links, the choice of a board."""

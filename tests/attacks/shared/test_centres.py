@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from attacks.shared import centres
+from attacks.shared.centres import gallery, regrow, regrow_weighted, unit, weigh
+from benchmark.interfaces import NotApplicableError, SignalRequest, Signals
+from benchmark.metrics.roc import auc
+
+EMBEDDING = SignalRequest(layers="embedding")
+
+
+def normalised(vector: list[float]) -> list[float]:
+    length = math.sqrt(sum(v * v for v in vector))
+    return [v / length for v in vector]
+
+
+def naive(rows: list[list[float]], people: list[int], scale: float, weights: list[float]) -> list[float]:
+    """Log-odds by their definition, photo by photo: the own centre leaves the photo out, other centres are whole."""
+    found = []
+    for photo, row in enumerate(rows):
+        logits = {}
+        for person in set(people):
+            voters = [i for i in range(len(rows)) if people[i] == person and i != photo]
+            centre = normalised([sum(weights[i] * rows[i][d] for i in voters) for d in range(len(row))])
+            logits[person] = scale * sum(a * b for a, b in zip(row, centre, strict=True))
+        own = logits.pop(people[photo])
+        found.append(own - math.log(sum(math.exp(v) for v in logits.values()) / len(logits)))
+    return found
+
+
+@pytest.mark.parametrize("scale", [1.0, 32.0])
+def test_log_odds_under_leave_one_out_centres(scale):
+    rng = np.random.default_rng(0)
+    people = np.array([2, 0, 0, 1, 2, 2, 1, 0, 1, 1])  # unsorted, different numbers of photos
+    embeddings = unit(rng.standard_normal((10, 5)))
+    weights = rng.uniform(0.1, 1, 10)
+    for w in (None, weights):
+        expected = naive(embeddings.tolist(), people.tolist(), scale, (np.ones(10) if w is None else w).tolist())
+        np.testing.assert_allclose(regrow(embeddings, people, scale, w).log_odds, expected, rtol=1e-9)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(1)
+    people, embeddings = np.repeat(np.arange(20), 3), unit(rng.standard_normal((60, 8)))
+    whole = regrow(embeddings, people, 32.0).log_odds
+    monkeypatch.setattr(centres, "BLOCK", 7)
+    np.testing.assert_allclose(regrow(embeddings, people, 32.0).log_odds, whole, rtol=1e-12)
+
+
+def test_a_photo_does_not_vote_for_itself():
+    """Embeddings without any person in them: were a photo part of its own centre, every photo would look like its person's."""
+    rng = np.random.default_rng(2)
+    people, embeddings = np.repeat(np.arange(200), 2), unit(rng.standard_normal((400, 64)))
+    assert abs(regrow(embeddings, people, 1.0).own.mean()) < 0.05
+
+
+def test_weights_are_a_softmax_within_each_person():
+    found = weigh(np.array([0.0, 10.0, 5.0, 5.0]), np.array([0, 0, 1, 1]), 0.2)
+    np.testing.assert_allclose(found, [math.exp(-2), 1, 1, 1])
+
+
+def test_weighing_finds_the_photos_that_lie_together():
+    rng = np.random.default_rng(3)
+    people, seen = np.repeat(np.arange(80), 6), np.tile([True] * 3 + [False] * 3, 80)
+    near = unit(rng.standard_normal((80, 32)))
+    embeddings = unit(near[people] + np.where(seen, 0.4, 0.9)[:, None] * unit(rng.standard_normal((480, 32))))
+    plain = auc(regrow(embeddings, people, 32.0).log_odds, seen)
+    weighted = auc(regrow_weighted(embeddings, people, 32.0).log_odds, seen)
+    assert weighted > plain > 0.9
+
+
+def test_one_photo_of_a_person_is_not_applicable():
+    with pytest.raises(NotApplicableError, match="1 of 3 people have one photo only"):
+        gallery(Signals({EMBEDDING.key: np.eye(5)}, np.array([0, 0, 1, 2, 2])), EMBEDDING)
+
+
+def test_unit_keeps_zero_rows():
+    rows = unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0.0, 0.0]])

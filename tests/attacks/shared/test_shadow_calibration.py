@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm as gaussian
+
+from attacks.shared.shadow_calibration import lira, rmia, worlds
+from benchmark.metrics.roc import auc
+
+
+def population(photos: int, shadows: int, *, gap: float = 1.0, noise: float = 1.0, seed: int = 0):
+    """Scores = how easy the photo is (spread 2) + gap where it was inside + noise; half of the shadows hold each photo."""
+    rng = np.random.default_rng(seed)
+    ease = 2 * rng.standard_normal(photos)
+    inside = np.zeros((shadows, photos), bool)
+    for k in range(0, shadows, 2):
+        inside[k] = rng.random(photos) < 0.5
+        if k + 1 < shadows:
+            inside[k + 1] = ~inside[k]
+    labels = rng.random(photos) < 0.5
+    scores = ease + gap * inside + noise * rng.standard_normal(inside.shape)
+    return ease + gap * labels + noise * rng.standard_normal(photos), scores, inside, labels
+
+
+def naive_lira(target, shadows, inside):
+    """The attack by its definition: a Gaussian for each photo and world, deviations pooled over photos."""
+    pooled = []
+    for world in (inside, ~inside):
+        squares = sum(((s[m] - s[m].mean()) ** 2).sum() for s, m in zip(shadows.T, world.T, strict=True))
+        pooled.append(math.sqrt(squares / (world.sum(0) - 1).sum()))
+    scores = []
+    for i, value in enumerate(target):
+        own, other = shadows[inside[:, i], i].mean(), shadows[~inside[:, i], i].mean()
+        scores.append(gaussian.logpdf(value, own, pooled[0]) - gaussian.logpdf(value, other, pooled[1]))
+    return np.array(scores)
+
+
+def test_with_many_shadows_lira_is_the_naive_one():
+    target, shadows, inside, _ = population(60, 400)
+    np.testing.assert_allclose(lira(target, shadows, inside), naive_lira(target, shadows, inside), atol=0.15)
+
+
+@pytest.mark.parametrize(("shadows", "least"), [(1, 0.60), (2, 0.63), (4, 0.66), (16, 0.70)])
+def test_calibration_pays_from_the_first_shadow_on(shadows, least):
+    """Uncalibrated the gap of 1 drowns in a spread of 2.2; with the ease of each photo known it would reach 0.76."""
+    target, scores, inside, labels = population(6000, shadows)
+    assert auc(target, labels) < 0.63
+    for rule in (lira, rmia):
+        assert auc(rule(target, scores, inside), labels) > least, rule.__name__
+
+
+def test_offline_shadows_say_how_easy_a_photo_is():
+    target, scores, inside, labels = population(6000, 8)
+    scores = scores - 1.0 * inside  # as if none had any photo inside
+    nothing = np.zeros_like(inside)
+    for rule in (lira, rmia):
+        assert auc(rule(target, scores, nothing), labels) > auc(target, labels) + 0.08, rule.__name__
+    assert worlds(scores, nothing).offline
+
+
+def test_shadows_that_say_nothing_of_a_photo_are_left_out():
+    target, scores, inside, labels = population(4000, 8)
+    scores[np.random.default_rng(1).random(scores.shape) < 0.3] = np.nan
+    found = lira(target, scores, inside)
+    assert np.isfinite(found).all()
+    assert auc(found, labels) > 0.66
+
+
+def test_means_shrink_to_the_population_where_shadows_are_few():
+    _, scores, inside, _ = population(4000, 2, noise=3.0)
+    few = worlds(scores, inside)
+    raw = np.where(inside[0], scores[1], scores[0])  # the one shadow without the photo
+    assert np.std(few.mean_out) < 0.7 * np.std(raw)
+    assert (few.deviation_out > 3.0).all(), "what is uncertain of the mean is in the deviation"
+
+
+def test_without_a_leak_the_ratio_is_at_chance():
+    target, scores, inside, labels = population(6000, 8, gap=0.0)
+    for rule in (lira, rmia):
+        assert abs(auc(rule(target, scores, inside), labels) - 0.5) < 0.03
+
+
+def test_rmia_on_a_matrix_computed_by_hand():
+    probability = np.array([0.8, 0.5, 0.2])
+    shadows = np.array([[0.9, 0.4, 0.3], [0.3, 0.4, 0.3]])  # the first holds every photo, the second none
+    inside = np.array([[True] * 3, [False] * 3])
+    # ratios to the mean of both worlds: 0.8 / 0.6 = 1.33, 0.5 / 0.4 = 1.25, 0.2 / 0.3 = 0.67
+    np.testing.assert_allclose(rmia(np.log(probability), np.log(shadows), inside), [1.0, 0.5, 0.0])
+
+
+def naive_rmia(p_target, p_shadows, inside, offline_a=0.3):
+    """The attack by its definition, probabilities in and every pair compared: the share of z that x beats."""
+    online = bool(inside.any())
+    ratios = []
+    for i, p in enumerate(p_target):
+        p_out = sum(p_shadows[k, i] for k in range(len(p_shadows)) if not inside[k, i]) / (~inside[:, i]).sum()
+        if online:
+            p_in = sum(p_shadows[k, i] for k in range(len(p_shadows)) if inside[k, i]) / inside[:, i].sum()
+            ratios.append(p / ((p_in + p_out) / 2))
+        else:
+            ratios.append(p / (((1 + offline_a) * p_out + 1 - offline_a) / 2))
+    others = len(ratios) - 1
+    return [sum(mine / theirs > 1 for j, theirs in enumerate(ratios) if j != i) / others for i, mine in enumerate(ratios)]
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_rmia_is_the_naive_one(online):
+    target, scores, inside, _ = population(40, 6)
+    if not online:
+        inside = np.zeros_like(inside)
+        scores = scores - np.median([math.log(np.mean(np.exp(s))) for s in scores.T])  # the unit of the offline mean
+    naive = naive_rmia(np.exp(target), np.exp(scores), inside)
+    np.testing.assert_allclose(rmia(target, scores, inside), naive)
+
+
+def test_offline_rmia_by_hand():
+    target = np.log([0.5, 0.4])
+    shadows = np.log([[0.5, 0.1]])
+    # in units of the median, 0.3: (1.3 * 1.67 + 0.7) / 2 = 1.43 and (1.3 * 0.33 + 0.7) / 2 = 0.57; ratios 1.16 and 2.35
+    np.testing.assert_allclose(rmia(target, shadows, np.zeros((1, 2), bool)), [0.0, 1.0])
+
+
+def test_ties_share_one_value():
+    target, inside = np.zeros(4), np.array([[True] * 4, [False] * 4])
+    assert rmia(target, np.zeros((2, 4)), inside).tolist() == [0.0] * 4
+
+
+def test_temperature_changes_no_single_shadows_order():
+    target, scores, inside, _ = population(50, 4)
+    warm, cold = (rmia(target, scores, inside, temperature=t) for t in (1.0, 0.2))
+    assert not np.allclose(warm, cold)
+    assert ((warm >= 0) & (warm <= 1)).all()

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmark.interfaces import FaceVeilError
+from benchmark.protocol.track import ShadowBudget
+from benchmark.protocol.tracks import TRACKS, get_track
+from benchmark.protocol.variants import parse, variant
+
+TRACK = TRACKS["synthetic-smoke"]
+
+
+def test_a_factor_makes_another_track_under_its_own_name():
+    changed = variant(TRACK, {"head": "softmax", "seen": 2})
+    assert changed.name == "synthetic-smoke[head=softmax,seen=2]"
+    assert (changed.head.name, changed.roles.seen, changed.roles.unseen) == ("softmax", 2, TRACK.roles.unseen)
+    assert changed.head.margin == TRACK.head.margin
+    assert changed.digest != TRACK.digest
+    assert get_track(changed.name) == changed
+    assert parse(changed.name) == ("synthetic-smoke", {"head": "softmax", "seen": 2})
+
+
+def test_the_track_s_own_values_change_nothing():
+    own = {"head": TRACK.head.name, "seen": TRACK.roles.seen, "epochs": TRACK.training.epochs, "unseen": None}
+    assert variant(TRACK, own) is TRACK
+    assert get_track("synthetic-smoke") is TRACK
+
+
+def test_shadows_and_epochs():
+    changed = get_track("synthetic-smoke[epochs=3,shadows=2/0/1]")
+    assert changed.shadows == ShadowBudget(auxiliary=2, photos=0, people=1)
+    assert changed.training.epochs == 3
+    assert changed.training.lr == TRACK.training.lr
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ("colour=blue", "unknown factor 'colour'"),
+        ("head=margin", "one of softmax, cosface, arcface, adaface"),
+        ("seen=0", "at least 1"),
+        ("seen=many", "whole number"),
+        ("shadows=1", "auxiliary/photos/people"),
+    ],
+)
+def test_what_does_not_exist_is_refused(factors, message):
+    with pytest.raises(FaceVeilError, match=message):
+        get_track(f"synthetic-smoke[{factors}]")
+
+
+def test_unknown_tracks_are_answered_with_the_nearest():
+    with pytest.raises(FaceVeilError, match="Did you mean 'synthetic-smoke'"):
+        get_track("synthetic-smoek[head=softmax]")

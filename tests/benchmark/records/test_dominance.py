@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmark.records.dominance import TAIL, Scores, dominance, layers
+from benchmark.records.ranking import Axis
+
+
+def scores(values: np.ndarray, replicates: list[np.ndarray], sign: int = 1) -> Scores:
+    return Scores.of([Axis(v, v - 0.02, v + 0.02) for v in values], replicates, sign)
+
+
+def plain(axes: list[tuple[np.ndarray, list[np.ndarray], int]]) -> np.ndarray:
+    """Dominance as the definition says it, pair by pair."""
+    n = len(axes[0][0])
+    result = np.zeros((n, n), bool)
+    for i in range(n):
+        for j in range(n):
+            sides = [(sign * v[i], sign * v[j]) for v, _, sign in axes]
+            if all(a >= b for a, b in sides) and any(a > b for a, b in sides):
+                result[i, j] = any(
+                    a > b and significant(v, r, sign, i, j) for (a, b), (v, r, sign) in zip(sides, axes, strict=True)
+                )
+    return result
+
+
+def significant(values, replicates, sign, i, j) -> bool:
+    size = min(len(replicates[i]), len(replicates[j]))
+    if size:
+        return float(np.mean(sign * replicates[i][:size] > sign * replicates[j][:size])) >= 1 - TAIL
+    return bool(sign * (values[i] - values[j]) > 0.04)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 12))
+def test_it_is_what_the_definition_says(seed, n):
+    rng = np.random.default_rng(seed)
+    axes = []
+    for sign in (1, -1):
+        values = rng.integers(0, 8, n) / 10
+        sizes = rng.choice([0, 7, 40], n)
+        axes.append((values, [v + 0.1 * rng.standard_normal(size) for v, size in zip(values, sizes, strict=True)], sign))
+    found = dominance(*(scores(*axis) for axis in axes))
+    np.testing.assert_array_equal(found, plain(axes))
+
+
+def test_layers_count_the_longest_chain():
+    chain = np.zeros((4, 4), bool)
+    chain[0, 1] = chain[1, 2] = chain[0, 2] = True
+    assert layers(chain).tolist() == [1, 2, 3, 1]
+    assert layers(np.zeros((0, 0), bool)).tolist() == []
+
+
+@pytest.mark.slow
+def test_ten_thousand_entries_are_placed_within_a_minute():
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0, 1, (2, 10_000))
+    noise = 0.02 * rng.standard_normal(200)
+    axes = [[v + noise + 0.01 * rng.standard_normal(200) for v in row] for row in values]
+    started = time.perf_counter()
+    ranks = layers(dominance(scores(values[0], axes[0]), scores(values[1], axes[1], -1)))
+    seconds = time.perf_counter() - started
+    print(f"10,000 entries: {seconds:.1f} s, {ranks.max()} layers")
+    assert ranks.min() == 1
+    assert ranks.max() > 10

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from record_factory import make_record
+
+from benchmark.records.ranking import RankedEntry, rank
+from benchmark.records.record import Record
+
+
+def point(name: str, utility: float, leakage: float, seed: int = 0, spread: float = 0.02, n: int = 50, **fields) -> Record:
+    """A record at a point whose replicates share the people's noise and have some of their own, from the name."""
+    record = make_record(
+        name=name, utility=utility, leakage=leakage, seed=seed, n_replicates=2, settings={"id": name}, **fields
+    )
+    own, shared = np.random.default_rng([*name.encode(), seed]), np.random.default_rng(7)
+    noise = spread * (shared.standard_normal((2, n)) + 0.3 * own.standard_normal((2, n)))
+    headline = record.headline.model_copy(
+        update={
+            "utility_replicates": tuple((utility + noise[0]).tolist()),
+            "leakage_replicates": tuple((leakage + noise[1]).tolist()),
+        }
+    )
+    return record.model_copy(update={"headline": headline})
+
+
+def without_replicates(record: Record) -> Record:
+    headline = record.headline.model_copy(update={"utility_replicates": (), "leakage_replicates": ()})
+    return record.model_copy(update={"headline": headline})
+
+
+def ranks(entries: list[RankedEntry]) -> dict[str, int | None]:
+    return {entry.label: entry.rank for entry in entries}
+
+
+points = st.lists(
+    st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 3), st.sampled_from([0.0, 0.02, 0.2])),
+    min_size=1,
+    max_size=8,
+)
+
+
+def records_of(drawn: list[tuple[int, int, int, float]]) -> list[Record]:
+    """Entries on a coarse grid, so that equal values are common, with one to three seeds."""
+    records = []
+    for i, (utility, leakage, seeds, spread) in enumerate(drawn):
+        for seed in range(seeds):
+            records.append(point(f"e{i}", 0.3 + utility / 40 + seed / 100, leakage / 40, seed, spread))
+    return records
+
+
+def test_layers_are_pareto_layers_of_clear_differences():
+    entries = rank(
+        [
+            point("strong", 0.80, 0.30),
+            point("private", 0.60, 0.05),
+            point("worse than strong", 0.70, 0.40),
+            point("worst", 0.50, 0.60),
+        ]
+    )
+    assert [(e.label, e.rank, e.tied) for e in entries] == [
+        ("private", 1, True),
+        ("strong", 1, True),
+        ("worse than strong", 2, False),
+        ("worst", 3, False),
+    ]
+    assert entries[2].dominated_by == ("strong",)
+    assert set(entries[3].dominated_by) == {"private", "strong", "worse than strong"}
+
+
+def test_a_difference_within_the_noise_is_a_tie():
+    # 0.005 better on both axes, own noise sd 0.02*0.3*sqrt(2) = 0.0085: 0.005 is 0.6 sd, far from significant
+    assert ranks(rank([point("a", 0.705, 0.300), point("b", 0.700, 0.305)])) == {"a": 1, "b": 1}
+    # the same with 0.05: 6 sd
+    assert ranks(rank([point("a", 0.75, 0.30), point("b", 0.70, 0.35)])) == {"a": 1, "b": 2}
+
+
+def test_pairing_sees_what_separate_intervals_cannot():
+    """The noise of the people is shared: intervals overlap widely, paired differences do not."""
+    better, worse = point("a", 0.74, 0.30, spread=0.05), point("b", 0.70, 0.37, spread=0.05)
+    paired = rank([better, worse])
+    assert paired[0].utility.low < paired[1].utility.high
+    assert ranks(paired) == {"a": 1, "b": 2}
+    # without replicates only the records' own intervals (+- 0.04 of the factory) are left, and they overlap
+    assert ranks(rank([without_replicates(better), without_replicates(worse)])) == {"a": 1, "b": 1}
+    assert ranks(rank([without_replicates(better), without_replicates(point("c", 0.60, 0.60))])) == {"a": 1, "c": 2}
+
+
+def test_significant_on_one_axis_but_worse_on_the_other_does_not_dominate():
+    assert ranks(rank([point("a", 0.80, 0.301), point("b", 0.50, 0.300)])) == {"a": 1, "b": 1}
+    assert ranks(rank([point("a", 0.80, 0.300), point("b", 0.50, 0.300)])) == {"a": 1, "b": 2}
+
+
+def test_replicates_that_contradict_the_point_estimate_make_no_cycle():
+    """Bootstrap bias can put all replicates on the other side of the point estimate; dominance needs both to agree."""
+    a, b = point("a", 0.70, 0.30, spread=0.0), point("b", 0.69, 0.30, spread=0.0)
+    biased = b.headline.model_copy(update={"utility_replicates": (0.9,) * 50})
+    assert ranks(rank([a, b.model_copy(update={"headline": biased})])) == {"a": 1, "b": 1}
+
+
+@settings(max_examples=25, deadline=None)
+@given(points)
+def test_dominance_has_no_cycle_and_explains_the_rank(drawn):
+    entries = rank(records_of(drawn))
+    by_label = {e.label: e for e in entries}
+    for entry in entries:
+        above = [by_label[label].rank for label in entry.dominated_by]
+        assert all(r < entry.rank for r in above)
+        assert entry.rank == 1 + max(above, default=0)
+    for entry in entries:
+        assert entry.tied == (sum(e.rank == entry.rank for e in entries) > 1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(points, st.randoms(use_true_random=False))
+def test_order_of_the_records_does_not_matter(drawn, random):
+    records = records_of(drawn)
+    shuffled = list(records)
+    random.shuffle(shuffled)
+    assert rank(records) == rank(shuffled)
+
+
+@settings(max_examples=15, deadline=None)
+@given(points)
+def test_a_clearly_dominated_entry_changes_no_other_rank(drawn):
+    records = records_of(drawn)
+    before = ranks(rank(records))
+    after = ranks(rank([*records, point("hopeless", -5.0, 5.0)]))
+    assert after.pop("hopeless") == 1 + max(before.values())
+    assert after == before
+
+
+@settings(max_examples=15, deadline=None)
+@given(points)
+def test_identical_entries_tie(drawn):
+    records = records_of(drawn)
+    twins = []
+    for record in records:
+        twin = make_record(name=f"{record.card.name} twin", seed=record.card.seed, settings={"id": record.card.name, "twin": 1})
+        twins.append(twin.model_copy(update={"headline": record.headline}))
+    found = ranks(rank([*records, *twins]))
+    for label in {r.card.name for r in records}:
+        assert found[label] == found[f"{label} twin"]
+
+
+def test_seeds_of_a_configuration_are_one_entry_with_its_spread():
+    runs = [point("a", utility, 0.3, seed, spread=0.01) for seed, utility in enumerate((0.60, 0.70, 0.80))]
+    (entry,) = rank(runs)
+    assert entry.utility.per_seed == (0.60, 0.70, 0.80)
+    assert entry.utility.value == pytest.approx(0.70)
+    (single,) = rank(runs[1:2])
+    # the spread of seeds (sd of a mean of three draws: 0.047) dwarfs that of the people (0.01)
+    assert entry.utility.high - entry.utility.low > 3 * (single.utility.high - single.utility.low)
+    np.testing.assert_allclose(
+        [single.utility.low, single.utility.high], np.quantile(runs[1].headline.utility_replicates, [0.025, 0.975])
+    )
+
+
+def test_seeds_move_together_on_both_axes():
+    """A resampled seed brings its own leakage: replicates of the mean keep the correlation between the axes."""
+    runs = [point("a", 0.5 + x, 0.2 + x, seed, spread=0.0) for seed, x in enumerate((0.0, 0.1, 0.2))]
+    (entry,) = rank(runs)
+    assert entry.utility.high - entry.leakage.high == pytest.approx(0.3)
+    assert entry.utility.low - entry.leakage.low == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"track": "synthetic-64"}, {"protocol_version": "0.0"}, {"board": "weights"}, {"split": "another"}],
+)
+def test_only_one_scope_shares_a_ranking(other):
+    entries = rank([point("good", 0.9, 0.1), point("bad", 0.4, 0.6, **other)])
+    assert ranks(entries) == {"good": 1, "bad": 1}
+    assert not any(e.tied or e.dominated_by for e in entries)
+
+
+def test_unranked_entries_stay_with_their_reason_and_dominate_nothing():
+    entries = rank(
+        [
+            point("fair", 0.6, 0.4),
+            point("gate", 0.9, 0.1, unranked=("blind gate: pixels tell the sample contrast",)),
+            make_record(name="half", settings={"id": 1}, complete=False),
+            make_record(name="no headline", settings={"id": 2}, headline=False),
+        ]
+    )
+    assert [(e.label, e.rank) for e in entries] == [("fair", 1), ("gate", None), ("half", None), ("no headline", None)]
+    assert entries[1].reasons == ("blind gate: pixels tell the sample contrast",)
+    assert "incomplete" in entries[2].reasons[0]
+    assert "no headline" in entries[3].reasons[0]
+    assert entries[3].utility.value is None
+    assert entries[1].utility.value == 0.9  # shown all the same
+
+
+def test_a_seed_that_does_not_count_is_named():
+    (entry,) = rank([point("a", 0.7, 0.3, 0), point("a", 0.1, 0.9, 1, complete=False)])
+    assert entry.rank == 1
+    assert entry.utility.per_seed == (0.7,)
+    assert entry.left_out == ("seed 1: incomplete: not every attack of the track and of the defence was run",)
+
+
+def test_a_submission_evaluated_again_counts_once():
+    old = point("a", 0.7, 0.3, created="2026-01-01T00:00:00+00:00")
+    new = point("a", 0.6, 0.4, created="2026-02-01T00:00:00+00:00")
+    partial = point("a", 0.9, 0.1, created="2026-03-01T00:00:00+00:00", complete=False)
+    (entry,) = rank([new, partial, old])
+    assert entry.utility.per_seed == (0.6,)
+
+
+def test_replicates_that_are_not_numbers_are_not_used():
+    record = point("a", 0.7, 0.3)
+    headline = record.headline.model_copy(update={"utility_replicates": (float("nan"),) * 50})
+    (entry,) = rank([record.model_copy(update={"headline": headline})])
+    assert (entry.utility.low, entry.utility.high) == (record.headline.utility.low, record.headline.utility.high)
+
+
+def test_no_records():
+    assert rank([]) == []
+
+
+def test_names_that_differ_between_seeds_give_way_to_what_was_trained():
+    names = [("a-0", 0), ("a-1", 1)]
+    runs = [make_record(name=n, seed=s, defense="dp_sgd", settings={"epsilon": 8}) for n, s in names]
+    (entry,) = rank(runs)
+    assert entry.label == "dp_sgd(epsilon=8)"
+
+
+def test_equal_weights_under_another_defence_are_an_entry_of_their_own():
+    """A defence that changes no weight hands out the undefended ones, and does not replace the undefended entry."""
+    plain, same = point("plain", 0.8, 0.5), point("same", 0.8, 0.5)
+    same = same.model_copy(update={"provenance": plain.provenance})
+    assert len(rank([plain, same])) == 2
+    assert len(rank([plain, plain])) == 1

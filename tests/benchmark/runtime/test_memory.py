@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from benchmark.runtime import memory
+from benchmark.runtime.memory import PeakMemory, peak_memory, process_peak
+
+linux = pytest.mark.skipif(not memory._RESET.exists(), reason="only Linux lets a process reset its high-water mark")
+
+
+def hold(megabytes: int) -> float:
+    return float(np.ones(megabytes * 2**17).sum())
+
+
+def hold_small(arrays: int) -> None:
+    """As small as those that the allocator keeps for itself when they are freed."""
+    kept = [np.ones(2**12) for _ in range(arrays)]
+    del kept
+
+
+def measured(step: Callable[[], object], times: int = 3) -> PeakMemory:
+    """The largest of some: the system may take pages of idle libraries back meanwhile, which lowers the growth."""
+    found = []
+    for _ in range(times):
+        with peak_memory() as one:
+            step()
+        found.append(one)
+    return max(found, key=lambda one: one.mb)
+
+
+@linux
+def test_a_small_step_after_a_large_one_is_small():
+    large = measured(lambda: hold(96))
+    with peak_memory() as small:
+        hold(4)
+    assert large.measure == small.measure == "growth"
+    assert 90 < large.mb < 130
+    assert small.mb < 40
+
+
+@linux
+def test_memory_that_was_freed_before_counts_again():
+    hold_small(2000)
+    assert measured(lambda: hold_small(2000)).mb > 50
+
+
+@linux
+def test_the_process_s_own_peak_is_not_forgotten():
+    with peak_memory():
+        hold(64)
+    before = process_peak()
+    with peak_memory():
+        hold(1)
+    assert process_peak() >= before
+
+
+@linux
+def test_a_step_that_fails_is_measured_and_its_error_goes_on():
+    found: list[PeakMemory] = []
+
+    def fail() -> None:
+        with peak_memory() as one:
+            found.append(one)
+            raise ValueError(f"broken at {hold(64)}")
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="broken"):
+            fail()
+    assert max(one.mb for one in found) > 60
+
+
+def test_without_a_mark_to_reset_only_a_new_peak_is_seen(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_RESET", tmp_path / "absent" / "clear_refs")
+    with peak_memory() as found:
+        pass
+    assert (found.mb, found.measure) == (0.0, "beyond_peak")
+    peaks = iter([100.0, 100.0, 130.0])
+    monkeypatch.setattr(memory, "process_peak", lambda: next(peaks))
+    with peak_memory() as found:
+        pass
+    assert (found.mb, found.measure) == (30.0, "beyond_peak")

@@ -1,0 +1,383 @@
+"""The HTTP API through a real socket: reads with ETags, uploads streamed and checked, each refusal with its own answer."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import http.client
+import io
+import json
+import socket
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+import yaml
+from card_factory import make_card
+from record_factory import make_record
+from starlette.requests import Request
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from benchmark.service.client import Remote, RemoteError
+from benchmark.service.intake import Intake
+from benchmark.service.jobs import State
+from benchmark.service.limits import Limits
+from benchmark.service.quarantine import Quarantine
+from benchmark.service.store import Store, record_id
+from benchmark.service.teams import TokenError
+from benchmark.submissions.problems import Problem
+from benchmark.submissions.report import Report
+from leaderboard.api import routes as module
+from leaderboard.api.errors import ApiError
+from leaderboard.api.headers import Beside, SecurityHeaders
+from leaderboard.api.records import Listing
+from leaderboard.api.routes import application
+from leaderboard.api.uploads import Uploads
+from leaderboard.board.library import Library
+
+PROBLEM = Problem(part="card", code="odd", message="It is odd.", remedy="Mend it.")
+
+
+def check(path: Path) -> Report:
+    """Takes zips that hold a file called after a number: another number, other weights."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            number = int(archive.namelist()[0])
+    except (zipfile.BadZipFile, ValueError):
+        return Report(path="x", problems=(PROBLEM,))
+    return Report(path="x", submission_id=f"{number:064x}", weights_sha256=f"{number:064x}", card=make_card())
+
+
+def zipped(number: int) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(str(number), b"x")
+    return out.getvalue()
+
+
+class Site:
+    """A running server and what it serves."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root / "store.sqlite", limits=Limits(upload_bytes=100_000, uploads_per_hour=50, open_jobs=30))
+        self.quarantine = Quarantine(root / "quarantine")
+        (root / "records").mkdir()
+        (root / "records" / "shipped.json").write_text(make_record("shipped", track="synthetic-64").model_dump_json())
+        listing = Listing(self.store, root / "records", Library(self.store, root / "records"))
+        api = application(self.store, listing, Intake(self.store, self.quarantine, check), "/base")
+
+        async def pages(_scope: Any, _receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"pages"})
+
+        self.app = SecurityHeaders(Beside(pages, api, "/base/api"), "/base/api")
+        self.token = self.store.teams.add("testers")
+        self.port = 0
+
+    def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, f"/base{path}", body, names)
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        if found.get("content-encoding") == "gzip":
+            content = gzip.decompress(content)
+        if found.get("content-type") == "application/json":
+            content = json.loads(content)
+        return answer.status, content, found
+
+    def upload(self, data: Any, token: str | None = None, query: str = "", kind: str = "application/zip"):
+        authorization = f"Bearer {self.token if token is None else token}"
+        return self.ask(f"/api/v1/submissions{query}", "POST", data, Authorization=authorization, Content_Type=kind)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        site.port = listening.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(site.app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        for _ in range(200):
+            if server.started:
+                break
+            threading.Event().wait(0.05)
+        yield site
+        server.should_exit = True
+        thread.join(10)
+    site.store.close()
+
+
+@pytest.fixture(scope="module")
+def record(site: Site):
+    record = make_record("in the store", track="synthetic-quick")
+    site.store.add_record(record)
+    return record
+
+
+# Reads
+
+
+def test_records_are_those_of_the_store_and_those_shipped(site: Site, record) -> None:
+    threading.Event().wait(0.3)  # a version that was read holds for a quarter of a second
+    _, listed, _ = site.ask("/api/v1/records")
+    assert {row["summary"]["name"] for row in listed["records"]} >= {"shipped", "in the store"}
+    assert [row["id"] for row in site.ask("/api/records?track=synthetic-quick")[1]["records"]] == [record_id(record)]
+    assert len(site.ask("/api/records?limit=1")[1]["records"]) == 1
+    for row in listed["records"]:
+        status, whole, _ = site.ask(f"/api/v1/records/{row['id']}")
+        assert (status, whole["card"]["name"]) == (200, row["summary"]["name"])
+        assert row["summary"]["utility"][0] == whole["headline"]["utility"]["value"]
+    status, wrong, _ = site.ask("/api/v1/records/" + "0" * 64)
+    assert (status, wrong["error"]["code"]) == (404, "unknown_record")
+
+
+@pytest.mark.parametrize("query", ["limit=x", "limit=-1", "limit=501", "offset=9999999999999", "limit=%C2%B2"])
+def test_numbers_out_of_range_are_refused(site: Site, query: str) -> None:
+    assert site.ask(f"/api/records?{query}")[0] == 400
+
+
+def test_a_ranking_is_the_boards(site: Site, record) -> None:
+    _, part, _ = site.ask("/api/v1/leaderboard?limit=1&offset=1")
+    assert part["total"] == 2
+    assert part["entries"] == site.ask("/api/v1/leaderboard")[1]["entries"][1:]
+    _, ranking, _ = site.ask("/api/leaderboard?track=synthetic-quick&board=verified")
+    (row,) = ranking["entries"]
+    assert (row["entry"], row["rank"]) == ("in the store", 1)
+    assert row["utility"] == pytest.approx(record.headline.utility.value)
+    assert site.ask("/api/leaderboard?track=nowhere")[1] == {"total": 0, "offset": 0, "entries": []}
+
+
+def test_what_is_known_already_is_not_sent_again(site: Site, record) -> None:
+    path = f"/api/v1/records/{record_id(record)}"
+    status, _, headers = site.ask(path)
+    assert status == 200
+    etag = headers["etag"]
+    for known in (etag, f'"other", {etag}', "*", etag.removeprefix("W/")):
+        status, body, again = site.ask(path, If_None_Match=known)
+        assert (status, body, again["etag"]) == (304, b"", etag)
+    assert site.ask(path, If_None_Match='"other"')[0] == 200
+    packed = site.ask(path, Accept_Encoding="gzip")
+    assert packed[2]["content-encoding"] == "gzip"
+    assert packed[1] == site.ask(path)[1]
+
+
+def test_an_answer_is_new_when_the_store_is(site: Site, record) -> None:
+    before = site.ask("/api/records?track=fresh")[2]["etag"]
+    site.store.add_record(make_record("newer", track="fresh"))
+    threading.Event().wait(0.3)
+    _, listed, headers = site.ask("/api/records?track=fresh")
+    assert headers["etag"] != before
+    assert listed["total"] == 1
+
+
+def test_exports_for_the_hub(site: Site, record) -> None:
+    path = f"/api/v1/records/{record_id(record)}"
+    _, text, headers = site.ask(f"{path}/model-index")
+    assert headers["content-type"].startswith("application/yaml")
+    (entry,) = yaml.safe_load(text)["model-index"]
+    assert entry["name"] == "in the store"
+    assert entry["results"][0]["metrics"][0]["value"] == next(iter(record.utility.values())).value
+    _, text, _ = site.ask(f"{path}/eval-results?dataset=faceveil/board")
+    assert {item["dataset"]["id"] for item in yaml.safe_load(text)} == {"faceveil/board"}
+    assert site.ask(f"{path}/eval-results")[0] == 400
+
+
+def test_the_listing_names_every_address_and_all_of_them_answer(site: Site, record) -> None:
+    _, document, _ = site.ask("/api")
+    assert document["openapi"].startswith("3.1")
+    assert len(document["paths"]) == len({path for _, path, _ in module._TABLE})
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            assert operation["summary"]
+            filled = path.format(name=record_id(record), job="0" * 16, action="retry") if "{" in path else path
+            status, _, _ = site.ask(f"/api{filled}", method.upper())
+            assert status != 405
+            assert status < 500
+    assert site.ask("/api/v1/records", "DELETE")[0] == 405
+    assert site.ask("/api/nowhere")[1]["error"]["code"] == "http_404"
+
+
+def test_health_and_headers(site: Site) -> None:
+    status, health, headers = site.ask("/api/healthz")
+    assert (status, health["status"], headers["cache-control"]) == (200, "ok", "no-store")
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    _, body, pages = site.ask("/")
+    assert body == b"pages"
+    for name in ("x-content-type-options", "referrer-policy", "x-frame-options", "content-security-policy"):
+        assert name in headers
+        assert name in pages
+    assert "default-src 'self'" in pages["content-security-policy"]
+
+
+def test_a_store_that_is_gone_is_told_without_its_path(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(site.store._database, "_file", tmp_path / "secret-folder" / "gone.sqlite")
+        threading.Event().wait(0.3)
+        status, body, _ = site.ask("/api/healthz")
+        assert (status, body["status"]) == (503, "down")
+        status, body, _ = site.ask("/api/teams")
+        assert (status, body["error"]["code"]) == (503, "store")
+        assert "secret-folder" not in json.dumps(body)
+    assert site.ask("/api/healthz")[0] == 200
+
+
+# Uploads
+
+
+def test_from_upload_to_withdrawal(site: Site) -> None:
+    sent = zipped(1)  # once: an archive holds the second in which it was made
+    status, body, headers = site.upload(sent)
+    job = body["job"]
+    assert (status, job["state"], job["consent"]) == (201, "validated", None)
+    assert headers["location"] == f"/base/api/v1/submissions/{job['id']}"
+    assert site.quarantine.path(job["id"]).read_bytes() == sent
+    remote = Remote(f"http://127.0.0.1:{site.port}/base/", site.token)
+    assert remote.act(job["id"], "consent")["job"]["state"] == "queued"
+    threading.Event().wait(0.3)
+    seen = remote.job(job["id"])
+    assert seen["job"]["position"] == 1
+    assert [event["state"] for event in seen["log"]][-1] == "queued"
+    assert remote.queue(state="queued")["counts"]["queued"] == 1
+    assert remote.act(job["id"], "withdraw")["job"]["state"] == "withdrawn"
+    assert not site.quarantine.path(job["id"]).exists()
+    with pytest.raises(RemoteError, match="409"):
+        remote.act(job["id"], "withdraw")
+    with pytest.raises(RemoteError, match="no such action"):
+        remote.act(job["id"], "explode")
+    assert "testers" in json.dumps(site.ask("/api/teams")[1])
+
+
+def test_consent_with_the_upload_queues_it(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zipped(2))
+    remote = Remote(f"http://127.0.0.1:{site.port}/base", site.token)
+    assert remote.submit(tmp_path / "a.zip", True)["job"]["state"] == "queued"
+
+
+def test_a_bad_upload_is_answered_with_every_problem_and_not_kept(site: Site, tmp_path: Path) -> None:
+    status, body, _ = site.upload(b"no zip at all")
+    assert (status, body["error"]["code"], body["job"]["problems"][0]["code"]) == (422, "refused", "odd")
+    assert "Mend it." in body["error"]["message"]
+    assert not site.quarantine.path(body["job"]["id"]).exists()
+    (tmp_path / "bad.zip").write_bytes(b"no zip")
+    with pytest.raises(RemoteError, match=r"422.*It is odd"):
+        Remote(f"http://127.0.0.1:{site.port}/base", site.token).submit(tmp_path / "bad.zip", True)
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "fvt_" + "x" * 43, "\u00ff" * 10])
+def test_a_wrong_token_opens_nothing(site: Site, token: str) -> None:
+    jobs = sum(site.store.queue.counts().values())
+    status, body, headers = site.upload(zipped(3), token=token)
+    assert (status, body["error"]["code"], headers["www-authenticate"]) == (401, "wrong_token", "Bearer")
+    assert sum(site.store.queue.counts().values()) == jobs
+
+
+def test_another_team_cannot_touch_a_job(site: Site) -> None:
+    job = site.upload(zipped(4))[1]["job"]["id"]
+    other = site.store.teams.add("others")
+    status, body, _ = site.ask(f"/api/v1/submissions/{job}/withdraw", "POST", Authorization=f"Bearer {other}")
+    assert (status, body["error"]["code"]) == (403, "foreign_job")
+
+
+def test_sizes_are_bounded_whether_they_are_declared_or_not(site: Site) -> None:
+    status, body, _ = site.upload(bytes(100_001))
+    assert (status, body["error"]["code"]) == (413, "too_large")
+
+    def pieces() -> Iterator[bytes]:  # chunked: no size declared
+        for _ in range(30):
+            yield bytes(10_000)
+
+    try:
+        status, body, _ = site.upload(pieces())
+    except (BrokenPipeError, ConnectionResetError):
+        status, body = 413, {"error": {"code": "too_large"}}  # it hung up before it had read it all
+    assert (status, body["error"]["code"]) == (413, "too_large")
+    refused = site.store.queue.jobs([State.REFUSED])
+    assert any(job.problems[0].code == "too_large" for job in refused)
+    assert site.upload(b"x", kind="text/html")[0] == 415
+
+
+def test_an_upload_that_hangs_up_leaves_a_job_that_says_so(site: Site) -> None:
+    before = {job.id for job in site.store.queue.jobs(limit=1000)}
+    with socket.create_connection(("127.0.0.1", site.port)) as connection:
+        head = (
+            f"POST /base/api/v1/submissions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {site.token}\r\n"
+            "Content-Type: application/zip\r\nContent-Length: 5000\r\n\r\n"
+        )
+        connection.sendall(head.encode() + b"PK\x03\x04")
+        for _ in range(100):
+            if {job.id for job in site.store.queue.jobs(limit=1000)} - before:
+                break
+            threading.Event().wait(0.05)
+    for _ in range(100):
+        (job,) = [job for job in site.store.queue.jobs(limit=1000) if job.id not in before]
+        if job.state != State.UPLOADED:
+            break
+        threading.Event().wait(0.05)
+    assert (job.state, job.problems[0].code) == (State.REFUSED, "upload_broken_off")
+    assert not [file for file in site.quarantine.folder.iterdir() if file.suffix == ".part"]
+
+
+def test_limits_are_told_with_when_to_come_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site.store.queue, "limits", Limits(uploads_per_hour=1))
+    status, body, headers = site.upload(zipped(9))
+    assert (status, body["error"]["code"]) == (429, "limit")
+    assert int(headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("ftp://x", "no address"), ("http://example.org", "not HTTPS"), ("http://127.0.0.1:1", "cannot be reached")],
+)
+def test_addresses_that_will_not_do(url: str, said: str) -> None:
+    with pytest.raises(RemoteError, match=said):
+        Remote(url, "secret").queue()
+
+
+async def _authorised(site: Site, peer: str, forwarded: str, trusted: str) -> bool:
+    """Whether somebody is asked for a token still, after a score of wrong ones: behind uvicorn's own reading of proxies."""
+    uploads, told = Uploads(site.store, Intake(site.store, site.quarantine, check)), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await uploads._team(Request(scope, receive))
+        except ApiError as error:
+            told.append(error.status)
+        except TokenError:
+            told.append(401)
+
+    behind = ProxyHeadersMiddleware(app, trusted)
+    for number in range(21):
+        headers = [(b"x-forwarded-for", forwarded.format(number).encode())]
+        await behind({"type": "http", "client": (peer, 1), "headers": headers}, None, None)
+    return told[-1] == 401
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "trusted", "asked_still"),
+    [
+        ("10.0.0.2", "203.0.113.{}", "10.0.0.2", True),  # other readers of a trusted proxy
+        ("10.0.0.2", "203.0.113.7", "10.0.0.0/24", False),  # one reader of it
+        ("10.0.0.2", "203.0.113.{}, 203.0.113.9", "10.0.0.2", False),  # one that forges more addresses in front
+        ("198.51.100.5", "203.0.113.{}", "10.0.0.2", False),  # no proxy of ours: what it says is not believed
+    ],
+)
+def test_wrong_tokens_count_by_who_asks_as_far_as_a_proxy_is_trusted(
+    site: Site, peer: str, forwarded: str, trusted: str, asked_still: bool
+) -> None:
+    assert asyncio.run(_authorised(site, peer, forwarded, trusted)) is asked_still
+
+
+def test_guessing_tokens_is_slowed(site: Site) -> None:
+    """Last: it shuts this machine out for a minute."""
+    statuses = [site.upload(b"x", token=f"guess{number}")[0] for number in range(25)]
+    assert statuses[0] == 401
+    assert statuses[-1] == 429

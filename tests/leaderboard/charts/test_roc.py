@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import json
+
+from record_factory import make_record
+
+from benchmark.interfaces import Contrast
+from leaderboard.charts import roc
+from leaderboard.tables import compare, details
+
+
+def lines(spec: dict) -> tuple[dict, list[dict]]:
+    layer = spec["layer"][-1]
+    return layer["encoding"], spec["datasets"][layer.get("data", spec.get("data"))["name"]]
+
+
+def test_roc_is_logarithmic_and_draws_no_zeros():
+    record = make_record(leakage=0.4)
+    encoding, data = lines(roc.roc(details.roc_frame(record, Contrast.SAMPLE), "attack", "regrown_head").to_dict())
+    for axis in ("x", "y"):
+        assert encoding[axis]["scale"]["type"] == "log"
+        assert encoding[axis]["scale"]["domain"] == [1e-3, 1]
+    assert min(min(row["fpr"], row["tpr"]) for row in data) > 0
+    assert len({row["curve"] for row in data}) == 3
+    assert "regrown_head" in json.dumps(encoding["strokeWidth"])
+
+
+def test_curves_of_entries_differ_by_dashes_too_and_keep_their_colours():
+    records = {"A: one": make_record(leakage=0.4), "B: two": make_record(leakage=0.1)}
+    points = compare.curves(records, Contrast.SAMPLE)
+    encoding, _ = lines(roc.roc(points[points["entry"] == "B: two"], "entry", names=list(records)).to_dict())
+    assert encoding["color"]["scale"]["domain"] == list(records)
+    assert len({str(d) for d in encoding["strokeDash"]["scale"]["range"]}) == 2
