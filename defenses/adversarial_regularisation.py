@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, TrainerProtocol
 from benchmark.models.inputs import to_input
 from defenses.shared.adaptive import against_training
 
@@ -36,10 +36,10 @@ class AdversarialRegularisation(Defense):
     strength: float = Field(1.0, ge=0, description="weight of the turned gradient")
     hidden: PositiveInt = Field(64, description="width of the classifier's hidden layer")
 
-    def modules(self, trainer: Trainer) -> Mapping[str, nn.Module]:
+    def modules(self, trainer: TrainerProtocol) -> Mapping[str, nn.Module]:
         return {self.name: nn.Sequential(nn.Linear(trainer.embedding_size, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1))}
 
-    def loss(self, loss: Tensor, batch: ForwardPass, trainer: Trainer) -> Tensor:
+    def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:
         members = F.normalize(batch.embeddings.float())
         classifier = trainer.extra[self.name]
         told = classifier(Turned.apply(members, self.strength)).squeeze(1)
@@ -48,7 +48,7 @@ class AdversarialRegularisation(Defense):
         as_strangers = F.binary_cross_entropy_with_logits(strangers, torch.zeros_like(strangers))
         return loss + as_members + as_strangers
 
-    def _strangers(self, batch: ForwardPass, trainer: Trainer) -> Tensor:
+    def _strangers(self, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:
         """Unit embeddings (B, D) of public photos drawn for this step."""
         rng = np.random.default_rng([trainer.seed, 11, batch.step])
         count = min(len(batch.index), len(trainer.public))

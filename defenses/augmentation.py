@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.interfaces import AttackSpec, Batch, Defense, ForwardPass, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Batch, Defense, ForwardPass, Reference, TrainerProtocol
 from defenses.shared.adaptive import against_training
 from defenses.shared.augmentation import draw_views
 
@@ -38,7 +38,7 @@ class Augmentation(Defense):
     erase: float = Field(0.25, ge=0, le=1, description="probability of an erased rectangle")
     mixup: float = Field(0.0, ge=0, le=10, description="parameter of the Beta distribution of mixtures; 0: none")
 
-    def transform_batch(self, batch: Batch, trainer: Trainer) -> Batch:
+    def transform_batch(self, batch: Batch, trainer: TrainerProtocol) -> Batch:
         rng = np.random.default_rng([trainer.seed, 9, batch.epoch])
         size = tuple(batch.inputs.shape[-2:])
         views = draw_views(len(trainer.photos), size, rng, flip=self.flip, crop=self.crop, erase=self.erase)
@@ -52,7 +52,7 @@ class Augmentation(Defense):
             notes = {**notes, self.name: (partner, share)}
         return replace(batch, inputs=inputs.contiguous(memory_format=torch.channels_last), notes=notes)
 
-    def loss(self, loss: Tensor, batch: ForwardPass, trainer: Trainer) -> Tensor:
+    def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:
         if self.name not in batch.notes:
             return loss
         partner, share = batch.notes[self.name]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, TrainerProtocol
 from defenses.shared.adaptive import against_training
 
 WIDTH = 5.0  # of the Gaussian kernel, in units of sqrt(dimensions)
@@ -41,7 +41,7 @@ class BiDO(Defense):
         names = {name for name, _ in backbone.named_children()}
         return [name for name in ("layer1", "layer2", "layer3", "layer4") if name in names]
 
-    def loss(self, loss: Tensor, batch: ForwardPass, trainer: Trainer) -> Tensor:
+    def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:
         photos = gaussian_kernel(batch.inputs)
         people = gaussian_kernel(F.one_hot(batch.labels, trainer.classes).float() * trainer.classes**0.5)
         layers = [gaussian_kernel(z) for z in (*batch.features.values(), batch.embeddings)]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, TrainerProtocol
 from benchmark.models.bn_statistics import reestimate, with_statistics
 
 
@@ -26,7 +26,7 @@ class BNFreeze(Defense):
 
     refresh: int = Field(1, ge=0, le=1000, description="epochs between two estimates on public faces; 0: once, at the start")
 
-    def transform_batch(self, batch: Batch, trainer: Trainer) -> Batch:
+    def transform_batch(self, batch: Batch, trainer: TrainerProtocol) -> Batch:
         """Before the first batch of an epoch, the estimate; before every batch, BatchNorm in evaluation mode."""
         start_of_epoch = batch.step == batch.epoch * trainer.steps_per_epoch()
         due = batch.epoch == 0 or (self.refresh and batch.epoch % self.refresh == 0)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
-from benchmark.interfaces import AttackSpec, Defense, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Defense, Reference, TrainerProtocol
 from benchmark.runtime.seeding import derived_seed
 from benchmark.training.loop import Trainer as Loop
 from defenses.shared.adaptive import against_training
@@ -31,7 +31,7 @@ class Distillation(Defense):
 
     epochs: PositiveInt | None = Field(None, description="passes of the student over the public photos; None: the track's")
 
-    def fit(self, trainer: Trainer) -> None:
+    def fit(self, trainer: TrainerProtocol) -> None:
         student = copy.deepcopy(trainer.backbone)
         trainer.run()
         targets = embed_photos(trainer.backbone, trainer.public, trainer.input, trainer.device)

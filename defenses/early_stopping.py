@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from benchmark.interfaces import AttackSpec, Defense, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Defense, Reference, TrainerProtocol
 
 
 class EarlyStopping(Defense):
@@ -27,7 +27,7 @@ class EarlyStopping(Defense):
 
     share: float = Field(0.5, gt=0, le=1, description="of the track's epochs, rounded to whole epochs, at least one")
 
-    def fit(self, trainer: Trainer) -> None:
+    def fit(self, trainer: TrainerProtocol) -> None:
         epochs = max(1, round(self.share * trainer.config.epochs))
         trainer.provenance["stopped_after_epochs"] = epochs
         trainer.run(epochs)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, TrainerProtocol
 from defenses.shared.adaptive import against_training
 
 
@@ -33,7 +33,7 @@ class HAMP(Defense):
     entropy: float = Field(0.5, ge=0, le=1, description="least entropy of a soft label, as a share of the largest")
     reward: float = Field(0.005, ge=0, description="a: weight of the prediction's entropy")
 
-    def loss(self, loss: Tensor, batch: ForwardPass, trainer: Trainer) -> Tensor:  # noqa: ARG002
+    def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:  # noqa: ARG002
         classes = batch.logits.shape[1]
         own = label_probability(classes, self.entropy)
         rest = (1 - own) / max(1, classes - 1)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, TrainerProtocol
 from defenses.shared.adaptive import against_training
 
 
@@ -46,7 +46,7 @@ class LabelSmoothing(Defense):
             return self.smoothing
         return self.smoothing * max(0.0, done - self.start) / (self.full - self.start)
 
-    def loss(self, loss: Tensor, batch: ForwardPass, trainer: Trainer) -> Tensor:
+    def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:
         a = self.strength(batch.epoch, trainer.config.epochs)
         return (1 - a) * loss - a * F.log_softmax(batch.logits, 1).mean(1)
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from benchmark.interfaces import AttackSpec, BackboneSpec, Batch, Defense, Reference, Trainer
+from benchmark.interfaces import AttackSpec, BackboneSpec, Batch, Defense, Reference, TrainerProtocol
 from benchmark.models.normalisation import named
 from benchmark.protocol.track import TrainingConfig
 from defenses.shared.adaptive import CALIBRATED_HEAD, against_missing_statistics
@@ -43,7 +43,7 @@ class NormSwap(Defense):
             return config
         return config.model_copy(update={"optimizer": "adamw", "lr": self.lr, "weight_decay": self.decay})
 
-    def transform_batch(self, batch: Batch, trainer: Trainer) -> Batch:
+    def transform_batch(self, batch: Batch, trainer: TrainerProtocol) -> Batch:
         """Leaves the photos alone; sets the margin of this step."""
         rising = self.warmup * trainer.step_count()
         trainer.head.ease(1.0 if batch.step >= rising else batch.step / rising)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, TrainerProtocol
 from defenses.shared.adaptive import against_training
 
 
@@ -31,7 +31,7 @@ class RelaxLoss(Defense):
 
     level: float = Field(4.0, gt=0, description="a: mean training loss, with the head's margin, that is held")
 
-    def loss(self, loss: Tensor, batch: ForwardPass, trainer: Trainer) -> Tensor:  # noqa: ARG002
+    def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:  # noqa: ARG002
         mean = loss.mean()
         if batch.epoch % 2 == 0:
             return (mean - self.level).abs().expand_as(loss)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from benchmark.interfaces import AttackSpec, Defense, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Defense, Reference, TrainerProtocol
 from benchmark.runtime.seeding import derived_seed
 from benchmark.training.loop import Trainer as Loop
 from defenses.shared.adaptive import against_training
@@ -52,7 +52,7 @@ class SELENA(Defense):
         ranks = rng.random((groups.max() + 1, self.models)).argsort(1).argsort(1)
         return (ranks < self.left_out)[groups]
 
-    def fit(self, trainer: Trainer) -> None:
+    def fit(self, trainer: TrainerProtocol) -> None:
         blind = self.blind(np.asarray(trainer.photos.identity), trainer.seed)
         first = copy.deepcopy(trainer.backbone)
         targets = []
@@ -71,7 +71,7 @@ class SELENA(Defense):
         student.run()
         trainer.history.extend(student.history)
 
-    def _loop(self, trainer: Trainer, backbone, photos, number: int, defense: Defense | None = None) -> Loop:
+    def _loop(self, trainer: TrainerProtocol, backbone, photos, number: int, defense: Defense | None = None) -> Loop:
         """The plain loop of one network, with a head and a checkpoint of its own."""
         old, seed = trainer.head, derived_seed(trainer.seed, 14, number)
         classes = len(np.unique(np.asarray(photos.identity)))

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
-from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, TrainerProtocol
 from defenses.shared.adaptive import against_training
-from defenses.shared.freezing import first_layers, kept_as_they_are
+from defenses.shared.freezing import first_layers, frozen
 from defenses.shared.pretraining import pretrain
 
 
@@ -29,13 +29,13 @@ class TransferFreeze(Defense):
     pretrain_epochs: PositiveInt = Field(8, description="passes over the public photos")
     frozen: float = Field(0.7, ge=0, le=1, description="share of the layers, from the photo on; the last is always trained")
 
-    def fit(self, trainer: Trainer) -> None:
+    def fit(self, trainer: TrainerProtocol) -> None:
         pretrain(trainer, self.pretrain_epochs)
         kept = [p for layer in first_layers(trainer.backbone, self.frozen) for p in layer.parameters(recurse=False)]
-        with kept_as_they_are(kept):
+        with frozen(kept):
             trainer.run()
 
-    def transform_batch(self, batch: Batch, trainer: Trainer) -> Batch:
+    def transform_batch(self, batch: Batch, trainer: TrainerProtocol) -> Batch:
         """Leaves the photos alone; puts the frozen layers' norms into evaluation mode, where they learn nothing."""
         for layer in first_layers(trainer.backbone, self.frozen):
             layer.eval()

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.interfaces import AttackSpec, Batch, Defense, ForwardPass, Reference, Trainer
+from benchmark.interfaces import AttackSpec, Batch, Defense, ForwardPass, Reference, TrainerProtocol
 from defenses.shared.adaptive import against_training
 
 
@@ -31,18 +31,18 @@ class VIB(Defense):
 
     beta: float = Field(0.01, ge=0, description="weight of the KL term, summed over dimensions")
 
-    def modules(self, trainer: Trainer) -> Mapping[str, nn.Module]:
+    def modules(self, trainer: TrainerProtocol) -> Mapping[str, nn.Module]:
         spread = nn.Linear(trainer.embedding_size, trainer.embedding_size)
         nn.init.zeros_(spread.weight)
         nn.init.constant_(spread.bias, -4.0)  # little noise at first
         return {self.name: spread}
 
-    def embed(self, embeddings: Tensor, batch: Batch, trainer: Trainer) -> Tensor:
+    def embed(self, embeddings: Tensor, batch: Batch, trainer: TrainerProtocol) -> Tensor:
         log_variance = trainer.extra[self.name](embeddings.float()).clamp(-10, 4)
         batch.notes[self.name] = log_variance
         return embeddings + (0.5 * log_variance).exp() * torch.randn_like(embeddings)
 
-    def loss(self, loss: Tensor, batch: ForwardPass, trainer: Trainer) -> Tensor:  # noqa: ARG002
+    def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:  # noqa: ARG002
         return loss + self.beta * divergence(batch.embeddings.float(), batch.notes[self.name])
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from benchmark.interfaces import AttackSpec, Contrast, DefenseSpec, content_hash
+from benchmark.interfaces import AttackSpec, Contrast, DefenseSpec, PluginInfo, content_hash
 from benchmark.protocol.track import PROTOCOL_VERSION, BackboneSpec, InputSpec
-from benchmark.records.record import Flag, PluginInfo, Provenance, Record
+from benchmark.records.record import Provenance, Record
 from benchmark.records.results import AttackResult, ContrastResult, Gate, GateProbe, Headline, Metric
 from benchmark.submissions.card import Card
+from benchmark.submissions.report import Flag
 
 BLIND_AUC = 0.505
 FAMILIES = {"undefended": "none", "bn_perturbation": "bn_statistics", "dp_sgd": "dp", "early_stopping": "training"}

@@ -21,7 +21,7 @@ from tiny_generator import TinyGenerator
 from tiny_world import World
 
 from benchmark.data.populations import SEEN, UNSEEN
-from benchmark.evaluation.inversion.attack_runner import Rebuilder, Rebuilt
+from benchmark.evaluation.inversion.attack_runner import InversionImages, InversionRunner
 from benchmark.evaluation.inversion.subjects import template_subjects
 from benchmark.evaluation.membership.evidence import Evidence
 from benchmark.evaluation.membership.score_metrics import auc_estimate, contrast_metrics
@@ -39,10 +39,11 @@ from benchmark.interfaces import (
     MembershipAttack,
     NotApplicableError,
     Plugin,
+    SettingsError,
 )
 from benchmark.metrics.roc import roc
 from benchmark.protocol import registry
-from benchmark.protocol.registry import SettingsError, build_attack, build_defense, build_inversion
+from benchmark.protocol.registry import build_attack, build_defense, build_inversion
 from benchmark.training.build import make_untrained
 
 FAMILIES = {"none", "bn_statistics", "dp", "training", "architecture", "embedding"}
@@ -83,7 +84,7 @@ def leak_contrast(spec: AttackSpec, evidence: Evidence) -> Contrast:
 
 def given(attack: MembershipAttack, evidence: Evidence) -> bool:
     """Whether this target gives every signal that the attack reads: the head of others' backbone has no class for these."""
-    return not any(r.key in evidence.unavailable for r in attack.requests())
+    return not any(r.key in evidence.missing_on_target for r in attack.requests())
 
 
 # Every plug-in
@@ -316,11 +317,11 @@ def rebuild(flow, tmp_path_factory):
     list(flow.shadows())
     sources = template_subjects(flow.populations, 2, seed=0).sources
 
-    def run(spec: AttackSpec, goal: Goal, *, generate: bool = True) -> Rebuilt | None:
+    def run(spec: AttackSpec, goal: Goal, *, generate: bool = True) -> InversionImages | None:
         cache = tmp_path_factory.mktemp("rebuilt")
         (cache / "shadows").symlink_to(flow.folder / "shadows")  # trained once for all of them
         held = generator if generate else None
-        rebuilder = Rebuilder(flow.submission, flow.populations, cache, seed=0, chunk=2, generator=held)
+        rebuilder = InversionRunner(flow.submission, flow.populations, cache, seed=0, chunk=2, generator=held)
         try:
             return rebuilder.run(spec, goal, 4, sources if goal == Goal.TEMPLATE else None)
         except NotApplicableError as error:

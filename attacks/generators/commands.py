@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,21 +27,16 @@ from benchmark.metrics.frechet import frechet_distance
 from benchmark.protocol.track import Track
 from benchmark.records.results import Metric
 from benchmark.runtime.home import cache_dir
+from benchmark.runtime.progress import Progress, ProgressCallback
 from benchmark.signals.target import Target
 from benchmark.submissions.checkpoint_import import open_weights
 from benchmark.submissions.submission import Submission
-from benchmark.training.build import UNDEFENDED, ProgressCallback
+from benchmark.training.build import UNDEFENDED
 from benchmark.training.shadows import ShadowPool
 
 GRID = (6, 8)  # rows and columns of the pictures drawn while training
 GRID_SEED = 1
 LARGEST_DEFAULT = 64  # pixels: what trains on a CPU
-
-
-class Reporter(Protocol):
-    """Where progress is told."""
-
-    def step(self, text: str) -> None: ...
 
 
 def configured(track: Track, settings: Mapping[str, Any]) -> GanConfig:
@@ -68,7 +63,7 @@ def train(
     features_of: str,
     every: int,
     device: str,
-    report: Reporter,
+    report: Progress,
 ) -> dict[str, Any]:
     """Trains a generator on the auxiliary people of a track and writes it; an interrupted or shorter run is gone on with.
 
@@ -111,7 +106,7 @@ def train(
     return {**written, "pictures": str(folder)}
 
 
-def _judge(populations: Populations, features_of: str, device: str, report: Reporter) -> Target | None:
+def _judge(populations: Populations, features_of: str, device: str, report: Progress) -> Target | None:
     if features_of == "none":
         return None
     if features_of != "auxiliary":
@@ -179,7 +174,7 @@ def check(
     steps: int,
     picture: Path | None,
     device: str,
-    report: Reporter,
+    report: Progress,
     training: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Measures a generator under the track's panel: its samples against real faces, and held-out faces projected into W+.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks.shared.latents import PSpace, draw, from_p, numbers, pictures, to_p
 from attacks.shared.objectives import similarity
-from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Reference
+from benchmark.interfaces import Access, Goal, InversionAttack, InversionContext, InversionOutput, Reference
 
 
 class BlackBoxTemplate(InversionAttack):
@@ -33,7 +33,7 @@ class BlackBoxTemplate(InversionAttack):
     population: int = Field(20, ge=4)
     step_size: float = Field(0.5, gt=0)  # at the start, in standard deviations of P space
 
-    def invert(self, context: InversionContext) -> Inversion:
+    def invert(self, context: InversionContext) -> InversionOutput:
         gaussian = PSpace.of(context)
         pool = min(self.pool, self.queries // 2)
         first = to_p(draw(context, pool))[:, 0]
@@ -44,7 +44,7 @@ class BlackBoxTemplate(InversionAttack):
             scores = similarity(context, state.latents(asked), numbers(context, self.population))
             state.tell(asked, scores.view(context.count, self.population))
             trace.append(1 - state.best_score.mean().item())
-        return Inversion(pictures(context, from_p(state.best)[:, None]), trace)
+        return InversionOutput(pictures(context, from_p(state.best)[:, None]), trace)
 
     @staticmethod
     def _pool_scores(context: InversionContext, pool: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from benchmark.interfaces import (
     Access,
     AttackSpec,
     Goal,
-    Inversion,
     InversionAttack,
     InversionContext,
+    InversionOutput,
     Reference,
 )
 
@@ -51,7 +51,7 @@ class BNGuided(InversionAttack):
     apart: float = Field(0.3, ge=-1, le=1)
     space: Space = "w"
 
-    def invert(self, context: InversionContext) -> Inversion:
+    def invert(self, context: InversionContext) -> InversionOutput:
         objective = membership_objective(guide_of(context, self.guide))
         gaussian = PSpace.of(context)
         start = self._starts(context, objective)
@@ -68,7 +68,7 @@ class BNGuided(InversionAttack):
 
         descent, coupled = Descent(self.steps, self.lr, drop=0.7), self.coverage > 0
         latents, trace = descent.run(widen(context, start, self.space), loss, coupled=coupled)
-        return Inversion(pictures(context, latents), trace)
+        return InversionOutput(pictures(context, latents), trace)
 
     def _starts(self, context: InversionContext, objective: Objective) -> Tensor:
         """The likeliest members of a random pool, none closer than ``apart`` to a likelier one while there are others."""

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.shared.latents import Descent, PSpace, draw, render
-from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Reference
+from benchmark.interfaces import Access, Goal, InversionAttack, InversionContext, InversionOutput, Reference
 from benchmark.signals.channel_moments import normalisation_layers, recording
 
 
@@ -39,7 +39,7 @@ class DeepInversion(InversionAttack):
     l2: float = Field(1e-5, ge=0)
     prior: float = Field(0.01, ge=0)  # of latents, as in bn_guided
 
-    def invert(self, context: InversionContext) -> Inversion:
+    def invert(self, context: InversionContext) -> InversionOutput:
         layers = normalisation_layers(context.target.backbone, "stored")
         if self.space == "w":
             gaussian = PSpace.of(context)
@@ -64,7 +64,7 @@ class DeepInversion(InversionAttack):
         lr = self.lr or (0.05 if self.space == "w" else 0.2)
         latents, trace = Descent(self.steps, lr, drop=0.8).run(start, loss, coupled=True)
         with torch.no_grad():
-            return Inversion(image(latents), trace)
+            return InversionOutput(image(latents), trace)
 
     def _pixel_prior(self, images: Tensor) -> Tensor:
         """Total variation (l2, four directions) and l2 norm of each image (B,), scaled to 255 grey levels' usual inputs."""

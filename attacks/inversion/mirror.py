@@ -13,9 +13,9 @@ from benchmark.interfaces import (
     Access,
     AttackSpec,
     Goal,
-    Inversion,
     InversionAttack,
     InversionContext,
+    InversionOutput,
     Reference,
 )
 
@@ -53,7 +53,7 @@ class Mirror(InversionAttack):
             return Access.SIMILARITY
         return Access.HEAD if self.head else Access.WEIGHTS
 
-    def invert(self, context: InversionContext) -> Inversion:
+    def invert(self, context: InversionContext) -> InversionOutput:
         if self.search == "genetic":
             return self._genetic(context)
         objective = objective_for(context, self.guide, self.head)
@@ -66,9 +66,9 @@ class Mirror(InversionAttack):
         latents, trace = descent.run(start, lambda latents, rows: objective(render(context, latents), number[rows]))
         losses = scores_of(context, latents, objective, number).view(context.count, self.latents)
         rows = torch.arange(context.count, device=context.device) * self.latents + losses.argmin(1)
-        return Inversion(pictures(context, latents[rows]), trace)
+        return InversionOutput(pictures(context, latents[rows]), trace)
 
-    def _genetic(self, context: InversionContext) -> Inversion:
+    def _genetic(self, context: InversionContext) -> InversionOutput:
         """One population (count, population, w_dim) in P space for each template, all advanced together."""
         gaussian, size = PSpace.of(context), self.population
         people = to_p(draw(context, context.count * size))[:, 0].view(context.count, size, -1)
@@ -86,4 +86,4 @@ class Mirror(InversionAttack):
                 mixed = torch.where(torch.rand(parents[0].shape).to(people.device) < 0.5, *parents)
                 mixed = mixed + self.mutation * gaussian.std * torch.randn(mixed.shape).to(people.device)
                 people = torch.cat([people[:, :keep], mixed], dim=1)
-        return Inversion(pictures(context, gaussian.clip(from_p(people[:, :1]), 3.0)), trace)
+        return InversionOutput(pictures(context, gaussian.clip(from_p(people[:, :1]), 3.0)), trace)

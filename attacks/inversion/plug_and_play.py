@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attacks.shared.latents import BATCH, Descent, draw, numbers, pictures, render
 from attacks.shared.objectives import Objective, embedded_pool, objective_for, scores_of
-from benchmark.interfaces import Access, AttackSpec, Goal, Inversion, InversionAttack, InversionContext, Reference
+from benchmark.interfaces import Access, AttackSpec, Goal, InversionAttack, InversionContext, InversionOutput, Reference
 
 
 class PlugAndPlay(InversionAttack):
@@ -44,7 +44,7 @@ class PlugAndPlay(InversionAttack):
     def required_access(self) -> Access:
         return Access.HEAD if self.head else Access.WEIGHTS
 
-    def invert(self, context: InversionContext) -> Inversion:
+    def invert(self, context: InversionContext) -> InversionOutput:
         objective = objective_for(context, self.guide, self.head)
         number = numbers(context, self.optimised)
         start = self._starts(context, objective)
@@ -61,7 +61,7 @@ class PlugAndPlay(InversionAttack):
                     total[part] += objective(random_crops(images, self.crop), number[part])
         best = total.view(context.count, self.optimised).argmin(1)
         rows = torch.arange(context.count, device=context.device) * self.optimised + best
-        return Inversion(pictures(context, latents[rows]), trace)
+        return InversionOutput(pictures(context, latents[rows]), trace)
 
     def _starts(self, context: InversionContext, objective: Objective) -> Tensor:
         """For every image wanted its best candidates; without a template or class the best of them all, in turn."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from attacks.shared.latents import draw, pictures
-from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Reference
+from benchmark.interfaces import Access, Goal, InversionAttack, InversionContext, InversionOutput, Reference
 
 
 class RandomLatents(InversionAttack):
@@ -22,5 +22,5 @@ class RandomLatents(InversionAttack):
 
     truncation: float = Field(1.0, gt=0, le=1)
 
-    def invert(self, context: InversionContext) -> Inversion:
-        return Inversion(pictures(context, draw(context, context.count, self.truncation)))
+    def invert(self, context: InversionContext) -> InversionOutput:
+        return InversionOutput(pictures(context, draw(context, context.count, self.truncation)))

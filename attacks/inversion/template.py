@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attacks.shared.latents import BATCH, Descent, Space, draw, numbers, pictures, render, widen
 from attacks.shared.objectives import best_starts, scores_of, template_objective
-from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, NotApplicableError, Reference
+from benchmark.interfaces import Access, Goal, InversionAttack, InversionContext, InversionOutput, NotApplicableError, Reference
 
 
 class Template(InversionAttack):
@@ -41,7 +41,7 @@ class Template(InversionAttack):
     flip: bool = False
     validation: bool = True
 
-    def invert(self, context: InversionContext) -> Inversion:
+    def invert(self, context: InversionContext) -> InversionOutput:
         objective = template_objective(context)
         start = best_starts(context, draw(context, max(self.pool, self.latents)), self.latents)
         number = numbers(context, self.latents)
@@ -61,7 +61,7 @@ class Template(InversionAttack):
             except NotApplicableError as error:
                 notes.append(f"chosen by the attacked model itself: {error}")
         rows = torch.arange(context.count, device=context.device) * self.latents + chosen
-        return Inversion(pictures(context, latents[rows]), trace, tuple(notes))
+        return InversionOutput(pictures(context, latents[rows]), trace, tuple(notes))
 
     def _agreed(self, context: InversionContext, latents: Tensor) -> Tensor:
         """Per template the latent whose image an unseen encoder puts nearest to the mean of all of them."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.shared.latents import BATCH, fitted
-from benchmark.interfaces import Access, Goal, Inversion, InversionAttack, InversionContext, Photos, Reference
+from benchmark.interfaces import Access, Goal, InversionAttack, InversionContext, InversionOutput, Photos, Reference
 
 
 class NearestPhoto(InversionAttack):
@@ -33,11 +33,11 @@ class NearestPhoto(InversionAttack):
             NotApplicableError: there are none.
         """
 
-    def invert(self, context: InversionContext) -> Inversion:
+    def invert(self, context: InversionContext) -> InversionOutput:
         return nearest_photos(context, self.collection(context), self.photos)
 
 
-def nearest_photos(context: InversionContext, photos: Photos, most: int) -> Inversion:
+def nearest_photos(context: InversionContext, photos: Photos, most: int) -> InversionOutput:
     """For each template the photo, of up to ``most``, whose embedding is nearest; for goal B photos of different people."""
     identity = np.asarray(photos.identity)
     if context.goal == Goal.TRAINING_IDENTITIES:
@@ -45,13 +45,13 @@ def nearest_photos(context: InversionContext, photos: Photos, most: int) -> Inve
         _, first = np.unique(identity[order], return_index=True)
         firsts = np.sort(order[first])
         chosen = firsts[torch.randperm(len(firsts)).numpy()]
-        return Inversion(load(context, photos, np.resize(chosen, context.count)))
+        return InversionOutput(load(context, photos, np.resize(chosen, context.count)))
     assert context.templates is not None
     index = torch.randperm(len(identity)).numpy()[:most]
     with torch.no_grad():
         parts = [context.target.embed(load(context, photos, part)) for part in np.array_split(index, -(-len(index) // BATCH))]
         best = (F.normalize(context.templates) @ F.normalize(torch.cat(parts)).T).argmax(1)
-    return Inversion(load(context, photos, index[best.cpu().numpy()]))
+    return InversionOutput(load(context, photos, index[best.cpu().numpy()]))
 
 
 def load(context: InversionContext, photos: Photos, index: np.ndarray) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,12 +52,13 @@ def attribute(
     json: Json = False,
 ) -> None:
     """Asks how much of a leak sits in the BatchNorm statistics and how much in the weights."""
-    from benchmark.evaluation.findings import keep
+    from benchmark.evaluation import findings
     from benchmark.evaluation.membership import attribution
     from benchmark.evaluation.membership.attribution_chart import check_suffix, save
     from benchmark.evaluation.session import open_track_data
     from benchmark.evaluation.verified import was_trained_here
     from benchmark.runtime.home import cache_dir
+    from benchmark.service.store import Store
     from benchmark.submissions.submission import load_submission
 
     if plot is not None:
@@ -73,6 +75,9 @@ def attribute(
     if plot is not None:
         save(found, plot)
         err.print(f"  wrote {plot}", markup=False)
-    if not keep(cache_dir(), entry.submission_id, populations.track.name, found):
+    fields = findings.save(cache_dir(), entry.submission_id, populations.track.name, found)
+    with closing(Store()) as store:
+        stored = store.amend_record(entry.submission_id, populations.track.name, fields)
+    if not stored:
         err.print("  kept for the record of this submission, which `faceveil evaluate` writes")
     emit(found.model_dump(mode="json"), json, lambda: show_attribution(found))

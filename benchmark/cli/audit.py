@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,11 +57,12 @@ def audit(
 
     Exits with 1 where the lower bound exceeds the claim.
     """
+    from benchmark.evaluation import findings
     from benchmark.evaluation.audit.canaries import read_canaries
     from benchmark.evaluation.audit.canary_audit import audit_canaries, check_claim, open_canaries
-    from benchmark.evaluation.findings import keep
     from benchmark.evaluation.session import open_track_data
     from benchmark.runtime.home import cache_dir
+    from benchmark.service.store import Store
     from benchmark.submissions.submission import load_submission
 
     secret = read_canaries(canaries)
@@ -81,6 +83,9 @@ def audit(
     emit(found.model_dump(mode="json"), json, lambda: show_audit(found))
     if control:
         return
-    if not keep(cache_dir(), entry.submission_id, secret.track, found):
+    fields = findings.save(cache_dir(), entry.submission_id, secret.track, found)
+    with closing(Store()) as store:
+        stored = store.amend_record(entry.submission_id, secret.track, fields)
+    if not stored:
         err.print("  kept for the record of this submission, which `faceveil evaluate` writes")
     check_claim(found)

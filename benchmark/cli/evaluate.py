@@ -15,7 +15,7 @@ from benchmark.interfaces import AttackSpec, FaceVeilError
 if TYPE_CHECKING:
     from benchmark.protocol.track import Track
     from benchmark.records.record import Record
-    from benchmark.records.results import Inversion
+    from benchmark.records.results import InversionRecord
 
 
 def parse_attack(text: str) -> AttackSpec:
@@ -121,7 +121,7 @@ def evaluate(
     emit(record.model_dump(mode="json"), json, lambda: show_record(record))
 
 
-def with_inversion(record: Record, found: Inversion) -> Record:
+def with_inversion(record: Record, found: InversionRecord) -> Record:
     """A record with its inversion part, and what its attacks are."""
     from benchmark.protocol import registry
 
@@ -132,9 +132,8 @@ def with_inversion(record: Record, found: Inversion) -> Record:
 
 def ranking_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Ranked entries of one track as plain data."""
-    from benchmark.protocol.registry import service
+    from benchmark.records.ranking import rank
 
-    rank = service("rank")
     rows = []
     for entry in rank(records):
         first = entry.runs[0]

@@ -13,7 +13,6 @@ from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
 
 app = typer.Typer(help="Train, import and look at the generators that inversion attacks draw with.", no_args_is_help=True)
-SERVICE = "generator_commands"
 
 
 def register(root: typer.Typer) -> None:
@@ -49,13 +48,13 @@ def train(
     json: Json = False,
 ) -> None:
     """Trains a small StyleGAN2 on the public (auxiliary) people of a track; run it again to go on after an interruption."""
-    from benchmark.protocol.registry import service
+    from attacks.generators import commands
     from benchmark.protocol.tracks import get_track
 
     if out_ is not None:
         _refuse_overwriting(out_)
     with steps() as progress:
-        document = service(SERVICE).train(
+        document = commands.train(
             get_track(track),
             data,
             out=out_,
@@ -84,11 +83,11 @@ def check(
     json: Json = False,
 ) -> None:
     """Measures a generator: its samples against real faces, and whether it can hold a face that it never saw."""
-    from benchmark.protocol.registry import service
+    from attacks.generators import commands
     from benchmark.protocol.tracks import get_track
 
     with steps() as progress:
-        document = service(SERVICE).check(
+        document = commands.check(
             get_track(track),
             data,
             weights,
@@ -123,10 +122,10 @@ def import_(
     json: Json = False,
 ) -> None:
     """Reads a published StyleGAN2 generator, tensors only, and writes it as safetensors."""
-    from benchmark.protocol.registry import service
+    from attacks.generators import commands
 
     _refuse_overwriting(out_)
-    document = service(SERVICE).import_(weights, out_)
+    document = commands.import_(weights, out_)
     emit(document, json, lambda: facts(document))
 
 
@@ -140,6 +139,6 @@ def preview(
     truncation: Annotated[float, typer.Option(min=0, max=2, help="1: as drawn; towards 0: nearer the average face.")] = 1.0,
 ) -> None:
     """Draws a grid of samples, and says what the file tells of its making."""
-    from benchmark.protocol.registry import service
+    from attacks.generators import commands
 
-    facts(service(SERVICE).preview(weights, out_, rows=rows, columns=columns, seed=seed, truncation=truncation))
+    facts(commands.preview(weights, out_, rows=rows, columns=columns, seed=seed, truncation=truncation))

@@ -14,7 +14,7 @@ from benchmark.cli.train import Data, open_init
 from benchmark.interfaces import FaceVeilError, Goal
 
 if TYPE_CHECKING:
-    from benchmark.records.results import Inversion, JudgeInfo
+    from benchmark.records.results import InversionRecord, JudgeInfo
     from benchmark.submissions.submission import Submission
 
 Judges = Annotated[
@@ -40,10 +40,10 @@ def show_judges(judges: Sequence[JudgeInfo]) -> None:
         [j.name, j.architecture, j.trained_on, *(number(j.tar.get(far)) for far in ("1e-2", "1e-3", "1e-4")), j.reason or "yes"]
         for j in judges
     ]
-    table("judges", ["judge", "architecture", "trained on", "TAR@FAR=1e-2", "1e-3", "1e-4", "heard"], rows)
+    table("judges", ["judge", "architecture", "trained on", "TAR@FAR=1e-2", "1e-3", "1e-4", "eligible"], rows)
 
 
-def show_inversion(found: Inversion) -> None:
+def show_inversion(found: InversionRecord) -> None:
     """The panel, and for each goal its attacks under the panel, with the attacked model's own verdict beside it."""
     show_judges(found.judges)
     for goal, title, names in (
@@ -157,7 +157,7 @@ def _record_of(path: Path, submission: Submission) -> Any:
     return record
 
 
-def _pictures(evaluation: Any, found: Inversion, folder: Path) -> None:
+def _pictures(evaluation: Any, found: InversionRecord, folder: Path) -> None:
     for result in (r for r in found.results if r.status == "ok" and not r.control):
         try:
             evaluation.gallery(result.spec, Goal(result.goal), 32, folder / f"{result.spec.name}-{result.goal}.png")

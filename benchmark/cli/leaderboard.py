@@ -26,6 +26,6 @@ def leaderboard(
     store: StoreOption = None,
 ) -> None:
     """Serves the leaderboard in the browser, and its API, until interrupted."""
-    from benchmark.protocol.registry import service
+    from leaderboard.launch import launch
 
-    raise typer.Exit(service("board")(host, port, store, base_path, public_host, trusted_proxy))
+    raise typer.Exit(launch(host, port, store, base_path, public_host, trusted_proxy))

@@ -16,7 +16,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from benchmark.records.results import Metric
-    from benchmark.training.pipeline import TrainingProgress
+    from benchmark.runtime.progress import TrainingProgress
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

@@ -62,7 +62,7 @@ def submit(
     Everything is checked here first, so that a mistake costs no upload, and again where it arrives.
     """
     from benchmark.submissions.problems import refusal
-    from benchmark.submissions.submission import validate
+    from benchmark.submissions.validation import validate
 
     with steps() as progress:
         progress.step(f"checking {submission}")
@@ -114,7 +114,7 @@ def _here(archive: Path, token: str | None, location: str | None) -> dict[str, A
     """Hands in to the store of this machine; it was checked in this process already, by the same code."""
     from benchmark.service.intake import Intake
     from benchmark.service.jobs import State
-    from benchmark.submissions.submission import validate
+    from benchmark.submissions.validation import validate
 
     store = open_store(location)
     team = store.teams.authenticate(token) if token else store.teams.local()

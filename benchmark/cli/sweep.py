@@ -12,10 +12,10 @@ import typer
 from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps, table
 from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
-from benchmark.runtime.interrupts import first_interrupt_asks
+from benchmark.runtime.interrupts import graceful_interrupt
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.sweep.file import Entry
+    from benchmark.evaluation.sweep.file import SweepEntry
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def sweep(
     """
     from benchmark.evaluation.sweep.file import open_sweep, unroll
     from benchmark.evaluation.sweep.summary import estimate, rows
-    from benchmark.evaluation.sweep.sweep import DONE, FAILED, WAITING, Outcome, Sweep
+    from benchmark.evaluation.sweep.sweep import DONE, FAILED, WAITING, Sweep, SweepOutcome
     from benchmark.runtime.home import runs_dir
     from benchmark.service.store import Store
 
@@ -53,7 +53,7 @@ def sweep(
     folder = out_ or runs_dir() / "sweeps" / name
     with (
         steps() as progress,
-        first_interrupt_asks(lambda: err.print("stopping after this epoch or step; Ctrl-C again stops at once")) as asked,
+        graceful_interrupt(lambda: err.print("stopping after this epoch or step; Ctrl-C again stops at once")) as asked,
     ):
         work = Sweep(
             entries,
@@ -62,15 +62,15 @@ def sweep(
             device=pick_device(device),
             team=content.team,
             minutes=minutes,
-            asked=asked,
-            store=Store() if store and not dry_run else None,
-            told=lambda number, entry, what: err.print(
+            should_stop=asked,
+            save=Store().add_record if store and not dry_run else lambda _record: None,
+            on_status=lambda number, entry, what: err.print(
                 f"{number}/{len(entries)} {entry.label} on {entry.track.name}, seed {entry.seed}: {what}", markup=False
             ),
         )
         work.check()
         found = {e.digest: work.finished(e) for e in entries}
-        before = [Outcome(e, DONE if found[e.digest] else WAITING, record=found[e.digest]) for e in entries]
+        before = [SweepOutcome(e, DONE if found[e.digest] else WAITING, record=found[e.digest]) for e in entries]
         outcomes = before if dry_run else work.run()
     waiting = [o.entry for o in outcomes if o.status != DONE]
     document = {
@@ -87,7 +87,7 @@ def sweep(
         raise typer.Exit(1)
 
 
-def _selected(entries: Sequence[Entry], patterns: Sequence[str]) -> list[Entry]:
+def _selected(entries: Sequence[SweepEntry], patterns: Sequence[str]) -> list[SweepEntry]:
     """Entries whose label, or one of whose defences, matches a pattern; all without one.
 
     Raises:

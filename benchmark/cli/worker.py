@@ -44,10 +44,10 @@ def worker(
     opened = open_store(store)
     evaluation = standard_evaluation(data, pick_device(device), open_init(init))
     intake = Intake(opened)
-    working = Worker(opened, intake, evaluation, tracks=tracks, say=_say)
+    working = Worker(opened, intake, evaluation, tracks=tracks, log=_log)
     try:
         if not once:
-            _say(f"worker {working.name} on {opened.name}: {', '.join(tracks)}")
+            _log(f"worker {working.name} on {opened.name}: {', '.join(tracks)}")
             working.run(pause)
         job = working.once()
     finally:
@@ -60,5 +60,5 @@ def _terminate(*_: Any) -> None:
     sys.exit(143)  # raised in the main thread: the job is given back on the way out
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     err.print(f"  {text}", markup=False, soft_wrap=True)

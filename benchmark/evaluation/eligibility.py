@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from benchmark.data.populations import Populations
 from benchmark.interfaces import Defense
 from benchmark.protocol.tracks import CANARIES
-from benchmark.records.record import Flag
 from benchmark.records.results import AttackResult, Gate
 from benchmark.submissions.red_flags import red_flags
+from benchmark.submissions.report import Flag
 from benchmark.submissions.submission import Submission
 
 PROBES = 16

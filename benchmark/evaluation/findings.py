@@ -32,30 +32,21 @@ def _path(cache: Path, submission_id: str, track: str) -> Path:
     return cache / "findings" / f"{content_hash(submission_id, track)}.json"
 
 
-def kept(cache: Path, submission_id: str, track: str) -> Findings:
+def load(cache: Path, submission_id: str, track: str) -> Findings:
     """What was found of a submission on a track; empty where nothing was."""
     path = _path(cache, submission_id, track)
     return Findings.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else Findings()
 
 
-def fields(cache: Path, submission_id: str, track: str) -> Fields:
+def as_record_fields(cache: Path, submission_id: str, track: str) -> Fields:
     """The same for a record."""
-    found = kept(cache, submission_id, track)
+    found = load(cache, submission_id, track)
     return {"audit": found.audit, "attribution": found.attribution}
 
 
-def keep(cache: Path, submission_id: str, track: str, found: CanaryAudit | Attribution) -> bool:
-    """Keeps a finding for the submission's next record, and puts it into the one that is stored; True where there is one."""
-    from benchmark.service.store import Store, UnknownRecordError
-
+def save(cache: Path, submission_id: str, track: str, found: CanaryAudit | Attribution) -> dict[str, CanaryAudit | Attribution]:
+    """Keeps a finding for the submission's next record; returns the field of a record that it fills."""
     field = "audit" if isinstance(found, CanaryAudit) else "attribution"
-    updated = kept(cache, submission_id, track).model_copy(update={field: found})
+    updated = load(cache, submission_id, track).model_copy(update={field: found})
     write_text(_path(cache, submission_id, track), updated.model_dump_json())
-    store = Store()
-    try:
-        store.add_record(store.record(submission_id, track).model_copy(update={field: found}))
-    except UnknownRecordError:
-        return False
-    finally:
-        store.close()
-    return True
+    return {field: found}

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from benchmark.data.readers.open import open_faces
-from benchmark.evaluation.membership.score_metrics import to_metric
 from benchmark.interfaces import Access, Photos, SignalRequest
 from benchmark.metrics.roc import NEGATIVES_PER_TARGET
 from benchmark.metrics.verification import VerificationResult, verification
@@ -44,12 +43,12 @@ def utility_metrics(result: VerificationResult) -> dict[str, Metric]:
             note = f"not measurable: {result.different_pairs} different-person pairs, {needed} needed"
         else:
             note = f"realised FAR {realised:.2e}"
-        metrics[f"tar@far={target:.0e}".replace("e-0", "e-")] = to_metric(estimate, higher_is_better=True, note=note)
-    metrics["auc"] = to_metric(result.auc, higher_is_better=True)
-    metrics["eer"] = to_metric(result.eer, higher_is_better=False)
-    metrics["d_prime"] = to_metric(result.d_prime, higher_is_better=True)
-    metrics["accuracy_10_fold"] = to_metric(result.accuracy, higher_is_better=True)
-    metrics["rank1"] = to_metric(result.rank1, higher_is_better=True, note="gallery: the first photo of each person")
+        metrics[f"tar@far={target:.0e}".replace("e-0", "e-")] = Metric.of(estimate, higher_is_better=True, note=note)
+    metrics["auc"] = Metric.of(result.auc, higher_is_better=True)
+    metrics["eer"] = Metric.of(result.eer, higher_is_better=False)
+    metrics["d_prime"] = Metric.of(result.d_prime, higher_is_better=True)
+    metrics["accuracy_10_fold"] = Metric.of(result.accuracy, higher_is_better=True)
+    metrics["rank1"] = Metric.of(result.rank1, higher_is_better=True, note="gallery: the first photo of each person")
     return metrics
 
 

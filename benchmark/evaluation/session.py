@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluation.audit.canaries import Canaries, canary_path, write_canaries
-from benchmark.evaluation.inversion.attack_runner import Rebuilder
+from benchmark.evaluation.inversion.attack_runner import InversionRunner
 from benchmark.evaluation.inversion.judgement import InversionEvaluation
 from benchmark.evaluation.inversion.lpips import Lpips
 from benchmark.evaluation.inversion.panel import Panel, open_panel
@@ -22,21 +22,13 @@ from benchmark.protocol.track import Track
 from benchmark.protocol.tracks import get_track
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.home import cache_dir
+from benchmark.runtime.progress import Progress
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import make_submission
 from benchmark.training.composition import Defenses, compose
 
 if TYPE_CHECKING:
     from benchmark.records.record import Record
-    from benchmark.training.pipeline import TrainingProgress
-
-
-class Reporter(Protocol):
-    """Where progress is told."""
-
-    def step(self, text: str) -> None: ...
-
-    def training(self, report: TrainingProgress) -> None: ...
 
 
 def open_track_data(track: str, data: Path | None) -> Populations:
@@ -60,7 +52,7 @@ class Session:
         device: torch.device | str,
         *,
         init: Submission | None = None,
-        progress: Reporter,
+        progress: Progress,
         engine: Engine | None = None,
     ) -> None:
         progress.step("opening the photos")
@@ -157,7 +149,7 @@ class Session:
         looks = Lpips(lpips, self.device) if lpips is not None else None  # first, so that a wrong file costs nothing
         track = self.populations.track
         made, name, digest = self._generator(generator)
-        rebuilder = Rebuilder(
+        rebuilder = InversionRunner(
             submission,
             self.populations,
             self.cache,

@@ -24,26 +24,27 @@ from benchmark.evaluation.eligibility import flags, reasons_unranked
 from benchmark.evaluation.membership.blind_gate import blind_gate
 from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather, wanted_kinds
 from benchmark.evaluation.membership.headline import headline
-from benchmark.evaluation.membership.scores import Scores, load_scores, run_attack, save_scores
+from benchmark.evaluation.membership.scores import EVALUATION_VERSION, Scores, load_scores, run_attack, save_scores
 from benchmark.evaluation.recognition import utility_metrics, verify_photos
 from benchmark.evaluation.verified import was_trained_here
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, content_hash
 from benchmark.protocol import registry
 from benchmark.protocol.track import BackboneSpec, ShadowBudget
 from benchmark.protocol.tracks import TRACKS
-from benchmark.records.record import Flag, Provenance, Record
+from benchmark.records.record import Provenance, Record
 from benchmark.records.results import AttackResult, Gate, Metric
 from benchmark.runtime.atomic import write_text
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.memory import process_peak
+from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.step_cache import Pieces
 from benchmark.signals.target import Target
+from benchmark.submissions.report import Flag
 from benchmark.submissions.submission import Submission
-from benchmark.training.build import UNDEFENDED, ProgressCallback, make_untrained
+from benchmark.training.build import UNDEFENDED, make_untrained
 from benchmark.training.composition import Defenses
 from benchmark.training.shadows import Kind, ShadowPool
 
-EVALUATION_VERSION = 2  # part of every piece's name: raise it when a metric or an attack changes its meaning
 Step = Callable[[str], None]
 
 
@@ -129,7 +130,7 @@ class Evaluation:
             attacks={n: registry.info(a) for n, a in registry.membership_attacks().items() if n in {s.name for s, _ in specs}},
             defenses={d.name: registry.info(d) for d in defenses},
             provenance=self._provenance(self._pieces.seconds()),
-            **findings.fields(self.cache, self.submission.submission_id, track.name),
+            **findings.as_record_fields(self.cache, self.submission.submission_id, track.name),
             extra={} if track.conclusive else {"smoke": True},
         )
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from timm.layers import GroupNormAct, ScaledStdConv2d
+from timm.layers import GroupNormAct, LayerNorm2d, ScaledStdConv2d
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.interfaces import BackboneSpec, FaceVeilError
 
@@ -179,3 +180,20 @@ def _standardise(backbone: nn.Module, name: str) -> None:
 def _put(backbone: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(backbone.get_submodule(parent), child, module)
+
+
+_GROUPS = (nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+_LAYERS = (nn.LayerNorm, LayerNorm2d, nn.RMSNorm)
+
+
+def norm_kinds(backbone: nn.Module) -> set[str]:
+    """Which kinds of normalisation a backbone has: any of batch, group, layer."""
+    found = set()
+    for module in backbone.modules():
+        if isinstance(module, _BatchNorm):
+            found.add("batch")
+        elif isinstance(module, _GROUPS):
+            found.add("group")
+        elif isinstance(module, _LAYERS):
+            found.add("layer")
+    return found

@@ -21,8 +21,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from benchmark.interfaces import Defense, FaceVeilError, InversionAttack, MembershipAttack, Plugin, PluginSpec
-from benchmark.records.record import PluginInfo
+from benchmark.interfaces import (
+    Defense,
+    FaceVeilError,
+    InversionAttack,
+    MembershipAttack,
+    Plugin,
+    PluginInfo,
+    PluginSpec,
+    SettingsError,
+    unknown,
+)
 
 P = TypeVar("P", bound=Plugin)
 GROUPS: dict[str, tuple[type[Plugin], ...]] = {
@@ -31,24 +40,8 @@ GROUPS: dict[str, tuple[type[Plugin], ...]] = {
 }
 
 
-class UnknownPluginError(FaceVeilError):
-    """No plug-in, track or backbone of that name."""
-
-
-class SettingsError(FaceVeilError):
-    """A plug-in was given settings that it does not have, or values out of range."""
-
-
 _from_files: dict[str, str] = {}  # plug-in name -> sha256 of the file it came from
 _files: dict[str, Path] = {}  # sha256 -> that file
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownPluginError:
-    """The error for a name that does not exist, with the nearest that does."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UnknownPluginError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
 
 
 def _modules(package: ModuleType) -> Iterable[ModuleType]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.interfaces import AttackSpec
-from benchmark.protocol.registry import unknown
+from benchmark.interfaces import AttackSpec, unknown
 from benchmark.protocol.track import BackboneSpec, Budget, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.protocol.variants import parse, variant
 

@@ -24,7 +24,7 @@ class Interval(Protocol):
 
 
 @dataclass(frozen=True)
-class Scores:
+class AxisValues:
     """One axis of N entries, seen so that higher is better.
 
     ``value``, ``low``, ``high`` (N,), NaN where there is none; ``replicates`` (N, B), NaN behind the ``size`` (N,) of each.
@@ -47,7 +47,7 @@ class Scores:
             object.__setattr__(self, name, values)
 
     @staticmethod
-    def of(axes: Sequence[Interval], replicates: Sequence[np.ndarray] = (), sign: int = 1) -> Scores:
+    def of(axes: Sequence[Interval], replicates: Sequence[np.ndarray] = (), sign: int = 1) -> AxisValues:
         """The scores of some axes and their replicates (none: intervals decide); ``sign=-1`` where lower is better."""
         value, low, high = (sign * _column([getattr(axis, end) for axis in axes]) for end in ("value", "low", "high"))
         if sign < 0:
@@ -56,7 +56,7 @@ class Scores:
         padded = np.full((len(axes), int(size.max(initial=0))), np.nan)
         for row, own in zip(padded, replicates, strict=False):
             row[: len(own)] = sign * own
-        return Scores(value, low, high, padded, size)
+        return AxisValues(value, low, high, padded, size)
 
     def significantly_above(self, one: int, others: np.ndarray) -> np.ndarray:
         """Whether entry ``one`` is above each of ``others`` (M,): bool (M,).
@@ -80,7 +80,7 @@ def _column(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if v is None else v for v in values], dtype=float)
 
 
-def dominance(*axes: Scores) -> np.ndarray:
+def dominance(*axes: AxisValues) -> np.ndarray:
     """(N, N) bool: the entry of the row significantly dominates that of the column.
 
     It is at least as good on every axis by point estimate, and better by point estimate and significantly on one at least.

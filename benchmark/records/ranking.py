@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmark.interfaces import content_hash
-from benchmark.records.dominance import TAIL, Scores, dominance, layers
+from benchmark.records.dominance import TAIL, AxisValues, dominance, layers
 from benchmark.records.record import Record
 from benchmark.records.results import Headline, Metric
 from benchmark.records.runs import Run, Scope, summarise
@@ -214,8 +214,8 @@ def _axis(metrics: Sequence[Metric], replicates: np.ndarray) -> Axis:
 
 def _placed(candidates: list[_Candidate]) -> list[RankedEntry]:
     """The candidates with their ranks."""
-    utility = Scores.of([c.entry.utility for c in candidates], [c.replicates[0] for c in candidates])
-    leakage = Scores.of([c.entry.leakage for c in candidates], [c.replicates[1] for c in candidates], sign=-1)
+    utility = AxisValues.of([c.entry.utility for c in candidates], [c.replicates[0] for c in candidates])
+    leakage = AxisValues.of([c.entry.leakage for c in candidates], [c.replicates[1] for c in candidates], sign=-1)
     dominates = dominance(utility, leakage)
     ranks = layers(dominates)
     shared = np.bincount(ranks)

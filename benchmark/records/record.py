@@ -11,32 +11,12 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from benchmark.interfaces import Contrast, content_hash
-from benchmark.records.results import AttackResult, Attribution, CanaryAudit, Gate, Headline, Inversion, Metric, Result
+from benchmark.interfaces import PluginInfo, Result, content_hash
+from benchmark.records.results import AttackResult, Attribution, CanaryAudit, Gate, Headline, InversionRecord, Metric
 from benchmark.submissions.card import Card
+from benchmark.submissions.report import Flag
 
 SCHEMA_VERSION: Final = 1
-
-
-class Flag(Result):
-    """Something a reader should know before trusting an entry."""
-
-    name: str
-    severity: Literal["info", "warning", "error"]
-    reason: str
-
-
-class PluginInfo(Result):
-    """What an attack or a defence is, as its class says."""
-
-    name: str
-    summary: str
-    reference: str
-    family: str = ""
-    access: str = ""
-    contrasts: tuple[Contrast, ...] = ()
-    file_sha256: str = ""  # of the file it came from, where that is not part of the project
-    goals: tuple[str, ...] = ()  # of inversion
 
 
 class Provenance(Result):
@@ -72,7 +52,7 @@ class Record(Result):
     flags: tuple[Flag, ...] = ()
     attacks: dict[str, PluginInfo] = Field(default_factory=dict)
     defenses: dict[str, PluginInfo] = Field(default_factory=dict)
-    inversion: Inversion | None = None  # None: not run
+    inversion: InversionRecord | None = None  # None: not run
     provenance: Provenance
     audit: CanaryAudit | None = None  # of entries that were trained with canaries
     attribution: Attribution | None = None

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-from benchmark.interfaces import AttackSpec, Contrast
+from benchmark.interfaces import AttackSpec, Contrast, Result
 from benchmark.runtime.memory import Measure
 from benchmark.submissions.card import Claim
 
 
-class Result(BaseModel):
-    """Frozen, and strict about its fields."""
+class Estimate(Protocol):
+    """What :mod:`benchmark.metrics.intervals` estimates: a value, its 95 % interval, what was counted, and how."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def method(self) -> str: ...
+
+
+def interval_text(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """``0.812 [0.790, 0.834]``; a dash where there is no value (None or NaN)."""
+    if value is None or value != value:
+        return "–"
+    bare = low is None or high is None or low != low or high != high
+    return f"{value:.3f}" if bare else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 class Metric(Result):
@@ -28,6 +45,20 @@ class Metric(Result):
     higher_is_better: bool | None = None  # seen by the defender; None: a description, not a score
     method: str = ""  # of the interval
     note: str = ""
+
+    @staticmethod
+    def of(estimate: Estimate, *, higher_is_better: bool | None, unit: str = "people", note: str = "") -> Metric:
+        """An estimate as it stands in a record."""
+        return Metric(
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            n=estimate.n,
+            unit=unit,
+            higher_is_better=higher_is_better,
+            method=estimate.method,
+            note=note,
+        )
 
 
 class ContrastResult(Result):
@@ -110,7 +141,7 @@ class InversionResult(Result):
         return self.spec.label
 
 
-class Inversion(Result):
+class InversionRecord(Result):
     """Everything that inversion found: the second axis a reader may rank by."""
 
     results: tuple[InversionResult, ...]
@@ -186,10 +217,14 @@ class CanaryAudit(Result):
     note: str = ""  # why there is no upper bound
 
 
+def _present_name(question: object) -> object:
+    return "unrelated_models" if question == "never_saw" else question  # its name in protocol 0.2
+
+
 class AttributionRow(Result):
     """One attack in one case; ``difference`` of its AUC from that of the first case, on the same photos."""
 
-    question: Literal["statistics", "order", "never_saw"]
+    question: Annotated[Literal["statistics", "order", "unrelated_models"], BeforeValidator(_present_name)]
     attack: str
     case: str
     contrast: str
@@ -201,8 +236,8 @@ class Attribution(Result):
     """Where leakage sits: in the BatchNorm statistics, or in how the weights fit their photos.
 
     ``statistics``: the trained statistics against statistics of public faces under the same weights.  ``order``: photos of the
-    last batches, which make up the running statistics, against earlier ones.  ``never_saw``: the same distances on backbones
-    that were not trained on these people.
+    last batches, which make up the running statistics, against earlier ones.  ``unrelated_models``: the same distances on
+    backbones that were not trained on these people.
     """
 
     rows: tuple[AttributionRow, ...]

@@ -11,9 +11,10 @@ from functools import lru_cache
 import numpy as np
 
 from benchmark.interfaces import Access, Contrast
-from benchmark.records.record import Flag, Record
+from benchmark.records.record import Record
 from benchmark.records.results import AttackResult, Headline, Metric
 from benchmark.submissions.card import Claim
+from benchmark.submissions.report import Flag
 
 CONTRASTS = tuple(Contrast)
 VALUE, LOW, HIGH = range(3)
@@ -54,7 +55,7 @@ class AttackRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RecordSource:
     """Where the whole record is: in the store by its permanent name, or in a file at a position of its list."""
 
     name: str = ""
@@ -70,7 +71,7 @@ class Run:
     ``utility_replicates``, ``leakage_replicates`` and ``inversion_replicates`` (B,).
     """
 
-    source: Source
+    source: RecordSource
     scope: Scope
     configuration: str
     submission_id: str
@@ -112,7 +113,7 @@ class Run:
         return None
 
 
-def summarise(record: Record, source: Source = Source()) -> Run:
+def summarise(record: Record, source: RecordSource = RecordSource()) -> Run:
     """The record in brief."""
     card, headline = record.card, record.headline
     seconds = card.training.get("seconds")

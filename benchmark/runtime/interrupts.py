@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def first_interrupt_asks(told: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+def graceful_interrupt(on_status: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     """While open, the first Ctrl-C only makes what is given out say True; the second interrupts as ever.
 
     Outside a program's main thread, where Python delivers no signals, nothing changes.
 
     Args:
-        told: called at the first one, to say so.
+        on_status: called at the first one, to say so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -26,7 +26,7 @@ def first_interrupt_asks(told: Callable[[], None]) -> Iterator[Callable[[], bool
     def on_interrupt(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         asked.set()
-        told()
+        on_status()
 
     signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -49,7 +49,7 @@ class Heart:
 
 
 @contextmanager
-def beating(leases: Leases, lease: Lease) -> Iterator[Heart]:
+def heartbeat(leases: Leases, lease: Lease) -> Iterator[Heart]:
     """Renews a lease while the block runs."""
     heart = Heart(leases, lease)
     thread = threading.Thread(target=heart.beat, name=f"heart {lease.job.id}", daemon=True)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from benchmark.service.checker import Check, Examiner
 from benchmark.service.database import StoreError
-from benchmark.service.heartbeat import beating
+from benchmark.service.heartbeat import heartbeat
 from benchmark.service.jobs import Job, Lease, State
 from benchmark.service.quarantine import DiskFullError, Incoming, Quarantine, QuarantineError, TooLargeError
 from benchmark.service.queue import BROKEN_OFF
@@ -94,7 +94,7 @@ class Intake:
         path = self.quarantine.path(lease.job.id)
         if (problem := lost(path, lease.job.sha256)) is not None:
             return self.store.leases.fail(lease, problem)
-        with beating(self.store.leases, lease):
+        with heartbeat(self.store.leases, lease):
             report = self._check(path)
         job = self.store.leases.checked(lease, report)
         if job.state == State.REFUSED:

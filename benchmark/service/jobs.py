@@ -13,9 +13,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.records.record import Flag
 from benchmark.service.database import StoreError
 from benchmark.submissions.problems import Problem
+from benchmark.submissions.report import Flag
 
 
 class State(StrEnum):

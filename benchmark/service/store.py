@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,6 +126,15 @@ class Store:
             where = f" on track {track!r}" if track else ""
             raise UnknownRecordError(f"no record of submission {submission_id!r}{where}. Evaluate it, or import its record.")
         return _read(*found)
+
+    def amend_record(self, submission_id: str, track: str, fields: Mapping[str, object]) -> bool:
+        """Puts ``fields`` into the newest record of a submission on a track; False where there is none."""
+        try:
+            record = self.record(submission_id, track)
+        except UnknownRecordError:
+            return False
+        self.add_record(record.model_copy(update=dict(fields)))
+        return True
 
     def fingerprints(self) -> dict[str, str]:
         """What changes with every record, by its permanent name: what has changed is known without reading the records."""

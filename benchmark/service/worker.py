@@ -20,14 +20,14 @@ from typing import Any
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
 from benchmark.service.database import StoreError
-from benchmark.service.heartbeat import Heart, beating
+from benchmark.service.heartbeat import Heart, heartbeat
 from benchmark.service.intake import Intake, lost
 from benchmark.service.jobs import Job, Lease, LeaseLostError, State
 from benchmark.service.leases import TAKES
 from benchmark.service.store import Store
 from benchmark.submissions.problems import Problem, shown
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 Evaluate = Callable[[Path, Job, "JobReporter"], Record]
 _PATIENCE = 12  # times that a store is asked again before a worker gives up a finished evaluation
 
@@ -42,22 +42,22 @@ class JobReporter:
     It is what :class:`benchmark.evaluation.session.Session` takes as its ``progress``.
     """
 
-    def __init__(self, store: Store, lease: Lease, heart: Heart, say: Say) -> None:
+    def __init__(self, store: Store, lease: Lease, heart: Heart, log: Log) -> None:
         self._store = store
         self._lease = lease
         self._heart = heart
-        self._say = say
+        self._log = log
 
     def step(self, text: str) -> None:
         """What is being done now."""
         self._heart.check()
-        self._say(f"{self._lease.job.id}: {text}")
+        self._log(f"{self._lease.job.id}: {text}")
         try:
             self._store.leases.log(self._lease, text)
         except LeaseLostError:
             raise
         except StoreError as error:  # a line of the log is not worth the work done so far
-            self._say(f"{self._lease.job.id}: not logged: {error}")
+            self._log(f"{self._lease.job.id}: not logged: {error}")
 
     def training(self, _report: Any) -> None:
         """One finished epoch of a shadow."""
@@ -72,7 +72,7 @@ class Worker:
             for other evaluations (and for tests); default: the standard one on this machine, :func:`standard_evaluation`.
         tracks: only evaluations on these; None: all.
         name: in logs; each worker needs its own.
-        say: where the worker tells what it does.
+        log: where the worker tells what it does.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class Worker:
         *,
         tracks: Sequence[str] | None = None,
         name: str | None = None,
-        say: Say = lambda _text: None,
+        log: Log = lambda _text: None,
     ) -> None:
         self.store = store
         self.intake = intake
         self.tracks = tracks
         self.name = name or f"{socket.gethostname()[:40]} {os.getpid()} {secrets.token_hex(2)}"
         self._evaluate = evaluate
-        self._say = say
+        self._log = log
 
     def once(self, takes: Sequence[State] = TAKES) -> Job | None:
         """Takes the next job to its end; None: there is nothing to do.
@@ -105,12 +105,12 @@ class Worker:
         try:
             job = self._checked(lease) if lease.job.state == State.QUARANTINED else self._evaluated(lease)
         except LeaseLostError as error:
-            self._say(str(error))
+            self._log(str(error))
             return self.store.queue.job(lease.job.id)
         except (KeyboardInterrupt, SystemExit):
             self.store.leases.release(lease, f"worker {self.name} was ended; waits for another")
             raise
-        self._say(f"{job.id}: {job.state}")
+        self._log(f"{job.id}: {job.state}")
         return job
 
     def run(self, pause: float = 5.0) -> None:
@@ -121,20 +121,20 @@ class Worker:
                 while self.once() is not None:
                     pass
             except StoreError as error:
-                self._say(str(error))
+                self._log(str(error))
             time.sleep(pause)
 
     def _checked(self, lease: Lease) -> Job:
-        self._say(f"{lease.job.id}: checks")
+        self._log(f"{lease.job.id}: checks")
         return self.intake.check_leased(lease)
 
     def _evaluated(self, lease: Lease) -> Job:
         path = self.intake.quarantine.path(lease.job.id)
         if (problem := lost(path, lease.job.sha256)) is not None:
             return self.store.leases.fail(lease, problem)
-        with beating(self.store.leases, lease) as heart:
+        with heartbeat(self.store.leases, lease) as heart:
             try:
-                record = self._evaluate(path, lease.job, JobReporter(self.store, lease, heart, self._say))
+                record = self._evaluate(path, lease.job, JobReporter(self.store, lease, heart, self._log))
             except LeaseLostError:
                 raise
             except StoreError as error:  # of the job's own making: its log and heartbeats do not raise it
@@ -168,7 +168,7 @@ class Worker:
             except StoreError as error:
                 if attempt + 1 == _PATIENCE:
                     raise
-                self._say(f"asking again in a moment: {error}")
+                self._log(f"asking again in a moment: {error}")
                 time.sleep(min(2.0**attempt, 30.0) * self.store.queue.limits.lease_seconds / 240)
         raise AssertionError("unreachable")
 

@@ -63,8 +63,8 @@ class Target:
         other.submission_id = f"{self.submission_id}+recalibrated:{photos.digest}"
         return other
 
-    def harness(self, access: Access) -> Target:
-        """The same target under another access, for what the harness itself computes on an attacker's behalf."""
+    def with_access(self, access: Access) -> Target:
+        """The same target under another access, for what the with_access itself computes on an attacker's behalf."""
         other = copy.copy(self)
         other.access = access
         return other
@@ -94,7 +94,7 @@ class Target:
         return self._head
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Embeddings (B, D) of normalised inputs before the transform; for the harness, which has checked the access."""
+        """Embeddings (B, D) of normalised inputs before the transform; for the with_access, which has checked the access."""
         return self._backbone(inputs)
 
     def transform(self, embeddings: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ _ZIP64_LOCATOR, _ZIP64_LOCATOR_SIZE = b"PK\x06\x07", 20
 
 
 @dataclass(frozen=True)
-class Source:
+class PackageFile:
     """One file: its size in bytes and how to open it for reading."""
 
     name: str
@@ -57,7 +57,7 @@ class Package:
     """The files of a submission that can be read, by name, and what is wrong with the rest."""
 
     names: set[str] = field(default_factory=set)  # everything in the listing
-    sources: dict[str, Source] = field(default_factory=dict)
+    sources: dict[str, PackageFile] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def refuse(self, code: str, message: str, remedy: str = _REPACK) -> None:
@@ -220,7 +220,7 @@ def _add(package: Package, name: str, size: int, opener: Callable[[], BinaryIO])
     if size > MAX_BYTES[name]:
         package.refuse("too_large", f"{shown(name)}: has {size} bytes (allowed: {MAX_BYTES[name]}).", "Submit a smaller model.")
     else:
-        package.sources[name] = Source(name, size, opener)
+        package.sources[name] = PackageFile(name, size, opener)
 
 
 def _check_name(package: Package, name: str) -> bool:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.models.inputs import to_input
-from benchmark.records.record import Flag
+from benchmark.models.normalisation import norm_kinds
 from benchmark.submissions.problems import Problem, listed, shown
+from benchmark.submissions.report import Flag
 
 if TYPE_CHECKING:
     from benchmark.submissions.submission import Submission
@@ -25,9 +25,6 @@ PROBES = 8
 GRADIENTS = 4  # photos whose gradient is taken
 SAME = 1e-4  # embeddings closer than this share of their typical length are equal
 MOST_DEAD = 0.5  # share of dimensions that may be constant
-
-_GROUPS = (nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-_LAYERS = (nn.LayerNorm, LayerNorm2d, nn.RMSNorm)
 
 REMEDIES = {
     "forward_failed": "Correct `backbone` or `input` in card.json so that the backbone takes photos of that size.",
@@ -75,19 +72,6 @@ def _noise(submission: Submission) -> Tensor:
         coarse = torch.rand(PROBES, 3, cells, cells, generator=generator)
         image += nn.functional.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
     return (image / 4 * 255).to(torch.uint8)
-
-
-def norm_kinds(backbone: nn.Module) -> set[str]:
-    """Which kinds of normalisation a backbone has: any of batch, group, layer."""
-    found = set()
-    for module in backbone.modules():
-        if isinstance(module, _BatchNorm):
-            found.add("batch")
-        elif isinstance(module, _GROUPS):
-            found.add("group")
-        elif isinstance(module, _LAYERS):
-            found.add("layer")
-    return found
 
 
 def _norm_flags(backbone: nn.Module, declared: str) -> list[Flag]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.records.record import Flag
+from benchmark.interfaces import Result
 from benchmark.submissions.card import Card
 from benchmark.submissions.problems import Problem
+
+
+class Flag(Result):
+    """Something a reader should know before trusting an entry."""
+
+    name: str
+    severity: Literal["info", "warning", "error"]
+    reason: str
 
 
 class Report(BaseModel):

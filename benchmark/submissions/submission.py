@@ -22,15 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.models import backbones
-from benchmark.records.record import Flag
 from benchmark.runtime.atomic import replacing
 from benchmark.submissions.card import Card
 from benchmark.submissions.card_parser import parse_card
-from benchmark.submissions.expected_shapes import check_cost, compare, expected_shapes
+from benchmark.submissions.expected_shapes import compare, expected_shapes
 from benchmark.submissions.package import CARD, HEAD, WEIGHTS, Package, open_package
 from benchmark.submissions.problems import PackagingError, Problem, SubmissionError, refusal, shown
-from benchmark.submissions.red_flags import problems_of, red_flags
-from benchmark.submissions.report import Report
 from benchmark.submissions.tensor_file import digest, read_header, read_tensors, write_tensors
 
 MAX_HEAD_TENSORS = 16
@@ -71,37 +68,13 @@ def load_submission(path: Path | str) -> Submission:
         SubmissionError: with every problem found; its class says what to do again.
     """
     path = Path(path)
-    submission, problems = _read(path)
+    submission, problems = read_with_problems(path)
     if submission is None or problems:
         raise refusal(problems)
     return submission
 
 
-def validate(path: Path | str, probes: Tensor | None = None) -> Report:
-    """Every problem of a submission at once, those included that only the live backbone shows.
-
-    Args:
-        probes: photos (B, 3, H, W) uint8 to try it on; without them seeded noise is used.
-    """
-    submission, problems = _read(Path(path))
-    if submission is None:
-        return Report(path=str(path), problems=tuple(problems))
-    found: tuple[Flag, ...] = ()
-    problems = check_cost(submission.card.backbone, submission.card.input.size)
-    if not problems:
-        found = red_flags(submission, probes)
-        problems = problems_of(found)
-    return Report(
-        path=str(path),
-        submission_id=submission.submission_id,
-        weights_sha256=submission.weights_sha256,
-        card=submission.card,
-        problems=tuple(problems),
-        flags=tuple(flag for flag in found if flag.severity != "error"),
-    )
-
-
-def _read(path: Path) -> tuple[Submission | None, list[Problem]]:
+def read_with_problems(path: Path) -> tuple[Submission | None, list[Problem]]:
     try:
         with open_package(path) as package:
             return _read_package(package, path)

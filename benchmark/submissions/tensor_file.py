@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from benchmark.interfaces import canonical_json
-from benchmark.submissions.package import Source, read_exactly
+from benchmark.submissions.package import PackageFile, read_exactly
 from benchmark.submissions.problems import Problem, WeightsError, listed, shown
 
 MAX_HEADER = 2**20  # bytes
@@ -35,7 +35,7 @@ _SAVE = "Save it with safetensors.torch.save_file, or pack the model with benchm
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """One tensor as the header declares it."""
 
     dtype: torch.dtype
@@ -48,7 +48,7 @@ class Entry:
 class Header:
     """A checked header, and the bytes it was read from (length included)."""
 
-    entries: dict[str, Entry]
+    entries: dict[str, TensorEntry]
     raw: bytes
 
     @property
@@ -68,7 +68,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_header(source: Source) -> Header:
+def read_header(source: PackageFile) -> Header:
     """The header of a safetensors file, checked against the file's size, every tensor's range against its dtype and shape.
 
     Raises:
@@ -83,7 +83,7 @@ def read_header(source: Source) -> Header:
     return Header(entries, first + text)
 
 
-def _header_length(first: bytes, source: Source) -> int:
+def _header_length(first: bytes, source: PackageFile) -> int:
     if first.startswith(b"version "):
         message = f"{source.name} is a git-LFS pointer, not the weights."
         raise _refusal("lfs_pointer", message, "Fetch them with `git lfs pull`.")
@@ -114,7 +114,7 @@ def _parse(text: bytes, name: str) -> dict[str, Any]:
     return header
 
 
-def _entries(header: dict[str, Any], file: str) -> dict[str, Entry]:
+def _entries(header: dict[str, Any], file: str) -> dict[str, TensorEntry]:
     entries, problems = {}, []
     for name, declared in header.items():
         try:
@@ -126,7 +126,7 @@ def _entries(header: dict[str, Any], file: str) -> dict[str, Entry]:
     return entries
 
 
-def _entry(name: str, declared: Any, file: str) -> Entry:
+def _entry(name: str, declared: Any, file: str) -> TensorEntry:
     where = f"tensor {shown(name)} of {file}"
     if not _NAME.fullmatch(name):
         raise _refusal("tensor_name", f"{where} has a name that no module can have.")
@@ -138,7 +138,7 @@ def _entry(name: str, declared: Any, file: str) -> Entry:
     dtype = _dtype(name, declared["dtype"], where)
     if math.prod(shape) * dtype.itemsize != offsets[1] - offsets[0]:
         raise _refusal("tensor_size", f"{where} declares shape {shown(shape)} but {offsets[1] - offsets[0]} bytes.")
-    return Entry(dtype, tuple(shape), *offsets)
+    return TensorEntry(dtype, tuple(shape), *offsets)
 
 
 def _counts(values: Any) -> bool:
@@ -154,7 +154,7 @@ def _dtype(name: str, declared: Any, where: str) -> torch.dtype:
     return FLOATS[declared]
 
 
-def _check_ranges(entries: dict[str, Entry], size: int, file: str) -> None:
+def _check_ranges(entries: dict[str, TensorEntry], size: int, file: str) -> None:
     """Ranges tile the data without gap or overlap, so that no byte is hidden and none is read twice."""
     position = 0
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
@@ -167,7 +167,7 @@ def _check_ranges(entries: dict[str, Entry], size: int, file: str) -> None:
         raise _refusal("layout", f"{file} holds {size - position} bytes behind its last tensor.")
 
 
-def read_tensors(source: Source, header: Header) -> dict[str, Tensor]:
+def read_tensors(source: PackageFile, header: Header) -> dict[str, Tensor]:
     """The tensors of a file whose header was checked, on the CPU, all finite.
 
     Raises:

@@ -6,7 +6,7 @@ Used for entries, for shadow backbones and for re-training by the evaluator, so 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,15 @@ from torch import nn
 from benchmark.data.populations import Populations
 from benchmark.interfaces import DefenseSpec, FaceVeilError, Photos, ReleaseContext, content_hash
 from benchmark.models.backbones import complete_kwargs, create, embedding_size
+from benchmark.models.normalisation import norm_kinds
 from benchmark.protocol.track import BackboneSpec, InputSpec, Track
+from benchmark.runtime.progress import ProgressCallback
 from benchmark.submissions.card import AdditionalData, Card, Claim
-from benchmark.submissions.red_flags import norm_kinds
 from benchmark.submissions.submission import Submission, load_submission, pack
 from benchmark.training.compatibility import check_setting
 from benchmark.training.composition import Composition, Defenses, compose
-from benchmark.training.pipeline import TrainedModel, TrainingProgress, seeded, train_backbone
+from benchmark.training.pipeline import TrainedModel, seeded, train_backbone
 
-ProgressCallback = Callable[[TrainingProgress], None]
 UNDEFENDED = DefenseSpec(name="undefended")
 
 

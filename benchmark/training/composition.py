@@ -23,7 +23,7 @@ from benchmark.interfaces import (
     ForwardPass,
     Reference,
     ReleaseContext,
-    Trainer,
+    TrainerProtocol,
 )
 from benchmark.protocol import registry
 from benchmark.training.compatibility import CompositionError, check_members, overrides
@@ -131,22 +131,22 @@ class Composition(Defense):
     def configure(self, config: Any) -> Any:
         return reduce(lambda c, m: m.configure(c), self.members, config)
 
-    def modules(self, trainer: Trainer) -> Mapping[str, nn.Module]:
+    def modules(self, trainer: TrainerProtocol) -> Mapping[str, nn.Module]:
         return {name: module for m in self.members for name, module in m.modules(trainer).items()}
 
     def watched(self, backbone: nn.Module) -> Sequence[str]:
         return tuple(dict.fromkeys(name for m in self.members for name in m.watched(backbone)))
 
-    def transform_batch(self, batch: Batch, trainer: Trainer) -> Batch:
+    def transform_batch(self, batch: Batch, trainer: TrainerProtocol) -> Batch:
         return reduce(lambda b, m: m.transform_batch(b, trainer), self.members, batch)
 
-    def embed(self, embeddings: torch.Tensor, batch: Batch, trainer: Trainer) -> torch.Tensor:
+    def embed(self, embeddings: torch.Tensor, batch: Batch, trainer: TrainerProtocol) -> torch.Tensor:
         return reduce(lambda e, m: m.embed(e, batch, trainer), self.members, embeddings)
 
-    def loss(self, loss: torch.Tensor, batch: ForwardPass, trainer: Trainer) -> torch.Tensor:
+    def loss(self, loss: torch.Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> torch.Tensor:
         return reduce(lambda value, m: m.loss(value, batch, trainer), self.members, loss)
 
-    def fit(self, trainer: Trainer) -> None:
+    def fit(self, trainer: TrainerProtocol) -> None:
         owner = next((m for m in self.members if overrides(m, "fit")), None)
         (owner or super()).fit(trainer)
 

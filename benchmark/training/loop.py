@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from benchmark.interfaces import Batch, Defense, FaceVeilError, ForwardPass, Pho
 from benchmark.models.heads import Head
 from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec, TrainingConfig
+from benchmark.runtime.progress import TrainingProgress
 from benchmark.runtime.seeding import derived_seed, seeded, weights_digest
 
 CHECKPOINT_VERSION = 2
@@ -41,19 +42,6 @@ def epoch_batches(photos: int, size: int, seed: int, epoch: int) -> list[np.ndar
     """Positions of the photos of every batch of an epoch, freshly shuffled; a last batch of one is dropped (BatchNorm)."""
     order = np.random.default_rng([seed, 1, epoch]).permutation(photos)
     return [order[i : i + size] for i in range(0, photos, size) if photos - i > 1]
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """One finished epoch.  ``accuracy`` is that of the head without margin on the batches as they were trained on."""
-
-    epoch: int  # 1 for the first
-    epochs: int
-    loss: float
-    accuracy: float
-    seconds: float
-    images_per_second: float
-    processor_seconds: float = 0.0  # of this process: other work on the machine disturbs them less than ``seconds``
 
 
 class Trainer:

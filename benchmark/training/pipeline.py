@@ -16,8 +16,9 @@ from benchmark.interfaces import Defense, FaceVeilError, Photos, ReleaseContext
 from benchmark.models.backbones import complete_kwargs, create, embedding_size
 from benchmark.models.heads import Head, build_head
 from benchmark.protocol.track import BackboneSpec, InputSpec, Track, TrainingConfig
+from benchmark.runtime.progress import TrainingProgress
 from benchmark.runtime.seeding import derived_seed, seeded
-from benchmark.training.loop import Trainer, TrainingProgress
+from benchmark.training.loop import Trainer
 
 __all__ = [
     "TrainedModel",

@@ -23,8 +23,9 @@ from benchmark.models.normalisation import unfolded
 from benchmark.protocol.registry import load_plugin_file, plugin_files
 from benchmark.protocol.track import BackboneSpec, Track
 from benchmark.runtime.executor import Engine
+from benchmark.runtime.progress import ProgressCallback
 from benchmark.submissions.submission import Submission, load_submission
-from benchmark.training.build import UNDEFENDED, ProgressCallback, make_submission
+from benchmark.training.build import UNDEFENDED, make_submission
 from benchmark.training.composition import Composition, Defenses, compose
 from benchmark.training.query_pool import people_half, photo_half
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, FaceVeilError, Photos, Trainer
+from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, FaceVeilError, Photos, TrainerProtocol
 from benchmark.models.normalisation import fold, named
 from defenses.private.training import Gradients, Mechanism, PrivateRun, StepSettings, private
 from defenses.shared.adaptive import against_missing_statistics
-from defenses.shared.freezing import first_layers, kept_as_they_are
+from defenses.shared.freezing import first_layers, frozen
 from defenses.shared.pretraining import pretrain
 
 
@@ -108,7 +108,7 @@ class PrivateDefense(Defense):
         """Whether the head's rows stay as they were drawn, before any photo was seen."""
         return False
 
-    def fit(self, trainer: Trainer) -> None:
+    def fit(self, trainer: TrainerProtocol) -> None:
         units = self.units(trainer.photos)
         mechanism = self.plan(len(units))
         trainer.provenance.update(mechanism.provenance(self.name, self.unit))
@@ -121,7 +121,7 @@ class PrivateDefense(Defense):
             fold(trainer.backbone)
         kept = [p for layer in first_layers(trainer.backbone, self.frozen) for p in layer.parameters(recurse=False)]
         kept += list(trainer.head.parameters()) if self.public_head() else []
-        with kept_as_they_are(kept), private(trainer, self.steps(), trainer.backbone) as model:
+        with frozen(kept), private(trainer, self.steps(), trainer.backbone) as model:
             PrivateRun(self.name, trainer, model, mechanism, self.steps(), units).train()
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:

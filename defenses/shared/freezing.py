@@ -20,7 +20,7 @@ def first_layers(backbone: nn.Module, share: float) -> list[nn.Module]:
 
 
 @contextmanager
-def kept_as_they_are(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
     """While open, none of these parameters is trained."""
     kept = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in kept:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import PrivateAttr
 from torch import Tensor, nn
 
-from benchmark.interfaces import Defense, ForwardPass, Photos, Trainer
+from benchmark.interfaces import Defense, ForwardPass, Photos, TrainerProtocol
 from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec
 
@@ -51,13 +51,13 @@ class Imitation(Defense):
         made._asked = torch.ones(targets.shape[:2], dtype=torch.bool) if asked is None else asked
         return made
 
-    def modules(self, trainer: Trainer) -> Mapping[str, nn.Module]:
+    def modules(self, trainer: TrainerProtocol) -> Mapping[str, nn.Module]:
         teachers, size = self._targets.shape[1:]
         if teachers == 1:
             return {}
         return {self.name: nn.ModuleList(nn.Linear(trainer.embedding_size, size, bias=False) for _ in range(teachers))}
 
-    def loss(self, loss: Tensor, batch: ForwardPass, trainer: Trainer) -> Tensor:  # noqa: ARG002
+    def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:  # noqa: ARG002
         maps = trainer.extra[self.name] if self.name in trainer.extra else [nn.Identity()]
         targets, asked = self._targets[batch.index].to(batch.embeddings.device), self._asked[batch.index]
         asked = asked.to(targets.device, targets.dtype)

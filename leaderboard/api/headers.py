@@ -58,7 +58,7 @@ class SecurityHeaders:
         await self._app(scope, receive, with_headers)
 
 
-class Beside:
+class ApiMount:
     """Hands requests for the API to it and all others on."""
 
     def __init__(self, app: ASGIApp, api: ASGIApp, prefix: str) -> None:

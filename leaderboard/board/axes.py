@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmark.records.dominance import Scores, dominance, layers
+from benchmark.records.dominance import AxisValues, dominance, layers
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def on_axis(frame: pd.DataFrame, axis: LeakageAxis) -> pd.DataFrame:
     return result.assign(rank=shared, tied=(shared.map(shared.value_counts()) > 1).fillna(False).astype(bool))
 
 
-def _scores(frame: pd.DataFrame, name: str, sign: int = 1) -> Scores:
+def _scores(frame: pd.DataFrame, name: str, sign: int = 1) -> AxisValues:
     rows = frame[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
-    return Scores.of([_Ends(*row) for row in rows], sign=sign)
+    return AxisValues.of([_Ends(*row) for row in rows], sign=sign)
 
 
 @dataclass(frozen=True)

@@ -178,3 +178,10 @@ def _flags(entry: RankedEntry) -> list[str]:
 def _mean(values: Sequence[float | None]) -> float | None:
     """Mean, or None where one is missing."""
     return float(np.mean([float(v) for v in values])) if values and None not in values else None
+
+
+def rank_text(rank: int | None, tied: bool) -> str:
+    """``3``, or ``3 =`` where the rank is shared; a dash where there is none."""
+    if rank is None or pd.isna(rank):
+        return "–"
+    return f"{rank} =" if tied else str(rank)

@@ -15,9 +15,10 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.interfaces import PluginInfo
 from benchmark.records.ranking import RankedEntry, rank_scope, scope_order
-from benchmark.records.record import PluginInfo, Record
-from benchmark.records.runs import Run, Scope, Source, summarise
+from benchmark.records.record import Record
+from benchmark.records.runs import RecordSource, Run, Scope, summarise
 from benchmark.service.store import Store, store_location
 from leaderboard.board.frame import frame_of, haystack
 
@@ -46,7 +47,7 @@ class Library:
         self._runs: dict[Any, list[Run]] = {}  # by permanent name and fingerprint, or by file and its date
         self._attacks: dict[str, PluginInfo] = {}
         self._ranked: dict[Scope, tuple[tuple[Run, ...], list[RankedEntry]]] = {}
-        self._records: OrderedDict[Source, Record] = OrderedDict()
+        self._records: OrderedDict[RecordSource, Record] = OrderedDict()
         self._state: Any = None
         self._board: Board | None = None
 
@@ -86,7 +87,7 @@ class Library:
         known, self._runs = self._runs, {}
         for name, fingerprint in self._store.fingerprints().items():
             key = (name, fingerprint)
-            self._runs[key] = known.get(key) or [self._brief(self._store.record_named(name), Source(name=name))]
+            self._runs[key] = known.get(key) or [self._brief(self._store.record_named(name), RecordSource(name=name))]
         for path, date in files:
             try:
                 self._runs[path, date] = known.get((path, date)) or self._file(path)
@@ -99,9 +100,9 @@ class Library:
     def _file(self, path: Path) -> list[Run]:
         content = _content(path)
         records = (Record.model_validate(item) for item in content)
-        return [self._brief(record, Source(path=str(path), position=i)) for i, record in enumerate(records)]
+        return [self._brief(record, RecordSource(path=str(path), position=i)) for i, record in enumerate(records)]
 
-    def _brief(self, record: Record, source: Source) -> Run:
+    def _brief(self, record: Record, source: RecordSource) -> Run:
         self._attacks.update(record.attacks)
         return summarise(record, source)
 
@@ -124,7 +125,7 @@ def _content(path: Path) -> list[Any]:
     return content if isinstance(content, list) else [content]
 
 
-def _from_file(source: Source) -> Record:
+def _from_file(source: RecordSource) -> Record:
     return Record.model_validate(_content(Path(source.path))[source.position])
 
 

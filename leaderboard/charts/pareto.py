@@ -8,7 +8,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from leaderboard.tables.details import interval
+from benchmark.records.results import interval_text
+from leaderboard.board.frame import rank_text
 
 GREY = "#8A8F98"
 # text in the plot and what it stands on, by theme
@@ -93,22 +94,15 @@ def nameless(chart: alt.LayerChart) -> int:
 def _pareto_data(frame: pd.DataFrame) -> pd.DataFrame:
     data = frame.dropna(subset=["utility", "leakage"]).copy()
     data["front"] = (data["rank"] == 1).fillna(False).astype(bool)
-    data["place"] = [place(r, t) for r, t in zip(data["rank"], data["tied"], strict=True)]
+    data["place"] = [rank_text(r, t) for r, t in zip(data["rank"], data["tied"], strict=True)]
     data["label"] = data["entry"].map(short)
     for axis in ("utility", "leakage"):
         columns = [data[axis], data[f"{axis}_low"], data[f"{axis}_high"], data[f"{axis}_n"], data[f"{axis}_unit"]]
-        texts = [f"{interval(v, lo, hi)}, n = {n} {unit}" for v, lo, hi, n, unit in zip(*columns, strict=True)]
+        texts = [f"{interval_text(v, lo, hi)}, n = {n} {unit}" for v, lo, hi, n, unit in zip(*columns, strict=True)]
         data[f"{axis}_text"] = pd.Series(texts, index=data.index, dtype=object)
     kept = ["entry", "label", "place", "front", "family", "defense", "leakage_attack", "leakage_contrast"]
     kept += [f"{axis}{end}" for axis in ("utility", "leakage") for end in ("", "_low", "_high", "_text")]
     return data[kept].reset_index(drop=True)
-
-
-def place(rank: int | None, tied: bool) -> str:
-    """``3``, or ``3 =`` where the rank is shared; a dash where there is none."""
-    if rank is None or pd.isna(rank):
-        return "–"
-    return f"{rank} =" if tied else str(rank)
 
 
 def _range(data: pd.DataFrame, axis: str, include: float | None = None) -> list[float]:

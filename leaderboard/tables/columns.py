@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from leaderboard.board.frame import COLUMNS
-from leaderboard.charts import pareto
+from leaderboard.board.frame import COLUMNS, rank_text
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -32,7 +31,7 @@ def printed(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the columns that only the table has: place, and intervals as text."""
     result = frame.copy()
     # padded with blanks, so that the place sorts as text
-    result["place"] = [pareto.place(r, t).rjust(4 + 2 * t) for r, t in zip(frame["rank"], frame["tied"], strict=True)]
+    result["place"] = [rank_text(r, t).rjust(4 + 2 * t) for r, t in zip(frame["rank"], frame["tied"], strict=True)]
     result["created"] = frame["created"].str[:10]
     result["flags"] = ["▲ " + flags if flags else "" for flags in frame["flags"]]
     for axis in ("utility", "leakage"):

@@ -14,7 +14,7 @@ from benchmark.interfaces import Contrast
 from benchmark.records.dominance import TAIL
 from benchmark.records.ranking import RankedEntry, entry_replicates
 from benchmark.records.record import Record
-from leaderboard.tables.details import interval
+from benchmark.records.results import interval_text
 
 
 def names(entries: Sequence[RankedEntry]) -> list[str]:
@@ -58,7 +58,7 @@ def attack_dots(records: Mapping[str, Record], contrast: Contrast) -> pd.DataFra
             if metric is None or metric.value is None:
                 continue
             ends = (metric.value, metric.low, metric.high)
-            rows.append((attack.label, name, *ends, f"{interval(*ends)}, n = {metric.n} {metric.unit}"))
+            rows.append((attack.label, name, *ends, f"{interval_text(*ends)}, n = {metric.n} {metric.unit}"))
     frame = pd.DataFrame(rows, columns=["label", "group", "value", "low", "high", "text"])
     order = frame.groupby("label")["value"].max().sort_values(ascending=False).index
     return frame.set_index("label").loc[order].reset_index() if len(frame) else frame

@@ -11,7 +11,7 @@ import pandas as pd
 from benchmark.interfaces import Contrast
 from benchmark.records.ranking import RankedEntry
 from benchmark.records.record import Record
-from benchmark.records.results import AttackResult
+from benchmark.records.results import AttackResult, interval_text
 
 CONTRASTS = {
     Contrast.SAMPLE: "sample: trained photos / other photos of the same people",
@@ -47,7 +47,7 @@ def attack_dots(frame: pd.DataFrame) -> pd.DataFrame:
     order = frame.groupby("attack")["auc"].max().sort_values(ascending=False, na_position="last").index
     places = {attack: i for i, attack in enumerate(order)}
     data = frame.sort_values("attack", key=lambda column: column.map(places), kind="stable")
-    texts = [interval(*values) for values in data[["auc", "auc_low", "auc_high"]].to_numpy(float)]
+    texts = [interval_text(*values) for values in data[["auc", "auc_low", "auc_high"]].to_numpy(float)]
     names = {"attack": "label", "contrast": "group", "auc": "value", "auc_low": "low", "auc_high": "high"}
     return data.rename(columns=names)[list(names.values())].assign(text=texts)
 
@@ -121,14 +121,7 @@ def not_run(record: Record) -> list[str]:
 
 
 def _text(value: float | None, low: float | None, high: float | None, note: Any) -> str:
-    return note if isinstance(note, str) and note and pd.isna(value) else interval(value, low, high)
-
-
-def interval(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """``0.812 [0.790, 0.834]``; a dash where there is no value."""
-    if pd.isna(value):
-        return "–"
-    return f"{value:.3f}" if pd.isna(low) or pd.isna(high) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return note if isinstance(note, str) and note and pd.isna(value) else interval_text(value, low, high)
 
 
 _METRICS = {

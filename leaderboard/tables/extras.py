@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from benchmark.interfaces import PluginSpec
 from benchmark.records.record import Record
-from leaderboard.tables.details import interval
+from benchmark.records.results import interval_text
 
 _STANDARD = {
     "schema_version", "protocol_version", "track", "board", "card", "utility", "membership", "gate", "headline", "complete",
@@ -104,7 +104,7 @@ def _metric(name: str, value: Mapping[str, Any]) -> tuple[str, str, str, str]:
     if number is None:
         text = str(value.get("note") or "not measurable")
     elif isinstance(number, int | float):
-        text = interval(number, value.get("low"), value.get("high"))
+        text = interval_text(number, value.get("low"), value.get("high"))
     else:
         text = str(number)
     n = f"{value['n']} {value.get('unit', '')}".strip() if value.get("n") is not None else ""

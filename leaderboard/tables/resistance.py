@@ -9,9 +9,9 @@ import pandas as pd
 
 from benchmark.interfaces import Contrast
 from benchmark.records.ranking import RankedEntry
+from benchmark.records.results import interval_text
 from benchmark.records.runs import CONTRASTS, HIGH, LOW, VALUE
 from leaderboard.board.frame import FAMILIES
-from leaderboard.tables.details import interval
 
 CHANCE = 0.5
 
@@ -72,6 +72,6 @@ def entries_of(frame: pd.DataFrame, attack: str, contrast: Contrast) -> pd.DataF
     names = {"entry": "label", "family": "group", str(contrast): "value"}
     names |= {f"{contrast}_low": "low", f"{contrast}_high": "high"}
     table = data.rename(columns=names)[["key", *names.values()]].reset_index(drop=True)
-    table["text"] = [interval(*values) for values in table[["value", "low", "high"]].to_numpy(float)]
+    table["text"] = [interval_text(*values) for values in table[["value", "low", "high"]].to_numpy(float)]
     table["resists"] = resisted(data, contrast).to_numpy()
     return table

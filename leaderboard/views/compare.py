@@ -8,10 +8,11 @@ import streamlit as st
 from benchmark.interfaces import Contrast, FaceVeilError
 from benchmark.records.ranking import RankedEntry
 from benchmark.records.record import Record
+from benchmark.records.results import interval_text
+from leaderboard.board.frame import rank_text
 from leaderboard.board.library import Board, library
-from leaderboard.charts import dots, pareto, roc
+from leaderboard.charts import dots, roc
 from leaderboard.tables import compare, details
-from leaderboard.tables.details import interval
 from leaderboard.widgets import links
 from leaderboard.widgets.scope import choose_scope, open_board, theme
 
@@ -74,9 +75,9 @@ def _summary(entries: list[RankedEntry], records: dict[str, Record]) -> None:
         rows.append(
             {
                 "entry": name,
-                "rank": pareto.place(entry.rank, entry.tied),
-                "utility": interval(entry.utility.value, entry.utility.low, entry.utility.high),
-                "leakage": interval(entry.leakage.value, entry.leakage.low, entry.leakage.high),
+                "rank": rank_text(entry.rank, entry.tied),
+                "utility": interval_text(entry.utility.value, entry.utility.low, entry.utility.high),
+                "leakage": interval_text(entry.leakage.value, entry.leakage.low, entry.leakage.high),
                 "n": f"{entry.utility.n} / {entry.leakage.n} {entry.leakage.unit}",
                 "by attack": f"{head.leakage_attack} ({head.leakage_contrast})" if head else "–",
                 "seeds": len(entry.runs),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from benchmark.records.results import interval_text
 from leaderboard.board import axes
 from leaderboard.board.axes import AXES
 from leaderboard.charts import dots, pareto
-from leaderboard.tables.details import interval
 from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board, theme
 
 POINTS = 1000  # drawn at most: the front, and the best ranked of the others
@@ -89,7 +89,9 @@ def _equal_utility(frame: pd.DataFrame, axis: axes.LeakageAxis) -> None:
 def _dots(table: pd.DataFrame) -> pd.DataFrame:
     """The defences that reach the utility, as rows of a dot plot."""
     kept = table[table["reached"]]
-    texts = [f"{interval(*v)}, entry {e}" for *v, e in kept[["leakage", "leakage_low", "leakage_high", "entry"]].to_numpy()]
+    texts = [
+        f"{interval_text(*v)}, entry {e}" for *v, e in kept[["leakage", "leakage_low", "leakage_high", "entry"]].to_numpy()
+    ]
     names = {"defense_name": "label", "family": "group", "leakage": "value", "leakage_low": "low", "leakage_high": "high"}
     return kept.rename(columns=names)[list(names.values())].assign(text=texts)
 
@@ -98,8 +100,8 @@ def _printed(table: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "Defence": table["defense_name"],
         "Reaches it": ["yes" if r else f"no, at most {u:.3f}" for r, u in zip(table["reached"], table["utility"], strict=True)],
-        "Leakage": [interval(*v) for v in table[["leakage", "leakage_low", "leakage_high"]].to_numpy(float)],
-        "Utility": [interval(*v) for v in table[["utility", "utility_low", "utility_high"]].to_numpy(float)],
+        "Leakage": [interval_text(*v) for v in table[["leakage", "leakage_low", "leakage_high"]].to_numpy(float)],
+        "Utility": [interval_text(*v) for v in table[["utility", "utility_low", "utility_high"]].to_numpy(float)],
         "Entry": table["entry"],
         "by attack": table["leakage_attack"],
         "Settings tried": table["settings_tried"],

@@ -7,27 +7,24 @@ from streamlit.delta_generator import DeltaGenerator
 
 from benchmark.interfaces import Contrast
 from benchmark.records.ranking import Axis, RankedEntry
-from leaderboard.board.frame import strongest
-from leaderboard.charts import pareto
+from leaderboard.board.frame import rank_text, strongest
 
 
 def summary(entry: RankedEntry) -> None:
     """Rank, utility, leakage, both contrasts, and the claim."""
-    place = st.container(horizontal=True, gap="medium")
+    row = st.container(horizontal=True, gap="medium")
     better = entry.dominators
-    _metric(
-        place, "Rank", pareto.place(entry.rank, entry.tied), f"{better:,} significantly better" if better else "none better"
-    )
-    _tile(place, "Utility, TAR@FAR=1e-3", entry.utility)
-    _tile(place, "Leakage, membership advantage", entry.leakage)
+    _metric(row, "Rank", rank_text(entry.rank, entry.tied), f"{better:,} significantly better" if better else "none better")
+    _tile(row, "Utility, TAR@FAR=1e-3", entry.utility)
+    _tile(row, "Leakage, membership advantage", entry.leakage)
     for contrast, title in ((Contrast.SAMPLE, "AUC, seen / unseen photos"), (Contrast.IDENTITY, "AUC, members / others")):
         _, value, low, high = strongest(entry.runs, contrast)
         if value is not None:
-            _metric(place, title, f"{value:.3f}", "no interval" if low is None else f"95 % {low:.3f} – {high:.3f}")
+            _metric(row, title, f"{value:.3f}", "no interval" if low is None else f"95 % {low:.3f} – {high:.3f}")
     claim = entry.runs[0].claim
     if claim:
         covers = f"δ = {claim.delta:g}, per {claim.unit}, {claim.covers.replace('_', ' ')}"
-        _metric(place, "Claimed ε", f"{claim.epsilon:g}", covers)
+        _metric(row, "Claimed ε", f"{claim.epsilon:g}", covers)
 
 
 def remarks(entry: RankedEntry) -> None:
@@ -41,16 +38,16 @@ def remarks(entry: RankedEntry) -> None:
         st.code("\n".join(dict.fromkeys(lines)), language=None, wrap_lines=True)
 
 
-def _tile(place: DeltaGenerator, label: str, axis: Axis) -> None:
+def _tile(row: DeltaGenerator, label: str, axis: Axis) -> None:
     if axis.value is None:
-        _metric(place, label, "–", "not measured")
+        _metric(row, label, "–", "not measured")
         return
     spread = "" if axis.low is None else f"95 % {axis.low:.3f} – {axis.high:.3f}, "
     seeds = f", {len(axis.per_seed)} seeds" if len(axis.per_seed) > 1 else ""
-    _metric(place, label, f"{axis.value:.3f}", f"{spread}n = {axis.n} {axis.unit}{seeds}")
+    _metric(row, label, f"{axis.value:.3f}", f"{spread}n = {axis.n} {axis.unit}{seeds}")
 
 
-def _metric(place: DeltaGenerator, label: str, value: str, note: str) -> None:
-    tile = place.container(width="content", gap=None)
+def _metric(row: DeltaGenerator, label: str, value: str, note: str) -> None:
+    tile = row.container(width="content", gap=None)
     tile.metric(label, value, width="content")
     tile.caption(note)

@@ -11,7 +11,8 @@ from benchmark.interfaces import DefenseSpec, FaceVeilError
 from benchmark.models.backbones import create
 from benchmark.models.normalisation import batchnorms
 from benchmark.runtime.seeding import weights_digest
-from benchmark.submissions.submission import load_submission, validate
+from benchmark.submissions.submission import load_submission
+from benchmark.submissions.validation import validate
 from benchmark.training.build import make_submission
 from benchmark.training.shadows import ShadowPool
 from defenses.bn_folding import BNFolding

@@ -6,9 +6,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from benchmark.models.backbones import create
-from benchmark.models.normalisation import batchnorms
+from benchmark.models.normalisation import batchnorms, norm_kinds
 from benchmark.protocol.registry import build_attack
-from benchmark.submissions.red_flags import norm_kinds
 from defenses.norm_swap import NormSwap
 
 

@@ -14,9 +14,9 @@ from streamlit.testing.v1 import AppTest
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.protocol.track import PROTOCOL_VERSION
-from benchmark.records.record import Flag
 from benchmark.service.store import Store
 from benchmark.submissions.card import Claim
+from benchmark.submissions.report import Flag
 from leaderboard import launch
 from leaderboard.board import library
 from leaderboard.board.frame import COLUMNS

@@ -1,4 +1,4 @@
-"""Every page but the board, on a few records, in Streamlit's own harness."""
+"""Every page but the board, on a few records, in Streamlit's own with_access."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 from record_factory import make_record
 from streamlit.testing.v1 import AppTest
 
-from benchmark.records.record import Flag
 from benchmark.service.store import Store
 from benchmark.submissions.card import Claim
+from benchmark.submissions.report import Flag
 from leaderboard.board import library
 from leaderboard.board.library import build
 

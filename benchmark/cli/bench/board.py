@@ -19,10 +19,10 @@ def board(
     import os
     import platform
 
-    from benchmark.protocol.registry import service
+    from leaderboard.bench.timings import bench
 
     with steps() as progress:
-        rows = service("board_bench")(records, readers, times, progress.step)
+        rows = bench(records, readers, times, progress.step)
     machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "python": platform.python_version()}
     document: dict[str, Any] = {"records": records, "readers": readers, "machine": machine, "rows": rows}
 

@@ -26,19 +26,18 @@ def inversion(
     """
     import torch
 
+    from attacks.bench import measure
+    from attacks.generators.opening import open_generator
     from benchmark.interfaces import Access
-    from benchmark.protocol.registry import service
     from benchmark.protocol.tracks import get_track
     from benchmark.signals.target import Target
     from benchmark.submissions.submission import load_submission
 
     side, where = get_track(track).image_size, pick_device(device)
     with steps() as progress:
-        made, name, _digest = service("generator")(track, side, generator, where)
+        made, name, _digest = open_generator(track, side, generator, where)
         target = Target(load_submission(submission), Access.WEIGHTS, where)
-        rows = service("inversion_bench")(
-            made, target, side, images=images, iterations=iterations, batch=batch, step=progress.step
-        )
+        rows = measure(made, target, side, images=images, iterations=iterations, batch=batch, step=progress.step)
     document: dict[str, Any] = {
         "generator": name, "images": images, "iterations": iterations, "device": where,
         "threads": torch.get_num_threads(), "seed": 0, "rows": rows,

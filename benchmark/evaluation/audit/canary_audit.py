@@ -10,12 +10,11 @@ import torch
 from benchmark.data.populations import Populations
 from benchmark.evaluation.audit.canaries import Canaries, CanaryFile, draw_canaries
 from benchmark.evaluation.audit.canary_scores import score_canaries
-from benchmark.evaluation.membership.score_metrics import to_metric
 from benchmark.interfaces import Access, FaceVeilError
 from benchmark.metrics.empirical_epsilon import one_run_bound, threshold_bound
 from benchmark.metrics.intervals import bootstrap_over_identities
 from benchmark.metrics.roc import roc
-from benchmark.records.results import CanaryAudit, EpsilonBound
+from benchmark.records.results import CanaryAudit, EpsilonBound, Metric
 from benchmark.signals.target import Target
 from benchmark.submissions.card import Claim
 from benchmark.submissions.submission import Submission
@@ -74,7 +73,7 @@ def audit_canaries(
         seed=canaries.plan.seed,
         control=control,
         attack="regrown head, log-posterior of the canary's name",
-        auc=to_metric(auc, higher_is_better=False, unit="canaries"),
+        auc=Metric.of(auc, higher_is_better=False, unit="canaries"),
         lower=tuple(EpsilonBound(**asdict(bound)) for bound in bounds),
         upper=claim,
         note=without,

@@ -28,9 +28,9 @@ from benchmark.interfaces import (
     FaceVeilError,
     Goal,
     ImageFunction,
-    Inversion,
     InversionAttack,
     InversionContext,
+    InversionOutput,
     NotApplicableError,
     Photos,
     SimilarityScores,
@@ -39,17 +39,18 @@ from benchmark.interfaces import (
 from benchmark.protocol.registry import build_inversion, defenses
 from benchmark.runtime.atomic import replacing
 from benchmark.runtime.memory import Measure, peak_memory
+from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.seeding import derived_seed, seeded
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
-from benchmark.training.build import UNDEFENDED, ProgressCallback
+from benchmark.training.build import UNDEFENDED
 from benchmark.training.shadows import Shadow, ShadowPool
 
 REBUILDING_VERSION = 2  # part of every chunk's name: raise it when an attack's images change
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class InversionImages:
     """What an attack made: ``images`` uint8 (N, 3, S, S); ``trace`` of its first chunk; what it cost."""
 
     images: Tensor
@@ -66,7 +67,7 @@ class Rebuilt:
 
 
 @dataclass(frozen=True)
-class Rebuilder:
+class InversionRunner:
     """Runs inversion attacks on one submission.
 
     Args:
@@ -88,7 +89,7 @@ class Rebuilder:
     step: Callable[[str], None] = lambda _text: None
     training: ProgressCallback | None = None
 
-    def run(self, spec: AttackSpec, goal: Goal, count: int, sources: Photos | None = None) -> Rebuilt:
+    def run(self, spec: AttackSpec, goal: Goal, count: int, sources: Photos | None = None) -> InversionImages:
         """``count`` images; for the goal ``template`` one for each of ``sources``, whose templates leak.
 
         Raises:
@@ -107,7 +108,7 @@ class Rebuilder:
                 self._save(path, attack, goal, rows, templates, derived_seed(self.seed, 301, number))
             with np.load(path, allow_pickle=False) as saved:
                 parts.append({name: saved[name] for name in saved.files})
-        return Rebuilt(
+        return InversionImages(
             images=torch.from_numpy(np.concatenate([p["images"] for p in parts])),
             trace=tuple(float(v) for v in parts[0]["trace"]),
             queries=sum(int(p["queries"]) for p in parts),
@@ -153,7 +154,7 @@ class Rebuilder:
                 measure=memory.measure,
             )
 
-    def _checked(self, attack: InversionAttack, made: Inversion, count: int) -> Tensor:
+    def _checked(self, attack: InversionAttack, made: InversionOutput, count: int) -> Tensor:
         """The images as uint8, as a picture file would hold them."""
         side = self.populations.track.image_size
         images = made.images.detach().float().cpu()
@@ -227,7 +228,7 @@ def _one_measure(parts: Sequence[Mapping[str, np.ndarray]]) -> Measure:
 
 def _similarity(target: Target, templates: Tensor) -> SimilarityScores:
     """Scores of a matcher that keeps the templates to itself; its images count as the target's queries."""
-    deployed = target.harness(Access.EMBEDDING)
+    deployed = target.with_access(Access.EMBEDDING)
 
     def score(images: Tensor, number: Tensor) -> Tensor:
         with torch.no_grad():

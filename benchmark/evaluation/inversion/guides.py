@@ -74,8 +74,8 @@ class Guides:
         contrast = Contrast.PAPER if Contrast.PAPER in attack.contrasts else attack.contrasts[0]
         shadows = Shadows(auxiliary=self.shadows() if attack.knowledge == Knowledge.AUXILIARY else ())
         evidence = gather(self.target, self.populations, [spec], shadows=shadows, cache=self.cache)
-        if evidence.unavailable:
-            raise NotApplicableError(next(iter(evidence.unavailable.values())))
+        if evidence.missing_on_target:
+            raise NotApplicableError(next(iter(evidence.missing_on_target.values())))
         attack.fit(*training_signals(attack, evidence, contrast))
 
     def _references(self, requests: Iterable[SignalRequest]) -> Mapping[str, ReferenceStatistics]:

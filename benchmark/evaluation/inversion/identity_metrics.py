@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.evaluation.inversion.template_metrics import REPLICATES, settled_gap
-from benchmark.evaluation.membership.score_metrics import to_metric
 from benchmark.metrics.cosines import unit_length
 from benchmark.metrics.intervals import Bootstrap, Estimate, bootstrap_many
 from benchmark.records.results import Metric
@@ -93,7 +92,7 @@ def settled(estimate: Estimate, hit: np.ndarray, group: np.ndarray) -> Metric:
     people = int((group == MEMBER).sum())
     counts = [int(hit[group == g].sum()) for g in (MEMBER, HELD_OUT)]
     note = f"{counts[0]} distinct members, {counts[1]} distinct held-out people, of {people} each"
-    return settled_gap(to_metric(estimate, higher_is_better=False, note=note), people)
+    return settled_gap(Metric.of(estimate, higher_is_better=False, note=note), people)
 
 
 def identity_metrics(views: Sequence[GalleryView], gallery: Gallery, *, seed: int) -> dict[str, Metric]:
@@ -116,7 +115,7 @@ def identity_metrics(views: Sequence[GalleryView], gallery: Gallery, *, seed: in
 def _share(hit: np.ndarray, seed: int, better: bool | None) -> Metric:
     value = hit.astype(np.float64)
     found = bootstrap_many(lambda w: {"share": w @ value / w.sum(1)}, np.arange(len(hit)), replicates=REPLICATES, seed=seed)
-    return to_metric(found["share"].estimate, higher_is_better=better)
+    return Metric.of(found["share"].estimate, higher_is_better=better)
 
 
 def _leakage_metric(hit: np.ndarray, group: np.ndarray, seed: int) -> Metric:

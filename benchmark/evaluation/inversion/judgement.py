@@ -1,4 +1,4 @@
-"""A track's inversion attacks on a submission, judged by the panel -> the record's ``Inversion``."""
+"""A track's inversion attacks on a submission, judged by the panel -> the record's ``InversionRecord``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from benchmark.evaluation.inversion.attack_runner import Rebuilder, Rebuilt
+from benchmark.evaluation.inversion.attack_runner import InversionImages, InversionRunner
 from benchmark.evaluation.inversion.identity_metrics import (
     GENERATOR,
     MEMBER,
@@ -37,7 +37,7 @@ from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal, NotApp
 from benchmark.metrics.cosines import unit_length
 from benchmark.protocol.registry import build_inversion, canonical
 from benchmark.protocol.tracks import INVERSION
-from benchmark.records.results import Inversion, InversionResult, Metric
+from benchmark.records.results import InversionRecord, InversionResult, Metric
 from benchmark.runtime.step_cache import Pieces
 from benchmark.signals.extraction import extract
 from benchmark.signals.target import Target
@@ -57,14 +57,14 @@ class InversionEvaluation:
         lpips: compares reconstructions with the photos whose templates leaked; None: there are no weights for it.
     """
 
-    rebuilder: Rebuilder
+    rebuilder: InversionRunner
     panel: Panel
     targets: int | None = None
     reconstructions: int | None = None
     generator_name: str = ""
     lpips: Lpips | None = None
 
-    def run(self, attacks: Sequence[AttackSpec] | None = None) -> Inversion:
+    def run(self, attacks: Sequence[AttackSpec] | None = None) -> InversionRecord:
         """Makes and judges the images, resuming what an earlier run finished.
 
         Args:
@@ -80,7 +80,7 @@ class InversionEvaluation:
                 if hit is not None and not result.control and result.access != Access.HEAD:
                     hits[spec.label] = hit
         metric, label, replicates = self._leakage(hits)
-        return Inversion(
+        return InversionRecord(
             results=tuple(results),
             judges=tuple(j.info() for j in self.panel.judges),
             unranked=self._unranked(attacks is not None, results),
@@ -91,7 +91,7 @@ class InversionEvaluation:
             seed=self.rebuilder.seed,
         )
 
-    def images(self, spec: AttackSpec, goal: Goal) -> Rebuilt:
+    def images(self, spec: AttackSpec, goal: Goal) -> InversionImages:
         """What an attack made, from its saved chunks; runs it where they are missing."""
         if goal == Goal.TEMPLATE:
             sources = self.template_subjects.sources
@@ -140,20 +140,20 @@ class InversionEvaluation:
         populations = self.rebuilder.populations
         check_may_show(populations.track)
         images = self.images(spec, goal).images
-        heard = self._heard or self.panel.judges
+        eligible = self._eligible or self.panel.judges
         if goal == Goal.TEMPLATE:
             chosen = np.arange(len(images))[:most]
             real = self.template_subjects.sources.load(chosen)
         else:
             gallery = self.identity_subjects.gallery
-            found = match([self._identity_view(j.target, j.calibration.thresholds, images) for j in heard], gallery)
+            found = match([self._identity_view(j.target, j.calibration.thresholds, images) for j in eligible], gallery)
             member = (found.agreed >= 0) & (gallery.group[found.agreed] == MEMBER)
             chosen = np.flatnonzero(member)[:most]
             if not len(chosen):
                 raise FaceVeilError(f"{spec.label}: no reconstruction shows a member, so there is nothing to set beside them.")
             photo = [int(np.flatnonzero(gallery.photos == person)[0]) for person in found.agreed[chosen]]
             real = self.identity_subjects.photos.load(np.array(photo))
-        judge, public = heard[0].target, populations.auxiliary
+        judge, public = eligible[0].target, populations.auxiliary
         cosines = unit_length(embed(judge, images[chosen])) @ unit_length(self._embedded(judge, public)).T
         write_gallery(populations.track, real, images[chosen], public.load(cosines.argmax(1)), out)
 
@@ -168,7 +168,7 @@ class InversionEvaluation:
         except FaceVeilError as error:
             return result.model_copy(update={"status": "failed", "reason": str(error)}), None
         judges = [j.target.submission_id for j in self.panel.judges]
-        usable = [j.name for j in self._heard]
+        usable = [j.name for j in self._eligible]
         looked = [self.lpips.digest] if self.lpips is not None and goal == Goal.TEMPLATE else []
         whom = self.rebuilder.submission.submission_id
         name = content_hash(INVERSION_VERSION, made.sha256, goal.value, judges, usable, whom, *looked)
@@ -191,8 +191,8 @@ class InversionEvaluation:
         return result.model_copy(update=update), hit
 
     @cached_property
-    def _heard(self) -> tuple[Any, ...]:
-        return self.panel.heard(self.rebuilder.submission)
+    def _eligible(self) -> tuple[Any, ...]:
+        return self.panel.eligible(self.rebuilder.submission)
 
     @cached_property
     def _attacked(self) -> Target:
@@ -208,7 +208,7 @@ class InversionEvaluation:
         seed = self.rebuilder.seed
         make = self._template_view if goal == Goal.TEMPLATE else self._identity_view
         views = {j.name: make(j.target, j.calibration.thresholds, images) for j in self.panel.judges}
-        heard = [views[j.name] for j in self._heard]
+        eligible = [views[j.name] for j in self._eligible]
         target = make(self._attacked, self._thresholds, images)
         hit = None
         if goal == Goal.TEMPLATE:
@@ -225,8 +225,8 @@ class InversionEvaluation:
                 return identity_metrics(some, gallery, seed=seed)
 
             alike = images
-            hit = match(heard, gallery).by_rank.tolist() if heard else None
-        panel = {**score(heard), **(self._distribution(alike) if heard else {}), **self._pictures(goal, images)}
+            hit = match(eligible, gallery).by_rank.tolist() if eligible else None
+        panel = {**score(eligible), **(self._distribution(alike) if eligible else {}), **self._pictures(goal, images)}
         found = {"panel": panel, "target": score([target])}
         data: dict[str, Any] = {name: _dumped(metrics) for name, metrics in found.items()}
         data["judges"] = {name: _dumped(score([view])) for name, view in views.items()}
@@ -245,9 +245,9 @@ class InversionEvaluation:
         return GalleryView(thresholds, embed(target, images), self._embedded(target, self.identity_subjects.photos))
 
     def _distribution(self, images: Tensor) -> dict[str, Metric]:
-        """Against photos of the members asked about, on the features of the first judge that is heard."""
+        """Against photos of the members asked about, on the features of the first judge that is eligible."""
         photos = asked_members(self.rebuilder.populations)
-        judge = self._heard[0].target
+        judge = self._eligible[0].target
         features = self._embedded(judge, photos)
         return distribution_metrics(features, embed(judge, images), np.asarray(photos.identity), seed=self.rebuilder.seed)
 

@@ -23,9 +23,10 @@ from benchmark.interfaces import Access, BackboneSpec, Photos, canonical_json, c
 from benchmark.models.backbones import complete_kwargs
 from benchmark.records.results import JudgeInfo, Metric
 from benchmark.runtime.atomic import write_text
+from benchmark.runtime.progress import ProgressCallback
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission, load_submission
-from benchmark.training.build import UNDEFENDED, ProgressCallback, make_submission
+from benchmark.training.build import UNDEFENDED, make_submission
 
 PANEL_VERSION = 1  # part of the calibration's name: raise it when a threshold changes its meaning
 FARS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4}
@@ -54,7 +55,7 @@ class Judge:
 
     @property
     def reason(self) -> str:
-        """Why this judge is not heard; empty where it is."""
+        """Why this judge is not eligible; empty where it is."""
         tar = self.calibration.tar["1e-2"]
         if tar.value is None:
             return f"its verification cannot be measured: {tar.note}"
@@ -90,7 +91,7 @@ class Panel:
         """Those that can recognise people."""
         return tuple(j for j in self.judges if not j.reason)
 
-    def heard(self, attacked: Submission) -> tuple[Judge, ...]:
+    def eligible(self, attacked: Submission) -> tuple[Judge, ...]:
         """The usable judges that have nothing to do with the attacked model."""
         return tuple(j for j in self.usable if not _related(j, attacked))
 
@@ -99,12 +100,12 @@ class Panel:
 
         Independent: of different architectures, and not the weights that the attacked model was trained from.
         """
-        heard = self.heard(attacked)
-        if len({j.architecture for j in heard}) >= 2:
+        eligible = self.eligible(attacked)
+        if len({j.architecture for j in eligible}) >= 2:
             return ()
         silent = [f"{j.name}: {j.reason}" for j in self.judges if j.reason]
         silent += [f"{j.name}: the attacked model started from it" for j in self.usable if _related(j, attacked)]
-        return (f"{len(heard)} independent judge(s) of 2 needed" + (f" ({'; '.join(silent)})" if silent else ""),)
+        return (f"{len(eligible)} independent judge(s) of 2 needed" + (f" ({'; '.join(silent)})" if silent else ""),)
 
 
 def _related(judge: Judge, attacked: Submission) -> bool:

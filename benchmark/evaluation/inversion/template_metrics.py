@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.evaluation.membership.score_metrics import to_metric
 from benchmark.interfaces import FaceVeilError
 from benchmark.metrics.cosines import unit_length
 from benchmark.metrics.frechet import frechet_distance
@@ -154,7 +153,7 @@ def _coverage(found: Decisions, member: np.ndarray, person: np.ndarray, seed: in
 def _mean(value: np.ndarray, person: np.ndarray, seed: int, better: bool | None) -> Metric:
     """The mean over photos with its interval over people."""
     found = bootstrap_many(lambda w: {"mean": (w @ value) / w.sum(1)}, person, replicates=REPLICATES, seed=seed)
-    return to_metric(found["mean"].estimate, higher_is_better=better)
+    return Metric.of(found["mean"].estimate, higher_is_better=better)
 
 
 def _gap(value: np.ndarray, member: np.ndarray, person: np.ndarray, seed: int, better: bool | None) -> Metric:
@@ -165,7 +164,7 @@ def _gap(value: np.ndarray, member: np.ndarray, person: np.ndarray, seed: int, b
         return {"gap": inside @ value[member] / inside.sum(1) - outside @ value[~member] / outside.sum(1)}
 
     found = bootstrap_many(statistics, person, labels=member, replicates=REPLICATES, seed=seed)["gap"]
-    metric = to_metric(found.estimate, higher_is_better=better)
+    metric = Metric.of(found.estimate, higher_is_better=better)
     people = min(len(np.unique(person[side])) for side in (member, ~member))
     return settled_gap(metric, people)
 

@@ -6,7 +6,7 @@ So a distance to the statistics may see the statistics remember a photo, or see 
 - ``statistics``: the same weights with statistics estimated on public faces.  What goes away was in the statistics;
 - ``order``: photos of the last batches of training against earlier ones.  Statistics remember the last ones, and at the end
   of a schedule the weights hardly move any more;
-- ``never_saw``: the same distances on backbones that were not trained on these people.  What is found there is no leak.
+- ``unrelated_models``: the same distances on backbones that were not trained on these people.  What is found there is no leak.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ import torch
 from benchmark.data.populations import SEEN, Populations
 from benchmark.evaluation.membership.attribution_text import read
 from benchmark.evaluation.membership.evidence import Evidence, gather
-from benchmark.evaluation.membership.score_metrics import to_metric
 from benchmark.evaluation.membership.scores import narrowed, run_contrast
 from benchmark.interfaces import Access, AttackSpec, Contrast, NotApplicableError
 from benchmark.metrics.intervals import bootstrap_many
 from benchmark.metrics.roc import roc
 from benchmark.protocol.registry import build_attack
-from benchmark.records.results import Attribution, AttributionRow
+from benchmark.records.results import Attribution, AttributionRow, Metric
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import UNDEFENDED, make_untrained
@@ -41,7 +40,7 @@ DISTANCES = {
 }
 ATTACKS = {**DISTANCES, "regrown head": AttackSpec(name="regrown_head")}
 CONTRASTS = (Contrast.SAMPLE, Contrast.IDENTITY)
-Question = Literal["statistics", "order", "never_saw"]
+Question = Literal["statistics", "order", "unrelated_models"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def attribute(subject: Subject, step: Callable[[str], None] = lambda _text: None
     """The three questions asked of one submission; what cannot be asked is left out with its reason."""
     rows: list[AttributionRow] = []
     left_out: dict[str, str] = {}
-    questions = {"statistics": ask_statistics, "order": ask_order, "never_saw": ask_never_saw}
+    questions = {"statistics": ask_statistics, "order": ask_order, "unrelated_models": ask_unrelated_models}
     for name, ask in questions.items():
         step(f"asking about {name.replace('_', ' ')}")
         try:
@@ -149,7 +148,7 @@ def _learn(spec: AttackSpec, evidence: Evidence, known: np.ndarray, labels: np.n
     return attack.score(narrowed(evidence.signals.take(asked), attack))
 
 
-def ask_never_saw(subject: Subject) -> list[AttributionRow]:
+def ask_unrelated_models(subject: Subject) -> list[AttributionRow]:
     """The distances on backbones that were trained on nobody who is asked about."""
     rows = []
     for case, backbone in _strangers(subject).items():
@@ -157,7 +156,7 @@ def ask_never_saw(subject: Subject) -> list[AttributionRow]:
         for name, spec in DISTANCES.items():
             for contrast in CONTRASTS:
                 found = run_contrast(spec, evidence, contrast)
-                rows += compare("never_saw", name, contrast.value, {case: found.score}, found.label, found.identity)
+                rows += compare("unrelated_models", name, contrast.value, {case: found.score}, found.label, found.identity)
     return rows
 
 
@@ -192,8 +191,8 @@ def compare(
     found = bootstrap_many(statistics, identity, labels=positive, seed=0)
     rows = []
     for case in scores:
-        auc = to_metric(found[f"auc {case}"].estimate, higher_is_better=False, note=_counts(positive))
-        difference = to_metric(found[f"difference {case}"].estimate, higher_is_better=None) if case != first else None
+        auc = Metric.of(found[f"auc {case}"].estimate, higher_is_better=False, note=_counts(positive))
+        difference = Metric.of(found[f"difference {case}"].estimate, higher_is_better=None) if case != first else None
         rows.append(
             AttributionRow(question=question, attack=attack, case=case, contrast=contrast, auc=auc, difference=difference)
         )

@@ -13,7 +13,7 @@ from benchmark.records.results import Attribution, AttributionRow
 TITLES = {
     "statistics": "trained statistics against public ones, same weights",
     "order": "photos of the last batches against earlier ones",
-    "never_saw": "backbones that never saw these people",
+    "unrelated_models": "backbones that never saw these people",
 }
 SUFFIXES = (".html", ".json")
 COLOURS = ["#0072B2", "#E69F00", "#009E73"]  # Okabe and Ito

@@ -20,7 +20,7 @@ def read(rows: Sequence[AttributionRow]) -> tuple[str, ...]:
     sentences += _overall(rows, "order", "The last batches show no more than earlier ones", "The last batches show")
     sentences += _overall(
         rows,
-        "never_saw",
+        "unrelated_models",
         "Backbones that never saw these people show nothing",
         "Even backbones that never saw them show something",
     )

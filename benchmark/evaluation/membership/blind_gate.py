@@ -88,7 +88,7 @@ def blind_gate(
             if ("linear on pixels", contrast) not in scores:
                 scores["linear on pixels", contrast] = classifier_scores(pixels, evidence, contrast)
         for spec in specs:
-            if any(r.key in evidence.unavailable for r in build_attack(spec).requests()):
+            if any(r.key in evidence.missing_on_target for r in build_attack(spec).requests()):
                 continue
             for contrast in build_attack(spec).contrasts:
                 with suppress(FaceVeilError):  # no score, no blind success; on the target the failure is recorded

@@ -65,17 +65,17 @@ POOLS: Mapping[Contrast, Literal["photos", "people"]] = {Contrast.SAMPLE: "photo
 class Evidence:
     """Everything that attacks on one target may read.
 
-    ``signals`` are those of ``populations.queried``; ``unavailable`` maps request keys to the reason why the target cannot
-    give them.  ``shadows`` are the auxiliary ones, ``pool`` those of the query pool by the contrast that they serve: their
-    rows are the queried photos.  ``lacking`` maps request keys to the reason why a shadow cannot give them.
+    ``signals`` are those of ``populations.queried``; ``missing_on_target`` maps request keys to the reason why the target
+    cannot give them.  ``shadows`` are the auxiliary ones, ``pool`` those of the query pool by the contrast that they serve:
+    their rows are the queried photos.  ``missing_on_shadow`` maps request keys to the reason why a shadow cannot give them.
     """
 
     populations: Populations
     signals: Signals
-    unavailable: Mapping[str, str] = field(default_factory=dict)
+    missing_on_target: Mapping[str, str] = field(default_factory=dict)
     shadows: Sequence[ShadowSignals] = ()
     pool: Mapping[Contrast, Sequence[QueryShadow]] = field(default_factory=dict)
-    lacking: Mapping[str, str] = field(default_factory=dict)
+    missing_on_shadow: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> np.ndarray:
@@ -83,7 +83,7 @@ class Evidence:
 
     def reasons(self, attack: MembershipAttack) -> list[str]:
         """Why the target cannot give what the attack asks for; empty where it can."""
-        return [self.unavailable[r.key] for r in attack.requests() if r.key in self.unavailable]
+        return [self.missing_on_target[r.key] for r in attack.requests() if r.key in self.missing_on_target]
 
     def sides(self, contrast: Contrast, labelled: bool) -> np.ndarray:
         """Positions of a contrast's photos among the people whose membership is known (or those asked about)."""
@@ -137,14 +137,14 @@ def gather(
     shadows = shadows or Shadows()
     requests = tuple(dict.fromkeys((*requested(specs), *extra)))
     head = _head_classes(populations, populations.queried, populations.side == SEEN)
-    possible, unavailable = _possible(target, requests, head)
+    possible, missing_on_target = _possible(target, requests, head)
     known_members = populations.labelled & (populations.side == SEEN)
     signals = _extract(target, populations, populations.queried, known_members, possible, cache, progress, head)
-    reader = _ShadowReader(populations, specs, unavailable, target, cache, {})
+    reader = _ShadowReader(populations, specs, missing_on_target, target, cache, {})
     auxiliary = reader.auxiliary(shadows.auxiliary)
     pool = {contrast: reader.pool(contrast, getattr(shadows, name)) for contrast, name in POOLS.items()}
     pool = {contrast: found for contrast, found in pool.items() if found}
-    return Evidence(populations, signals, unavailable, auxiliary, pool, reader.lacking)
+    return Evidence(populations, signals, missing_on_target, auxiliary, pool, reader.missing_on_shadow)
 
 
 def _headless(requests: Sequence[SignalRequest]) -> list[SignalRequest]:
@@ -154,14 +154,14 @@ def _headless(requests: Sequence[SignalRequest]) -> list[SignalRequest]:
 
 @dataclass(frozen=True)
 class _ShadowReader:
-    """Signals of shadows, for those attacks alone that use them; what a shadow cannot give is noted in ``lacking``."""
+    """Signals of shadows, for those attacks alone that use them; what one cannot give is noted in ``missing_on_shadow``."""
 
     populations: Populations
     specs: Sequence[AttackSpec]
-    unavailable: Mapping[str, str]
+    missing_on_target: Mapping[str, str]
     target: Target
     cache: Path | None
-    lacking: dict[str, str]
+    missing_on_shadow: dict[str, str]
 
     def auxiliary(self, shadows: Iterable[Shadow]) -> list[ShadowSignals]:
         own = self._wanted(lambda a: a.knowledge == Knowledge.AUXILIARY)
@@ -177,12 +177,12 @@ class _ShadowReader:
         asked = self._wanted(lambda a: a.knowledge == Knowledge.QUERY_POOL and contrast in a.contrasts)
         if contrast != Contrast.SAMPLE:
             reason = "a training head has no class for people who were not trained on."
-            self.lacking.update({r.key: reason for r in asked if r.layers == "head"})
+            self.missing_on_shadow.update({r.key: reason for r in asked if r.layers == "head"})
             asked = _headless(asked)
         return [QueryShadow(self._queried(s.submission, asked), s.inside) for s in (shadows if asked else ())]
 
     def _wanted(self, wanted: Callable[[MembershipAttack], bool]) -> list[SignalRequest]:
-        return [r for r in requested(self.specs, wanted) if r.key not in self.unavailable]
+        return [r for r in requested(self.specs, wanted) if r.key not in self.missing_on_target]
 
     def _queried(self, submission: Submission, requests: Sequence[SignalRequest]) -> Signals:
         seen = self.populations.side == SEEN
@@ -200,7 +200,7 @@ class _ShadowReader:
         model = Target(submission, self.target.access, self.target.device)
         head = _head_classes(self.populations, photos, seen)
         able, missing = _possible(model, requests, head)
-        self.lacking.update(missing)
+        self.missing_on_shadow.update(missing)
         members = seen if known is None else known
         return _extract(model, self.populations, photos, members, able, self.cache, None, head)
 
@@ -241,15 +241,15 @@ def _possible(
     target: Target, requests: Sequence[SignalRequest], head: HeadClasses
 ) -> tuple[tuple[SignalRequest, ...], dict[str, str]]:
     """The requests that this backbone can serve, and the reasons for the others."""
-    possible, unavailable = [], {}
+    possible, missing_on_target = [], {}
     for request in requests:
         try:
             target.require(request.access, f"signal {request.key}")
             check_applicable(target, request, head)
             possible.append(request)
         except (NotApplicableError, AccessError) as error:
-            unavailable[request.key] = str(error)
-    return tuple(possible), unavailable
+            missing_on_target[request.key] = str(error)
+    return tuple(possible), missing_on_target
 
 
 def _references(

@@ -138,7 +138,7 @@ def null_calibration(
     results = []
     for spec in specs:
         attack = build_attack(spec)
-        missing = [r.key for r in attack.requests() for e in evidences if r.key in e.unavailable]
+        missing = [r.key for r in attack.requests() for e in evidences if r.key in e.missing_on_target]
         for contrast in [c for c in attack.contrasts if c in contrasts and not missing]:
             try:
                 results.append(coverage(spec, evidences, contrast, relabellings=relabellings, seed=seed))

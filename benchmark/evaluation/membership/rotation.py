@@ -22,8 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
 from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather
-from benchmark.evaluation.membership.scores import Scores, describe, load_scores, run_contrast, save_scores
-from benchmark.evaluation.standard import EVALUATION_VERSION
+from benchmark.evaluation.membership.scores import EVALUATION_VERSION, Scores, describe, load_scores, run_contrast, save_scores
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, NotApplicableError, content_hash
 from benchmark.metrics.roc import auc
 from benchmark.protocol.registry import build_attack

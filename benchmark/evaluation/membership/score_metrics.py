@@ -7,27 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.metrics.intervals import Bootstrap, Estimate, bootstrap_many
+from benchmark.metrics.intervals import Bootstrap, bootstrap_many
 from benchmark.metrics.roc import NEGATIVES_PER_TARGET, is_measurable, operating_point, roc
 from benchmark.records.results import Metric
 
 Floats = NDArray[np.float64]
 REPLICATES = 1000
 FPRS = {"1e-2": 1e-2, "1e-3": 1e-3}
-
-
-def to_metric(estimate: Estimate, *, higher_is_better: bool | None, unit: str = "people", note: str = "") -> Metric:
-    """An estimate as it stands in a record."""
-    return Metric(
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        n=estimate.n,
-        unit=unit,
-        higher_is_better=higher_is_better,
-        method=estimate.method,
-        note=note,
-    )
 
 
 def _bootstrap(score: Floats, label: NDArray[np.int64], identity: NDArray[np.int64], seed: int) -> dict[str, Bootstrap]:
@@ -56,7 +42,7 @@ def contrast_metrics(
     """
     found = _bootstrap(score, label, identity, seed)
     metrics = {
-        name: to_metric(found[name].estimate, higher_is_better=False) for name in ("auc", "balanced_accuracy", "advantage")
+        name: Metric.of(found[name].estimate, higher_is_better=False) for name in ("auc", "balanced_accuracy", "advantage")
     }
     curve = roc(score, label == 1)
     realised: dict[str, float] = {}
@@ -68,7 +54,7 @@ def contrast_metrics(
             note = f"not measurable: {point.n_negative} negatives, {needed} needed"
             metrics[key] = Metric(value=None, n=point.n_negative, higher_is_better=False, note=note)
         else:
-            metrics[key] = to_metric(found[f"tpr@fpr={target}"].estimate, higher_is_better=False)
+            metrics[key] = Metric.of(found[f"tpr@fpr={target}"].estimate, higher_is_better=False)
             realised[key] = point.fpr
     auc = metrics["auc"]
     if auc.value is not None and auc.low is not None and auc.high is not None:

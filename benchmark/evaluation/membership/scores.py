@@ -30,6 +30,8 @@ from benchmark.records.results import AttackResult, ContrastResult
 from benchmark.runtime.atomic import replacing
 from benchmark.runtime.memory import PeakMemory, peak_memory
 
+EVALUATION_VERSION = 2  # part of every piece's name: raise it when a metric or an attack changes its meaning
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -53,7 +55,9 @@ def _of_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence) -
     """
     for request in attack.requests():
         if request.key not in signals.values:
-            raise NotApplicableError(evidence.lacking.get(request.key, f"a shadow backbone gives no {request.key!r}."))
+            raise NotApplicableError(
+                evidence.missing_on_shadow.get(request.key, f"a shadow backbone gives no {request.key!r}.")
+            )
         own, targets = signals.values[request.key].shape[1:], evidence.signals.values[request.key].shape[1:]
         if request.layers not in ("embedding", "similarity") and own != targets:
             raise NotApplicableError(
@@ -118,7 +122,7 @@ def query_shadows(attack: MembershipAttack, evidence: Evidence, contrast: Contra
         shadows = list(evidence.pool.get(contrast, ()))
         if not shadows:
             none = f"the track's budget gives a 'query_pool' attacker no shadow backbones on the {contrast.value} contrast."
-            reasons = [evidence.lacking[r.key] for r in attack.requests() if r.key in evidence.lacking]
+            reasons = [evidence.missing_on_shadow[r.key] for r in attack.requests() if r.key in evidence.missing_on_shadow]
             raise NotApplicableError(next(iter(reasons), none))
     else:
         outside = np.zeros(len(evidence.signals), bool)
@@ -145,11 +149,11 @@ def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Sc
     if not np.isfinite(score).all():
         raise FaceVeilError(f"attack {spec.label}: {int((~np.isfinite(score)).sum())} of {len(score)} scores are not finite.")
     scores = Scores(score, evidence.labels(index, contrast), evidence.identity[index])
-    _refuse_silence(scores, contrast)
+    refuse_constant_scores(scores, contrast)
     return scores
 
 
-def _refuse_silence(scores: Scores, contrast: Contrast) -> None:
+def refuse_constant_scores(scores: Scores, contrast: Contrast) -> None:
     """Raises :class:`NotApplicableError` where an AUC of 0.5 would follow from the scores alone, whatever was trained on."""
     if not len(scores.score):
         return

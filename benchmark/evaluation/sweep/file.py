@@ -31,9 +31,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError, content_hash
+from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError, content_hash, unknown
 from benchmark.models.normalisation import NORMS, named
-from benchmark.protocol.registry import defenses, unknown
+from benchmark.protocol.registry import defenses
 from benchmark.protocol.track import Track
 from benchmark.protocol.tracks import get_track
 from benchmark.protocol.variants import variant
@@ -92,7 +92,7 @@ class SweepFile(_Model):
 
 
 @dataclass(frozen=True)
-class Entry:
+class SweepEntry:
     """One training with its evaluation."""
 
     track: Track
@@ -159,7 +159,7 @@ def open_sweep(path: Path) -> tuple[str, SweepFile]:
         raise SweepFileError(f"{path}: {reasons}. An entry may say {known}.") from None
 
 
-def unroll(sweep: SweepFile, *, data: Path | None = None, init: Path | None = None) -> list[Entry]:
+def unroll(sweep: SweepFile, *, data: Path | None = None, init: Path | None = None) -> list[SweepEntry]:
     """Every entry of the grid once, in the file's order, seeds innermost.
 
     Args:
@@ -168,7 +168,7 @@ def unroll(sweep: SweepFile, *, data: Path | None = None, init: Path | None = No
     Raises:
         FaceVeilError: a track, defence, setting or factor that does not exist.
     """
-    found: dict[str, Entry] = {}
+    found: dict[str, SweepEntry] = {}
     for block in sweep.entries:
         for entry in _of_block(sweep, block, data, init):
             found.setdefault(entry.digest, entry)
@@ -177,7 +177,7 @@ def unroll(sweep: SweepFile, *, data: Path | None = None, init: Path | None = No
     return list(found.values())
 
 
-def _of_block(sweep: SweepFile, block: Block, data: Path | None, init: Path | None) -> Iterator[Entry]:
+def _of_block(sweep: SweepFile, block: Block, data: Path | None, init: Path | None) -> Iterator[SweepEntry]:
     axes = itertools.product(
         block.track or sweep.track,
         [name for text in block.defense for name in _matching(text)],
@@ -194,7 +194,7 @@ def _of_block(sweep: SweepFile, block: Block, data: Path | None, init: Path | No
             track = variant(get_track(track_name), changes)
             for seed in block.seeds or sweep.seeds:
                 faces = own_data or (data if track.source == "folder" else None)
-                yield Entry(track, defense, named_specs, seed, _backbone(track, norm), faces, own_init or init)
+                yield SweepEntry(track, defense, named_specs, seed, _backbone(track, norm), faces, own_init or init)
 
 
 def _matching(text: str) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmark.evaluation.sweep.file import Entry
-from benchmark.evaluation.sweep.sweep import DONE, Outcome
+from benchmark.evaluation.sweep.file import SweepEntry
+from benchmark.evaluation.sweep.sweep import DONE, SweepOutcome
 from benchmark.interfaces import Contrast
 from benchmark.protocol.tracks import get_track
 from benchmark.protocol.variants import parse
@@ -37,13 +37,13 @@ def times(record: Record, undefended: Record) -> float | None:
     return None
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def rows(outcomes: Sequence[SweepOutcome]) -> list[dict[str, Any]]:
     """Plain data per entry; ``times_undefended`` compares training seconds with the undefended entry of the same sweep."""
     undefended = {o.entry.baseline: o.record for o in outcomes if o.record is not None and o.entry.defense.name == "undefended"}
     return [_row(o, undefended.get(o.entry.baseline)) for o in outcomes]
 
 
-def _row(outcome: Outcome, undefended: Record | None) -> dict[str, Any]:
+def _row(outcome: SweepOutcome, undefended: Record | None) -> dict[str, Any]:
     entry, record = outcome.entry, outcome.record
     row: dict[str, Any] = {
         "entry": entry.label,
@@ -89,7 +89,7 @@ def _strongest(record: Record, contrast: Contrast) -> dict[str, Any] | None:
     return {"attack": label, "auc": _triple(metric), "n": metric.n}
 
 
-def estimate(waiting: Sequence[Entry], done: Iterable[Outcome]) -> float:
+def estimate(waiting: Sequence[SweepEntry], done: Iterable[SweepOutcome]) -> float:
     """Minutes that the entries will take on this machine, from those that are done, or else from the tracks' budgets.
 
     Counted are trainings (bases that post-hoc defences share once, shadows of the attacker, the pool of a track once) and
@@ -112,7 +112,7 @@ def estimate(waiting: Sequence[Entry], done: Iterable[Outcome]) -> float:
     return total
 
 
-def _trainings(entry: Entry, measured: Sequence[Outcome]) -> float:
+def _trainings(entry: SweepEntry, measured: Sequence[SweepOutcome]) -> float:
     """Undefended trainings that one of this entry takes, by what was measured of the same defences; 1 where nothing was."""
     plain = {o.entry.baseline: o.record for o in measured if o.entry.defense.name == "undefended"}
     found = []
@@ -124,7 +124,7 @@ def _trainings(entry: Entry, measured: Sequence[Outcome]) -> float:
     return sum(known) / len(known) if known else 1.0
 
 
-def _training_minutes(entry: Entry, measured: Sequence[Outcome]) -> float:
+def _training_minutes(entry: SweepEntry, measured: Sequence[SweepOutcome]) -> float:
     own = [
         training_seconds(o.record)
         for o in measured
@@ -139,6 +139,6 @@ def _training_minutes(entry: Entry, measured: Sequence[Outcome]) -> float:
     return track.budget.cpu_minutes * work
 
 
-def _evaluation_minutes(entry: Entry, measured: Sequence[Outcome], training: float) -> float:
+def _evaluation_minutes(entry: SweepEntry, measured: Sequence[SweepOutcome], training: float) -> float:
     own = [o.record.provenance.seconds for o in measured if o.record is not None and o.entry.track.name == entry.track.name]
     return sum(own) / len(own) / 60 if own else EVALUATION * training

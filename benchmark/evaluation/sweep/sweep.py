@@ -16,16 +16,15 @@ from typing import Any
 
 import torch
 
-from benchmark.evaluation.session import Reporter, Session
-from benchmark.evaluation.sweep.file import Entry
+from benchmark.evaluation.session import Session
+from benchmark.evaluation.sweep.file import SweepEntry
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
 from benchmark.runtime.atomic import write_text
-from benchmark.service.store import Store
+from benchmark.runtime.progress import Progress, TrainingProgress
 from benchmark.submissions.checkpoint_import import open_weights
 from benchmark.submissions.submission import Submission, load_submission
 from benchmark.training.build import check_on, training_track
-from benchmark.training.pipeline import TrainingProgress
 
 DONE, FAILED, WAITING = "done", "failed", "waiting"
 
@@ -38,9 +37,9 @@ class OutOfTimeError(Exception):
 class Limited:
     """A reporter that ends the work at a deadline or when asked, between two steps or epochs: both are saved before."""
 
-    inner: Reporter
+    inner: Progress
     deadline: float | None  # of time.monotonic
-    asked: Callable[[], bool]
+    should_stop: Callable[[], bool]
 
     def step(self, text: str) -> None:
         self._check()
@@ -51,15 +50,15 @@ class Limited:
         self._check()
 
     def _check(self) -> None:
-        if self.asked() or (self.deadline is not None and time.monotonic() >= self.deadline):
+        if self.should_stop() or (self.deadline is not None and time.monotonic() >= self.deadline):
             raise OutOfTimeError
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SweepOutcome:
     """What became of an entry."""
 
-    entry: Entry
+    entry: SweepEntry
     status: str
     reason: str = ""
     record: Record | None = None
@@ -73,18 +72,18 @@ class Sweep:
         folder: where entries, records and the state are kept.
         minutes: stop when these are over; None: run to the end.
         asked: stop when it says True, as if these were over.
-        store: where records go, beside their files.
+        save: called with each record, beside its file.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[SweepEntry]
     folder: Path
-    progress: Reporter
+    progress: Progress
     device: torch.device | str = "cpu"
     team: str = "FaceVeil"
     minutes: float | None = None
-    asked: Callable[[], bool] = lambda: False
-    store: Store | None = None
-    told: Callable[[int, Entry, str], None] = lambda _number, _entry, _what: None
+    should_stop: Callable[[], bool] = lambda: False
+    save: Callable[[Record], object] = lambda _record: None
+    on_status: Callable[[int, SweepEntry, str], None] = lambda _number, _entry, _what: None
     _session: tuple[Any, Session] | None = field(default=None, init=False)
 
     def check(self) -> None:
@@ -107,37 +106,37 @@ class Sweep:
         if reasons:
             raise FaceVeilError("the sweep is refused:\n" + "\n".join(dict.fromkeys(reasons)))
 
-    def run(self) -> list[Outcome]:
+    def run(self) -> list[SweepOutcome]:
         """Every entry's outcome, in order; those that time did not allow are ``waiting``."""
         deadline = None if self.minutes is None else time.monotonic() + 60 * self.minutes
         self.progress = Limited(self.progress, deadline, self.asked)
-        outcomes: list[Outcome] = []
+        outcomes: list[SweepOutcome] = []
         for number, entry in enumerate(self.entries, start=1):
             try:
                 done = self.finished(entry)
                 if done is None:
                     self.progress.step(entry.label)
-                    self.told(number, entry, "running")
+                    self.on_status(number, entry, "running")
                     done = self._made(entry)
                 else:
-                    self.told(number, entry, "done already")
-                outcome = Outcome(entry, DONE, record=done)
+                    self.on_status(number, entry, "done already")
+                outcome = SweepOutcome(entry, DONE, record=done)
             except OutOfTimeError:
-                return outcomes + [Outcome(e, WAITING) for e in self.entries[number - 1 :]]
+                return outcomes + [SweepOutcome(e, WAITING) for e in self.entries[number - 1 :]]
             except Exception as error:  # one entry's failure must not lose the others
                 reason = str(error) if isinstance(error, FaceVeilError) else f"{type(error).__name__}: {error}"
-                outcome = Outcome(entry, FAILED, reason)
-                self.told(number, entry, f"failed: {reason}")
+                outcome = SweepOutcome(entry, FAILED, reason)
+                self.on_status(number, entry, f"failed: {reason}")
             outcomes.append(outcome)
             self._note(outcome)
         return outcomes
 
-    def place(self, entry: Entry) -> Path:
+    def place(self, entry: SweepEntry) -> Path:
         """The folder of an entry."""
         readable = re.sub(r"[^A-Za-z0-9=.]+", "-", entry.label).strip("-")[:60]
         return self.folder / f"{readable}-seed{entry.seed}-{entry.digest}"
 
-    def finished(self, entry: Entry) -> Record | None:
+    def finished(self, entry: SweepEntry) -> Record | None:
         """The record of an entry that was finished under this very protocol, else None."""
         path = self.place(entry) / "record.json"
         if not path.exists():
@@ -145,7 +144,7 @@ class Sweep:
         record = Record.model_validate_json(path.read_text(encoding="utf-8"))
         return record if record.protocol_version == entry.track.version else None
 
-    def _made(self, entry: Entry) -> Record:
+    def _made(self, entry: SweepEntry) -> Record:
         session, place = self._open(entry), self.place(entry)
         trained = place / "submission"
         if (trained / "card.json").exists():
@@ -155,11 +154,10 @@ class Sweep:
             submission = session.train(entry.named, entry.seed, trained, card, entry.backbone)
         record = session.evaluate(submission)
         write_text(place / "record.json", record.model_dump_json(indent=1))
-        if self.store is not None:
-            self.store.add_record(record)
+        self.save(record)
         return record
 
-    def _open(self, entry: Entry) -> Session:
+    def _open(self, entry: SweepEntry) -> Session:
         """The session of an entry's track and data; that of the last entry where they are the same."""
         key = (entry.track.name, entry.data, entry.init)
         if self._session is None or self._session[0] != key:
@@ -167,14 +165,14 @@ class Sweep:
             self._session = key, session
         return self._session[1]
 
-    def _init(self, entry: Entry) -> Submission | None:
+    def _init(self, entry: SweepEntry) -> Submission | None:
         return None if entry.init is None else open_weights(entry.init)
 
     @property
     def state_file(self) -> Path:
         return self.folder / "state.json"
 
-    def _note(self, outcome: Outcome) -> None:
+    def _note(self, outcome: SweepOutcome) -> None:
         """Adds an outcome to the state file, which another run of the same sweep may have changed meanwhile."""
         state = json.loads(self.state_file.read_text(encoding="utf-8")) if self.state_file.exists() else {}
         state[outcome.entry.digest] = {

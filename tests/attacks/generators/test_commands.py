@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,6 @@ from attacks.generators.sampling import sample, write_grid
 from attacks.generators.stylegan2 import Generator
 from benchmark.cli import app
 from benchmark.interfaces import FaceVeilError
-from benchmark.protocol import registry
 from benchmark.training.build import make_untrained
 
 SETTINGS = {
@@ -82,8 +79,7 @@ def test_settings_that_do_not_exist_are_named():
     assert commands.configured(FLOW.model_copy(update={"image_size": 112}), {}).resolution == 64
 
 
-def test_the_command_line_imports_and_draws(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "service", lambda name: {"generator_commands": commands}[name])
+def test_the_command_line_imports_and_draws(tmp_path):
     source = write_nvlabs(tmp_path / "net.pkl", random_tensors(shapes_of_nvlabs(16, **SMALL)))
     out = tmp_path / "net.safetensors"
     result = CliRunner().invoke(app, ["generator", "import", str(source), "--out", str(out), "--json"])
@@ -103,7 +99,6 @@ def test_the_command_line_imports_and_draws(tmp_path, monkeypatch):
 
 def test_the_command_line_trains(tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr(registry, "service", lambda name: commands)
     monkeypatch.setattr(
         commands, "train", lambda track, data, **options: seen.update(track=track.name, **options) or {"out": "x"}
     )
@@ -113,12 +108,6 @@ def test_the_command_line_trains(tmp_path, monkeypatch):
     assert seen["track"] == "synthetic-64"
     assert seen["settings"] == {"images": 5}
     assert (seen["seed"], seen["features_of"], seen["out"]) == (3, "none", None)
-
-
-def test_the_service_is_declared():
-    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
-    services = project["project"]["entry-points"]["faceveil.services"]
-    assert import_module(services["generator_commands"]) is commands
 
 
 def test_a_grid_is_row_by_row(tmp_path):

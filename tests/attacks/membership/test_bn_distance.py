@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 
 from attacks.membership.bn_distance import BNDistance
 from benchmark.evaluation.membership.scores import run_attack
-from benchmark.interfaces import AttackSpec, Contrast, Knowledge, Signals
+from benchmark.interfaces import AttackSpec, Contrast, Knowledge, SettingsError, Signals
 from benchmark.metrics.roc import auc
-from benchmark.protocol.registry import SettingsError, build_attack
+from benchmark.protocol.registry import build_attack
 
 PLANTED_AUC = 0.85  # measured on the overfitted world: 0.98 mean, 0.999 mean_var, 0.98 with a shadow
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from attacks.membership.embedding_norm import EmbeddingNorm
-from benchmark.interfaces import AttackSpec, NotApplicableError, Signals
+from benchmark.interfaces import AttackSpec, NotApplicableError, SettingsError, Signals
 from benchmark.metrics.roc import auc
-from benchmark.protocol.registry import SettingsError, build_attack
+from benchmark.protocol.registry import build_attack
 
 PLANTED_AUC = 0.85  # measured on the overfitted world: 0.986
 

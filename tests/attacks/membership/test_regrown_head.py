@@ -6,9 +6,9 @@ import pytest
 from attacks.membership.regrown_head import RegrownHead
 from attacks.shared.centres import regrow, unit
 from benchmark.evaluation.membership.scores import run_attack, run_contrast
-from benchmark.interfaces import Access, AttackSpec, Contrast, DefenseSpec, NotApplicableError, Signals
+from benchmark.interfaces import Access, AttackSpec, Contrast, DefenseSpec, NotApplicableError, SettingsError, Signals
 from benchmark.metrics.roc import auc
-from benchmark.protocol.registry import SettingsError, build_attack
+from benchmark.protocol.registry import build_attack
 
 PLANTED_AUC = 0.8
 

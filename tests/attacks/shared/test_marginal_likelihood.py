@@ -15,9 +15,9 @@ from attacks.shared.marginal_likelihood import (
     log_marginal,
     subset_products,
 )
-from benchmark.interfaces import AttackSpec
+from benchmark.interfaces import AttackSpec, SettingsError
 from benchmark.metrics.roc import auc
-from benchmark.protocol.registry import SettingsError, build_attack
+from benchmark.protocol.registry import build_attack
 
 
 def people(count, photos, dimension, inner, outer, seed=0):

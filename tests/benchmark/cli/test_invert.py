@@ -14,7 +14,7 @@ from attacks.generators.stylegan2 import Generator
 from benchmark.cli import app
 from benchmark.interfaces import FaceVeilError
 from benchmark.protocol.tracks import TRACKS
-from benchmark.records.results import Inversion
+from benchmark.records.results import InversionRecord
 from benchmark.runtime.seeding import seeded
 from benchmark.service.store import Store
 from leaderboard.board.galleries import pictures
@@ -61,7 +61,7 @@ def test_from_a_submission_to_the_verdict(flow, fresh_home, generator, tmp_path)
     )  # fmt: skip
     found = document(*arguments)
     assert json.loads(out.read_text()) == found
-    read = Inversion.model_validate(found)
+    read = InversionRecord.model_validate(found)
     assert read.generator == "small.safetensors, 32 px"
     assert {r.status for r in read.results} == {"ok"}
     assert "2 of 100 templates were tried" in read.unranked
@@ -91,7 +91,7 @@ def test_the_record_in_the_store_takes_the_result_and_the_board_its_pictures(flo
     Store().add_record(record)
     found = document(*arguments)
     stored = Store().record(identity, FLOW.name)
-    assert stored.inversion == Inversion.model_validate(found)
+    assert stored.inversion == InversionRecord.model_validate(found)
     assert {"template", "nearest_public"} <= set(stored.attacks)
     assert stored.membership == record.membership
     assert [path.name for path in pictures(stored)] == ["template-template.png"]

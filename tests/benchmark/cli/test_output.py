@@ -11,7 +11,7 @@ from benchmark.cli.evaluate import parse_attack
 from benchmark.cli.output import emit, facts, number, pick_device, settings, steps, table
 from benchmark.interfaces import AttackSpec
 from benchmark.records.results import Metric
-from benchmark.training.pipeline import TrainingProgress
+from benchmark.runtime.progress import TrainingProgress
 
 
 def test_settings_are_read_as_json_where_they_can_be():

@@ -29,8 +29,8 @@ from benchmark.interfaces import (
     MembershipAttack,
     Reference,
     SignalRequest,
+    UnknownPluginError,
 )
-from benchmark.protocol.registry import UnknownPluginError
 from benchmark.records.record import Record
 from benchmark.service.store import Outcome, Store
 from benchmark.submissions.submission import load_submission, pack

@@ -9,9 +9,8 @@ from torch import nn
 
 from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.models.backbones import create, names
-from benchmark.models.normalisation import ChannelAffine, batchnorms, exchange, fold, named, sources_of, unfolded
+from benchmark.models.normalisation import ChannelAffine, batchnorms, exchange, fold, named, norm_kinds, sources_of, unfolded
 from benchmark.runtime.seeding import seeded
-from benchmark.submissions.red_flags import norm_kinds
 
 SMALL = {"input_size": [32, 32], "embedding_size": 16, "width": 0.125}
 OURS = [name for name in names() if name in ("mobilefacenet", "iresnet_slim", "iresnet18", "ir_se_50")]

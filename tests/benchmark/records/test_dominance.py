@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.records.dominance import TAIL, Scores, dominance, layers
+from benchmark.records.dominance import TAIL, AxisValues, dominance, layers
 from benchmark.records.ranking import Axis
 
 
-def scores(values: np.ndarray, replicates: list[np.ndarray], sign: int = 1) -> Scores:
-    return Scores.of([Axis(v, v - 0.02, v + 0.02) for v in values], replicates, sign)
+def scores(values: np.ndarray, replicates: list[np.ndarray], sign: int = 1) -> AxisValues:
+    return AxisValues.of([Axis(v, v - 0.02, v + 0.02) for v in values], replicates, sign)
 
 
 def plain(axes: list[tuple[np.ndarray, list[np.ndarray], int]]) -> np.ndarray:

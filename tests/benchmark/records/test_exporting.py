@@ -15,8 +15,9 @@ from record_factory import make_record
 
 from benchmark.interfaces import Contrast
 from benchmark.records.exporting import COLUMNS, to_csv, to_eval_results, to_json, to_model_index
-from benchmark.records.record import Flag, Record
+from benchmark.records.record import Record
 from benchmark.submissions.card import AdditionalData, Claim
+from benchmark.submissions.report import Flag
 
 
 def frame(*records: Record) -> pd.DataFrame:

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from benchmark.runtime.interrupts import first_interrupt_asks
+from benchmark.runtime.interrupts import graceful_interrupt
 
 
 def test_the_first_asks_and_the_second_interrupts():
     told, before = [], signal.getsignal(signal.SIGINT)
-    with first_interrupt_asks(lambda: told.append(1)) as asked:
+    with graceful_interrupt(lambda: told.append(1)) as asked:
         assert not asked()
         os.kill(os.getpid(), signal.SIGINT)
         assert asked()
@@ -25,7 +25,7 @@ def test_other_threads_are_left_alone():
     answers = []
 
     def work() -> None:
-        with first_interrupt_asks(lambda: None) as asked:
+        with graceful_interrupt(lambda: None) as asked:
             answers.append(asked())
 
     thread = threading.Thread(target=work)

@@ -30,7 +30,7 @@ from benchmark.service.quarantine import DiskFullError, Quarantine, QuarantineEr
 from benchmark.service.store import Store
 from benchmark.service.teams import Team
 from benchmark.submissions.report import Report
-from benchmark.submissions.submission import validate
+from benchmark.submissions.validation import validate
 
 LIMITS = Limits(uploads_per_hour=10_000, open_jobs=10_000, upload_bytes=4 * 2**20)
 

@@ -19,7 +19,6 @@ from alembic.runtime.migration import MigrationContext
 from record_factory import make_record
 from sqlalchemy import create_engine, text
 
-from benchmark.records.record import Flag
 from benchmark.runtime import home
 from benchmark.service.database import (
     MIGRATIONS,
@@ -34,6 +33,7 @@ from benchmark.service.database import (
 from benchmark.service.record_rows import to_row
 from benchmark.service.store import Outcome, RecordFileError, Store, UnknownRecordError, record_id
 from benchmark.service.tables import Base, RecordRow
+from benchmark.submissions.report import Flag
 
 
 @pytest.fixture

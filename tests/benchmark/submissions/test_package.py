@@ -22,7 +22,8 @@ from submission_factory import make_submission
 
 from benchmark.submissions import package
 from benchmark.submissions.problems import PackagingError, SubmissionError, WeightsError
-from benchmark.submissions.submission import load_submission, pack_zip, validate
+from benchmark.submissions.submission import load_submission, pack_zip
+from benchmark.submissions.validation import validate
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +307,7 @@ def test_weights_that_change_while_they_are_read_are_refused(folder: Path, monke
 
     read_header = submission.read_header
 
-    def swap(source: package.Source) -> object:
+    def swap(source: package.PackageFile) -> object:
         header = read_header(source)
         data = bytearray((folder / source.name).read_bytes())
         data[20] ^= 1

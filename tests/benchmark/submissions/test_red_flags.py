@@ -12,9 +12,9 @@ import torch
 from submission_factory import make_backbone, make_card, make_submission
 from torch import Tensor, nn
 
-from benchmark.records.record import Flag
 from benchmark.submissions.card import Card
 from benchmark.submissions.red_flags import REMEDIES, problems_of, red_flags
+from benchmark.submissions.report import Flag
 
 
 @dataclass

@@ -27,7 +27,8 @@ from benchmark.protocol.track import BackboneSpec, InputSpec
 from benchmark.submissions import expected_shapes
 from benchmark.submissions.card_parser import parse_card
 from benchmark.submissions.problems import CardError, MismatchError, PackagingError, SubmissionError, WeightsError
-from benchmark.submissions.submission import load_submission, pack, pack_zip, validate
+from benchmark.submissions.submission import load_submission, pack, pack_zip
+from benchmark.submissions.validation import validate
 
 
 @pytest.fixture(scope="module")

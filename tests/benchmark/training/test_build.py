@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from benchmark.interfaces import BackboneSpec, Defense, DefenseSpec, FaceVeilError, Reference, ReleaseContext
-from benchmark.submissions.submission import load_submission, validate
+from benchmark.submissions.submission import load_submission
+from benchmark.submissions.validation import validate
 from benchmark.training.build import make_submission, make_untrained, training_track
 
 UNDEFENDED = DefenseSpec(name="undefended")

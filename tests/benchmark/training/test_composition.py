@@ -6,8 +6,16 @@ from typing import ClassVar
 import pytest
 import torch
 
-from benchmark.interfaces import AttackSpec, Batch, Defense, DefenseSpec, FaceVeilError, Reference
-from benchmark.protocol.registry import SettingsError, UnknownPluginError
+from benchmark.interfaces import (
+    AttackSpec,
+    Batch,
+    Defense,
+    DefenseSpec,
+    FaceVeilError,
+    Reference,
+    SettingsError,
+    UnknownPluginError,
+)
 from benchmark.submissions.submission import load_submission
 from benchmark.training.build import make_submission
 from benchmark.training.composition import compose, parse_defenses

@@ -12,7 +12,8 @@ from benchmark.interfaces import Defense, FaceVeilError
 from benchmark.models import backbones
 from benchmark.models.heads import build_head
 from benchmark.protocol.track import BackboneSpec, Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
-from benchmark.training.pipeline import Trainer, TrainingProgress, seeded, train_backbone
+from benchmark.runtime.progress import TrainingProgress
+from benchmark.training.pipeline import Trainer, seeded, train_backbone
 
 SIZE = 32
 SMALL = {"width": 0.125, "embedding_size": 16}

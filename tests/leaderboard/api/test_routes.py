@@ -33,7 +33,7 @@ from benchmark.submissions.problems import Problem
 from benchmark.submissions.report import Report
 from leaderboard.api import routes as module
 from leaderboard.api.errors import ApiError
-from leaderboard.api.headers import Beside, SecurityHeaders
+from leaderboard.api.headers import ApiMount, SecurityHeaders
 from leaderboard.api.records import Listing
 from leaderboard.api.routes import application
 from leaderboard.api.uploads import Uploads
@@ -74,7 +74,7 @@ class Site:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"pages"})
 
-        self.app = SecurityHeaders(Beside(pages, api, "/base/api"), "/base/api")
+        self.app = SecurityHeaders(ApiMount(pages, api, "/base/api"), "/base/api")
         self.token = self.store.teams.add("testers")
         self.port = 0
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from record_factory import contrast_result, make_record
 
-from benchmark.interfaces import AttackSpec, Contrast
-from benchmark.records.record import Flag, PluginInfo
+from benchmark.interfaces import AttackSpec, Contrast, PluginInfo
 from benchmark.records.results import AttackResult
 from benchmark.submissions.card import Claim
+from benchmark.submissions.report import Flag
 from leaderboard.board.frame import COLUMNS
 from leaderboard.board.library import build
 from leaderboard.tables import details

@@ -6,6 +6,7 @@ import pytest
 from record_factory import make_record
 
 from benchmark.records.runs import FAMILIES
+from leaderboard.board.frame import rank_text
 from leaderboard.board.library import build
 from leaderboard.charts import pareto
 
@@ -107,7 +108,7 @@ def test_pareto_text_is_readable_in_both_themes():
     [(1, True, "1 ="), (2, False, "2"), (None, False, "–"), (pd.NA, False, "–")],
 )
 def test_place(rank, tied, text):
-    assert pareto.place(rank, tied) == text
+    assert rank_text(rank, tied) == text
 
 
 def test_short():

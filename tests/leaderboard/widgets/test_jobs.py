@@ -1,4 +1,4 @@
-"""The pages Submit and Queue in Streamlit's own harness; uploads are tried in a browser (``test_browser_submit.py``)."""
+"""The pages Submit and Queue in Streamlit's own with_access; uploads are tried in a browser (``test_browser_submit.py``)."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_canaries_of_an_overfitted_backbone_prove_leakage_and_refute_a_small_cla
     check_claim(audit_canaries(claiming(trained, epsilon=50.0), tiny.populations, canaries))
 
 
-def test_nothing_is_found_on_a_backbone_that_never_saw_the_canaries(tiny, canaries):
+def test_nothing_is_found_on_a_backbone_that_unrelated_models_the_canaries(tiny, canaries):
     found = audit_canaries(claiming(tiny.submission), tiny.populations, canaries, control=True)
     assert [bound.epsilon for bound in found.lower] == [0, 0]
     assert found.auc.low < 0.5 < found.auc.high

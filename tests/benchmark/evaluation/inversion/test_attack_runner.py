@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from benchmark.evaluation.inversion.attack_runner import Rebuilder
+from benchmark.evaluation.inversion.attack_runner import InversionRunner
 from benchmark.evaluation.inversion.subjects import template_subjects
 from benchmark.interfaces import (
     Access,
@@ -15,8 +15,8 @@ from benchmark.interfaces import (
     AttackSpec,
     FaceVeilError,
     Goal,
-    Inversion,
     InversionAttack,
+    InversionOutput,
     Reference,
 )
 
@@ -25,7 +25,7 @@ class Probe(InversionAttack):
     """Noise, or whatever ``returns`` says; it counts its calls and shows its context."""
 
     name: ClassVar[str] = "probe_in_test"
-    summary: ClassVar[str] = "A probe of the harness."
+    summary: ClassVar[str] = "A probe of the with_access."
     reference: ClassVar[Reference] = Reference(title="none")
     access: ClassVar[Access] = Access.WEIGHTS
     goals: ClassVar[tuple[Goal, ...]] = (Goal.TEMPLATE, Goal.TRAINING_IDENTITIES)
@@ -43,16 +43,16 @@ class Probe(InversionAttack):
             raise KeyboardInterrupt
         Probe.contexts.append(context)
         images = torch.rand(context.count, 3, context.image_size, context.image_size)
-        context.target.harness(Access.WEIGHTS).features(images)
+        context.target.with_access(Access.WEIGHTS).features(images)
         broken = {"nan": images * float("nan"), "wide": images * 3, "grey": images[:, :1], "few": images[1:]}
-        return Inversion(broken.get(self.returns, images), (2.0, 1.0), ("as told",))
+        return InversionOutput(broken.get(self.returns, images), (2.0, 1.0), ("as told",))
 
 
 @pytest.fixture
 def rebuilder(flow, tmp_path, plugin_table):
     plugin_table(Probe)
     Probe.contexts, Probe.fail_at = [], None
-    return Rebuilder(flow.submission, flow.populations, tmp_path, seed=0, chunk=3)
+    return InversionRunner(flow.submission, flow.populations, tmp_path, seed=0, chunk=3)
 
 
 def spec(**settings) -> AttackSpec:
@@ -60,7 +60,7 @@ def spec(**settings) -> AttackSpec:
 
 
 def test_an_interrupted_run_goes_on_at_its_last_chunk(flow, rebuilder, tmp_path):
-    whole = Rebuilder(flow.submission, flow.populations, tmp_path / "other", seed=0, chunk=3)
+    whole = InversionRunner(flow.submission, flow.populations, tmp_path / "other", seed=0, chunk=3)
     expected = whole.run(spec(), Goal.TRAINING_IDENTITIES, 8)
     Probe.contexts, Probe.fail_at = [], 2
     with pytest.raises(KeyboardInterrupt):

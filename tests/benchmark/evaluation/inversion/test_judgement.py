@@ -12,14 +12,14 @@ from tiny_generator import TinyGenerator
 from torchvision.models import alexnet
 
 from benchmark.cli.evaluate import with_inversion
-from benchmark.evaluation.inversion.attack_runner import Rebuilder
+from benchmark.evaluation.inversion.attack_runner import InversionRunner
 from benchmark.evaluation.inversion.judgement import InversionEvaluation
 from benchmark.evaluation.inversion.lpips import Lpips
 from benchmark.evaluation.inversion.panel import Calibration, Judge, Panel, calibrate
 from benchmark.evaluation.inversion.pictures import check_may_show
 from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal
 from benchmark.records.record import Record
-from benchmark.records.results import Inversion, Metric
+from benchmark.records.results import InversionRecord, Metric
 from benchmark.signals.target import Target
 
 SPECS = [
@@ -48,7 +48,7 @@ def panel(flow):
 def evaluation(flow, panel, tmp_path_factory):
     cache = tmp_path_factory.mktemp("inversion")
     generator = TinyGenerator(flow.populations.auxiliary)
-    rebuilder = Rebuilder(flow.submission, flow.populations, cache, seed=0, chunk=4, generator=generator)
+    rebuilder = InversionRunner(flow.submission, flow.populations, cache, seed=0, chunk=4, generator=generator)
     return InversionEvaluation(rebuilder, panel, generator_name="principal components")
 
 
@@ -57,7 +57,7 @@ def found(evaluation):
     return evaluation.run(SPECS)
 
 
-def result(found: Inversion, name: str, goal: Goal):
+def result(found: InversionRecord, name: str, goal: Goal):
     return next(r for r in found.results if r.spec.name == name and r.goal == goal)
 
 
@@ -137,7 +137,7 @@ def test_without_independent_judges_it_is_shown_and_unranked(evaluation, flow):
 
 
 def test_without_a_generator_attacks_are_not_applicable(evaluation, flow, panel):
-    rebuilder = Rebuilder(flow.submission, flow.populations, flow.folder / "bare", seed=0, chunk=4)
+    rebuilder = InversionRunner(flow.submission, flow.populations, flow.folder / "bare", seed=0, chunk=4)
     found = InversionEvaluation(rebuilder, panel).run([AttackSpec(name="template")])
     assert found.results[0].status == "not_applicable"
     assert "faceveil generator train" in found.results[0].reason

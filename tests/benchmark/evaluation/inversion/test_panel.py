@@ -1,4 +1,4 @@
-"""Judges: who is heard, and what they are calibrated on."""
+"""Judges: who is eligible, and what they are calibrated on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_two_independent_judges_of_different_architecture_are_needed(flow, other
 def test_a_judge_that_cannot_recognise_is_not_heard_and_says_why(flow, other):
     weak, unknown = judge(other, "weak", tar=0.3, architecture="y"), judge(other, "unknown", tar=None)
     panel = Panel((judge(other), weak, unknown))
-    assert [j.name for j in panel.heard(flow.submission)] == ["a"]
+    assert [j.name for j in panel.eligible(flow.submission)] == ["a"]
     assert "recognises 30%" in weak.reason
     (reason,) = panel.unranked(flow.submission)
     assert "weak" in reason
@@ -49,8 +49,8 @@ def test_the_attacked_model_and_what_it_started_from_do_not_judge_it(flow, other
     start = judge(other, "public")
     tuned = replace(flow.submission, card=flow.submission.card.model_copy(update={"initialised_from": "public"}))
     panel = Panel((itself, start))
-    assert [j.name for j in panel.heard(flow.submission)] == ["public"]
-    assert panel.heard(tuned) == ()
+    assert [j.name for j in panel.eligible(flow.submission)] == ["public"]
+    assert panel.eligible(tuned) == ()
     assert "started from it" in panel.unranked(tuned)[0]
 
 

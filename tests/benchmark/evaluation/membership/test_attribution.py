@@ -35,12 +35,12 @@ def row(question, value, low, high, *, attack="BN distance, mean", case="trained
 
 
 def test_every_question_is_asked(found):
-    of = {q: [r for r in found.rows if r.question == q] for q in ("statistics", "order", "never_saw")}
+    of = {q: [r for r in found.rows if r.question == q] for q in ("statistics", "order", "unrelated_models")}
     assert {r.attack for r in of["statistics"]} == set(ATTACKS)
-    assert {r.attack for r in of["order"]} == {r.attack for r in of["never_saw"]} == set(DISTANCES)
+    assert {r.attack for r in of["order"]} == {r.attack for r in of["unrelated_models"]} == set(DISTANCES)
     assert {r.contrast for r in of["statistics"]} == {"sample", "identity"}
     assert {r.contrast for r in of["order"]} == {"last 1 of 2 batches (10% of a statistic) against earlier"}
-    assert {r.case for r in of["never_saw"]} == {"untrained"}
+    assert {r.case for r in of["unrelated_models"]} == {"untrained"}
     assert found.left_out == {}
     assert len(found.reading) == len(ATTACKS) + 2
     for r in found.rows:
@@ -63,7 +63,7 @@ def test_what_cannot_be_asked_is_left_out_with_its_reason(flow):
     grouped = replace(flow, folder=flow.folder / "grouped")
     grouped.__dict__["populations"] = populations
     found = attribute(Subject(grouped.train(), populations, flow.folder / "attribution"))
-    assert set(found.left_out) == {"statistics", "order", "never_saw"}
+    assert set(found.left_out) == {"statistics", "order", "unrelated_models"}
     assert "no BatchNorm statistics" in found.left_out["statistics"]
     assert (found.rows, found.reading) == ((), ())
 

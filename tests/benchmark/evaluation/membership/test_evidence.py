@@ -74,15 +74,15 @@ def test_signals_are_those_of_the_queried_photos(flow):
 
 def test_what_a_backbone_cannot_give_is_noted_with_its_reason(flow, grouped):
     evidence = gathered(flow, [BN, REGROWN], grouped)
-    assert set(evidence.unavailable) == {"norm.mean.stored.identity"}
-    assert "statistics=feature_means" in evidence.unavailable["norm.mean.stored.identity"]
+    assert set(evidence.missing_on_target) == {"norm.mean.stored.identity"}
+    assert "statistics=feature_means" in evidence.missing_on_target["norm.mean.stored.identity"]
     assert set(evidence.signals.values) == {"embedding.identity"}
 
 
 def test_feature_means_serve_any_backbone(flow, grouped):
     spec = AttackSpec(name="bn_distance", settings={"statistics": "feature_means"})
     evidence = gathered(flow, [spec], grouped)
-    assert not evidence.unavailable
+    assert not evidence.missing_on_target
     assert np.isfinite(evidence.signals.values["norm.mean.feature_means.identity"]).all()
 
 

@@ -207,7 +207,7 @@ def test_what_is_not_applicable_is_left_out_and_draws_without_an_interval_fail(s
     with monkeypatch.context() as patch:
         patch.setattr(Plain, "score", inapplicable)
         assert {c.label for c in null_calibration([evidence], specs, relabellings=1)} == {"learning"}
-    assert null_calibration([replace(evidence, unavailable={REQUEST.key: "none"})], specs, relabellings=2) == []
+    assert null_calibration([replace(evidence, missing_on_target={REQUEST.key: "none"})], specs, relabellings=2) == []
     nobody = replace(evidence, populations=replace(evidence.populations, labelled=np.ones(len(evidence.signals), bool)))
     with pytest.raises(FaceVeilError):
         coverage(specs[0], [nobody], Contrast.SAMPLE, relabellings=1, seed=0)

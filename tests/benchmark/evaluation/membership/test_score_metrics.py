@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from benchmark.evaluation.membership.score_metrics import auc_estimate, contrast_metrics, to_metric
+from benchmark.evaluation.membership.score_metrics import auc_estimate, contrast_metrics
 from benchmark.metrics.intervals import Estimate
+from benchmark.records.results import Metric
 
 
 def planted(people: int = 60, each: int = 4, shift: float = 1.0, seed: int = 0):
@@ -86,6 +87,6 @@ def test_repeats_by_seed():
 
 
 def test_an_estimate_keeps_its_method_and_note():
-    metric = to_metric(Estimate(0.5, 0.4, 0.6, 12, "bca"), higher_is_better=True, note="a note")
+    metric = Metric.of(Estimate(0.5, 0.4, 0.6, 12, "bca"), higher_is_better=True, note="a note")
     assert (metric.value, metric.low, metric.high, metric.n) == (0.5, 0.4, 0.6, 12)
     assert (metric.method, metric.note, metric.unit, metric.higher_is_better) == ("bca", "a note", "people", True)

@@ -201,7 +201,7 @@ def test_knowledge_that_the_track_does_not_give_does_not_apply(evidence):
 
 
 def test_an_unavailable_signal_does_not_apply(evidence):
-    lacking = replace(evidence, unavailable={"embedding.identity": "there is none"})
+    lacking = replace(evidence, missing_on_target={"embedding.identity": "there is none"})
     result, _ = run(probe(), lacking)
     assert (result.status, result.reason) == ("not_applicable", "there is none")
     assert not Probe.shown, "nothing was fitted or scored"
@@ -296,7 +296,9 @@ def test_what_a_shadow_lacks_does_not_touch_other_attacks(evidence):
     spec = AttackSpec(name="lira", settings={"statistic": "head_logit"})
     logits = {"head.logit.identity": np.ones((len(evidence.signals), 1), np.float32)}
     own = replace(evidence, signals=replace(evidence.signals, values={**evidence.signals.values, **logits}))
-    lacking = replace(pooled(evidence), signals=own.signals, lacking={"head.logit.identity": "its head has 3 classes"})
+    lacking = replace(
+        pooled(evidence), signals=own.signals, missing_on_shadow={"head.logit.identity": "its head has 3 classes"}
+    )
     result, _ = run(spec, lacking)
     assert result.status == "not_applicable"
     assert result.reason == "its head has 3 classes"

@@ -66,7 +66,7 @@ def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh
     store, silent = Store(tmp_path / "store.db"), Silent()
     wanted = entries(UNDEFENDED, {"defense": "breaking"}, NOISE)
     told = []
-    work = Sweep(wanted, tmp_path / "out", silent, store=store, told=lambda n, e, what: told.append((n, what)))
+    work = Sweep(wanted, tmp_path / "out", silent, save=store.add_record, on_status=lambda n, e, what: told.append((n, what)))
     work.check()
     first = work.run()
     assert [o.status for o in first] == [DONE, FAILED, DONE]
@@ -103,7 +103,7 @@ def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh
     assert _trainings(first[2].entry, []) == 1.0
 
     told.clear()
-    again = Sweep(wanted, tmp_path / "out", silent, told=lambda n, e, what: told.append((n, what))).run()
+    again = Sweep(wanted, tmp_path / "out", silent, on_status=lambda n, e, what: told.append((n, what))).run()
     assert silent.epochs == trained
     assert [what for _, what in told if what == "done already"] == ["done already"] * 2
     assert again[0].record == first[0].record

@@ -1,0 +1,36 @@
+"""Every check of a submission, those included that only the live backbone shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmark.submissions.expected_shapes import check_cost
+from benchmark.submissions.red_flags import problems_of, red_flags
+from benchmark.submissions.report import Flag, Report
+from benchmark.submissions.submission import read_with_problems
+
+
+def validate(path: Path | str, probes: Tensor | None = None) -> Report:
+    """Every problem of a submission at once, those included that only the live backbone shows.
+
+    Args:
+        probes: photos (B, 3, H, W) uint8 to try it on; without them seeded noise is used.
+    """
+    submission, problems = read_with_problems(Path(path))
+    if submission is None:
+        return Report(path=str(path), problems=tuple(problems))
+    found: tuple[Flag, ...] = ()
+    problems = check_cost(submission.card.backbone, submission.card.input.size)
+    if not problems:
+        found = red_flags(submission, probes)
+        problems = problems_of(found)
+    return Report(
+        path=str(path),
+        submission_id=submission.submission_id,
+        weights_sha256=submission.weights_sha256,
+        card=submission.card,
+        problems=tuple(problems),
+        flags=tuple(flag for flag in found if flag.severity != "error"),
+    )
