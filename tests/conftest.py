@@ -1,4 +1,4 @@
-"""What all tests share: a home of their own, two threads, and one backbone that has overfitted."""
+"""What all tests share: a home of their own, one thread, and one backbone that has overfitted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if found is None or found.origin is None:  # an editable install: the folder tes
 
 def pytest_configure() -> None:
     os.environ["COLUMNS"] = "200"  # tables in one piece, whatever terminal the tests run in
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,6 @@ sees the folder, in any order, and again after an interruption.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -15,14 +14,10 @@ from multiprocessing import get_context
 import torch
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.threads import cores, threads_per_process
 
 Task = Callable[[], None]
 Done = Callable[[int], None]  # called with the number of tasks finished so far
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -34,11 +29,11 @@ class Engine:
 
     @staticmethod
     def fitting(device: torch.device | str, workers: int | None = None, address: str | None = None) -> Engine:
-        """The engine that a command's options ask for: by default every core on a CPU, and one process on a GPU."""
+        """The engine that a command's options ask for: by default as many processes as leave no core idle, one on a GPU."""
         if workers is not None and workers < 1:
             raise FaceVeilError(f"--workers must be 1 or more, not {workers}.")
         alone = torch.device(device).type != "cpu"
-        return Engine(workers or (1 if alone else cores()), address)
+        return Engine(workers or (1 if alone else max(1, cores() // threads_per_process())), address)
 
     def run(self, tasks: Sequence[Task], done: Done = lambda _count: None) -> None:
         """Runs every task; the first failure stops those not yet begun and is raised."""
@@ -52,13 +47,13 @@ class Engine:
             _in_processes(tasks, min(self.workers, len(tasks)), done)
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+def _limit_threads() -> None:
+    torch.set_num_threads(threads_per_process())
 
 
 def _in_processes(tasks: Sequence[Task], workers: int, done: Done) -> None:
     # spawn, not fork: torch's thread pools and CUDA do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_limit_threads) as pool:
         futures = [pool.submit(task) for task in tasks]
         try:
             for count, future in enumerate(as_completed(futures), start=1):

@@ -17,6 +17,7 @@ from benchmark.data.procedural.counter_hash import Stream, keys, pixel_noise
 from benchmark.data.procedural.drawing import draw
 from benchmark.interfaces import FaceVeilError, content_hash
 from benchmark.runtime.atomic import replacing
+from benchmark.runtime.threads import own_threads
 
 GENERATOR_VERSION = 1  # raise it with every change of what a photo looks like
 SMALLEST, LARGEST = 32, 112
@@ -54,7 +55,7 @@ def render(identity: np.ndarray, photo: np.ndarray, size: int, seed: int) -> tor
     # other after every operation, which on a busy machine costs more than fifty-fold.
     threads = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(own_threads(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
             list(pool.map(fill, range(0, len(identity), chunk)))
     finally:
         torch.set_num_threads(threads)

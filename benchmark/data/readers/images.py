@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.threads import own_threads
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".pnm", ".bmp")
 FORMATS = ("JPEG", "PNG", "PPM", "BMP")
@@ -97,8 +98,7 @@ def decode(data: bytes, size: int | None = None) -> np.ndarray:
 
 
 def _workers() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores)
+    return min(8, own_threads())
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.runtime.executor import Engine, cores
+from benchmark.runtime.executor import Engine
+from benchmark.runtime.threads import cores, threads_per_process
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def test_a_failure_stops_what_has_not_begun(tmp_path):
 
 
 def test_the_default_uses_every_core_of_a_cpu_and_one_process_on_a_gpu():
-    assert Engine.fitting("cpu").workers == cores() >= 1
+    assert Engine.fitting("cpu").workers == max(1, cores() // threads_per_process())
     assert Engine.fitting("cuda").workers == 1
     assert Engine.fitting("cpu", 3).workers == 3
     with pytest.raises(FaceVeilError, match="1 or more"):
