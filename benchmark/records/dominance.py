@@ -83,7 +83,9 @@ def _column(values: Sequence[float | None]) -> np.ndarray:
 def dominance(*axes: AxisValues) -> np.ndarray:
     """(N, N) bool: the entry of the row significantly dominates that of the column.
 
-    It is at least as good on every axis by point estimate, and better by point estimate and significantly on one at least.
+    It does so directly where it is at least as good on every axis by point estimate, and better by point estimate and
+    significantly on one at least; and it dominates whatever an entry that it dominates does.  The first is part of Pareto
+    dominance, so there is no cycle; the second makes it a strict partial order.
     """
     points = np.stack([axis.value for axis in axes], axis=1)  # (N, A)
     result = np.zeros((len(points), len(points)), bool)
@@ -93,7 +95,21 @@ def dominance(*axes: AxisValues) -> np.ndarray:
         for axis, better in zip(axes, above[below].T, strict=True):
             left = below[better & ~result[i, below]]
             result[i, left] = axis.significantly_above(i, left)
-    return result
+    return _closure(result, np.lexsort(tuple(-points.T[::-1])))
+
+
+def _closure(direct: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The transitive closure (N, N) of a relation (N, N) that only leads from earlier to later entries of ``order`` (N,)."""
+    position = np.empty(len(order), int)
+    position[order] = np.arange(len(order))
+    above = np.zeros_like(direct)  # row j: what dominates j
+    for j in order:
+        dominators = np.flatnonzero(direct[:, j])
+        for i in dominators[np.argsort(-position[dominators])]:  # the latest first: it brings the earlier ones along
+            if not above[j, i]:
+                above[j] |= above[i]
+                above[j, i] = True
+    return np.ascontiguousarray(above.T)
 
 
 def layers(dominates: np.ndarray) -> np.ndarray:

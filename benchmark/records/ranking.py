@@ -1,26 +1,31 @@
 """Ranking without a blended score: layers of entries that none significantly dominates.
 
-An entry is a configuration: the records that differ by nothing but their seed.  Entries share a ranking only within one
-:class:`Scope`.  Two axes count: utility (higher is better) and leakage (lower is better).
+An entry is a configuration.  Entries share a ranking only within one :class:`Scope`.  Two axes count: utility (higher is
+better) and leakage (lower is better).  A leakage that is not significantly above 0 is *nothing found* and counts as 0: of two
+entries in which nothing was found, neither leaks less.
 
 A significantly dominates B when A is at least as good as B on both axes by point estimate, and better by point estimate
-*and* significantly on at least one.  The first half is Pareto dominance, a strict partial order, so the relation has no
-cycles and its layers (Goldberg's non-dominated sorting, 1989) exist.  Rank 1 are the entries that none dominates,
-rank 2 those that none dominates once rank 1 is set aside, and so on.  Entries of one layer are tied.
+*and* significantly on at least one, or when it dominates an entry that dominates B.  The first is part of Pareto dominance
+and has no cycle, the second makes it transitive: a strict partial order, so its layers (Goldberg's non-dominated sorting,
+1989) exist.  Rank 1 are the entries that none dominates, rank 2 those that none dominates once rank 1 is set aside, and so on.
+Entries of one layer are tied; they are listed by utility, best first.
+
+Every interval shown is the record's own.  Replicates serve comparisons alone.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from benchmark.interfaces import content_hash
+from benchmark.records.controls import NO_GAIN, PUBLIC_ONLY, Gain, ValueGate, control, gain, siblings, value_gate
 from benchmark.records.dominance import TAIL, AxisValues, dominance, layers
 from benchmark.records.record import Record
-from benchmark.records.results import Headline, Metric
+from benchmark.records.results import Headline, Metric, nothing_found
 from benchmark.records.runs import Run, Scope, summarise
 
 _SEED = 2401_13719  # of the resampling of training seeds
@@ -29,7 +34,10 @@ NAMED = 20  # dominating entries that are named; how many there are is counted
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of one entry.  ``value`` is the mean over seeds, ``low`` to ``high`` its 95 % interval; None: not measured."""
+    """One axis of one entry: the record's value and 95 % interval; None: not measured.
+
+    Of an entry with several records (seeds, in protocol 0.2) it is the mean over them, ``per_seed`` being its parts.
+    """
 
     value: float | None = None
     low: float | None = None
@@ -46,15 +54,31 @@ class RankedEntry:
     scope: Scope
     configuration: str
     label: str
-    runs: tuple[Run, ...]  # one a seed, those that the axes are made of
+    runs: tuple[Run, ...]  # those that the axes are made of: one, or one a seed
     utility: Axis
     leakage: Axis
+    gain: Gain = NO_GAIN  # of utility over public_only
     rank: int | None = None
     tied: bool = False
     dominated_by: tuple[str, ...] = ()  # labels, the first of them
     dominators: int = 0  # how many there are
     reasons: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # runs of the configuration that do not count, with the reason
+
+    @property
+    def nothing_found(self) -> bool:
+        """Its leakage is not significantly above 0; ``leakage.high`` is what cannot be ruled out."""
+        return nothing_found(self.leakage)
+
+    @property
+    def bought_nothing(self) -> bool:
+        """Its utility is significantly below that of training on public faces alone."""
+        return self.gain.bought_nothing
+
+    @property
+    def control(self) -> bool:
+        """Whether it is a control rather than a defence."""
+        return all(set(run.defense_names) <= {"undefended", PUBLIC_ONLY} for run in self.runs)
 
     @property
     def key(self) -> str:
@@ -73,19 +97,32 @@ class _Candidate:
 
 
 def rank(records: Iterable[Record]) -> list[RankedEntry]:
-    """Every record's entry: scope by scope, ranked ones first by (rank, name), then the unranked by name."""
+    """Every record's entry: scope by scope, ranked ones first by (rank, utility), then the unranked by name."""
     return rank_runs(summarise(record) for record in records)
 
 
 def rank_runs(runs: Iterable[Run]) -> list[RankedEntry]:
     """:func:`rank` of records in brief."""
+    scopes = by_scope(runs)
+    return [entry for scope in scopes for entry in rank_scope(scope, scopes[scope], companions(scope, scopes))]
+
+
+def by_scope(runs: Iterable[Run]) -> dict[Scope, list[Run]]:
+    """Runs by scope, in the order in which scopes are listed."""
     scopes: dict[Scope, list[Run]] = defaultdict(list)
     for run in runs:
         scopes[run.scope].append(run)
-    entries: list[RankedEntry] = []
-    for scope in sorted(scopes, key=scope_order):
-        entries.extend(rank_scope(scope, scopes[scope]))
-    return entries
+    return {scope: scopes[scope] for scope in sorted(scopes, key=scope_order)}
+
+
+def companions(scope: Scope, scopes: Mapping[Scope, Sequence[Run]]) -> list[Run]:
+    """Runs of the scope and of those judged on the same people, where its controls are looked for."""
+    return [run for other, runs in scopes.items() if siblings(other) == siblings(scope) for run in runs]
+
+
+def scope_gate(scope: Scope, runs: Sequence[Run]) -> ValueGate:
+    """The value gate of a scope, from its :func:`companions`."""
+    return value_gate([run for run in runs if siblings(run.scope) == siblings(scope)])
 
 
 def scope_order(scope: Scope) -> tuple[str, ...]:
@@ -93,21 +130,35 @@ def scope_order(scope: Scope) -> tuple[str, ...]:
     return (scope.track, scope.protocol_version, scope.board, scope.data_digest, scope.split_digest)
 
 
-def rank_scope(scope: Scope, runs: Iterable[Run]) -> list[RankedEntry]:
-    """The entries of one scope in ranking order."""
+def rank_scope(scope: Scope, runs: Iterable[Run], companions: Sequence[Run] | None = None) -> list[RankedEntry]:
+    """The entries of one scope in ranking order.
+
+    Args:
+        companions: where the controls are looked for; default the runs themselves.
+    """
+    runs = list(runs)
+    pool = runs if companions is None else companions
+    public, gate = control(pool, PUBLIC_ONLY), scope_gate(scope, pool)
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in _latest(runs):
         groups[run.configuration].append(run)
     candidates, unranked = [], []
     for configuration in sorted(groups):
         entry, replicates = _entry(scope, configuration, groups[configuration])
+        entry = replace(entry, gain=gain(entry.runs[0], public) if len(entry.runs) == 1 else NO_GAIN)
+        if gate.passed is False:
+            entry = replace(entry, reasons=(*entry.reasons, gate.reason))
         if entry.reasons:
             unranked.append(entry)
         else:
             candidates.append(_Candidate(entry, replicates))
     candidates.sort(key=lambda c: _by_name(c.entry))
-    ranked = _placed(candidates)
-    return sorted(ranked, key=lambda e: (e.rank, _by_name(e))) + sorted(unranked, key=_by_name)
+    return sorted(_placed(candidates), key=_in_order) + sorted(unranked, key=_by_name)
+
+
+def _in_order(entry: RankedEntry) -> tuple[int, float, tuple[str, str]]:
+    """By rank, then by utility, best first."""
+    return entry.rank or 0, -float(entry.utility.value or 0.0), _by_name(entry)
 
 
 def _by_name(entry: RankedEntry) -> tuple[str, str]:
@@ -200,22 +251,28 @@ def envelope(ends: Sequence[tuple[float | None, float | None]]) -> tuple[float |
 
 
 def _axis(metrics: Sequence[Metric], replicates: np.ndarray) -> Axis:
-    """Mean over seeds.  Interval: percentiles of the replicates; without any, the envelope of the seeds' own intervals."""
+    """The record's own value and interval; of several records the mean with percentiles of the replicates.
+
+    Several without replicates have the envelope of their intervals.
+    """
     if not metrics:
         return Axis()
     values = tuple(float(m.value) for m in metrics if m.value is not None)
+    n, unit = min(m.n for m in metrics), metrics[0].unit
+    if len(metrics) == 1:
+        return Axis(values[0], metrics[0].low, metrics[0].high, n, unit, values)
     if len(replicates):
         low, high = (float(v) for v in np.quantile(replicates, [TAIL, 1 - TAIL]))
     else:
         low, high = envelope([(m.low, m.high) for m in metrics])
-    n = min(m.n for m in metrics)
-    return Axis(float(np.mean(values)), low, high, n, metrics[0].unit, values)
+    return Axis(float(np.mean(values)), low, high, n, unit, values)
 
 
 def _placed(candidates: list[_Candidate]) -> list[RankedEntry]:
     """The candidates with their ranks."""
     utility = AxisValues.of([c.entry.utility for c in candidates], [c.replicates[0] for c in candidates])
-    leakage = AxisValues.of([c.entry.leakage for c in candidates], [c.replicates[1] for c in candidates], sign=-1)
+    leaks = [_for_comparison(c) for c in candidates]
+    leakage = AxisValues.of([axis for axis, _ in leaks], [replicates for _, replicates in leaks], sign=-1)
     dominates = dominance(utility, leakage)
     ranks = layers(dominates)
     shared = np.bincount(ranks)
@@ -224,5 +281,14 @@ def _placed(candidates: list[_Candidate]) -> list[RankedEntry]:
         better = np.flatnonzero(dominates[:, i])
         named = tuple(candidates[j].entry.label for j in better[np.argsort(ranks[better], kind="stable")][:NAMED])
         place = int(ranks[i])
-        entries.append(replace(candidate.entry, rank=place, tied=shared[place] > 1, dominated_by=named, dominators=len(better)))
+        tied = bool(shared[place] > 1)
+        entries.append(replace(candidate.entry, rank=place, tied=tied, dominated_by=named, dominators=len(better)))
     return entries
+
+
+def _for_comparison(candidate: _Candidate) -> tuple[Axis, np.ndarray]:
+    """An entry's leakage and its replicates as they are compared: 0 where nothing was found."""
+    axis, replicates = candidate.entry.leakage, candidate.replicates[1]
+    if not candidate.entry.nothing_found:
+        return axis, replicates
+    return replace(axis, value=0.0, low=0.0, high=0.0), np.zeros_like(replicates)

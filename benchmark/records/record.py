@@ -57,6 +57,8 @@ class Record(Result):
     audit: CanaryAudit | None = None  # of entries that were trained with canaries
     attribution: Attribution | None = None
     extra: Mapping[str, Any] = Field(default_factory=dict)
+    population: tuple[str, ...] = ()  # submission ids by number: the targets, and each other's shadows
+    shadows: Literal["", "same_defense", "undefended"] = ""  # what the query pool was trained under; empty: there is none
 
     @property
     def configuration(self) -> str:

@@ -11,6 +11,17 @@ from benchmark.runtime.memory import Measure
 from benchmark.submissions.card import Claim
 
 
+class Bounds(Protocol):
+    """A value with its 95 % interval."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
 class Estimate(Protocol):
     """What :mod:`benchmark.metrics.intervals` estimates: a value, its 95 % interval, what was counted, and how."""
 
@@ -65,6 +76,7 @@ class ContrastResult(Result):
     """One attack on one contrast.
 
     ``metrics``: ``auc``, ``balanced_accuracy``, ``advantage``, ``tpr@fpr=1e-2``, ``tpr@fpr=1e-3``, ``excess_over_blind`` (AUC).
+    Of an entry that is a population they are over all ``targets`` together, and ``auc_by_target`` are those of each alone.
     """
 
     contrast: Contrast
@@ -75,6 +87,9 @@ class ContrastResult(Result):
     realised_fpr: dict[str, float] = Field(default_factory=dict)
     roc: tuple[tuple[float, float], ...] = Field(default=(), max_length=200)
     scores_sha256: str = ""
+    targets: int = 1
+    pooling: str = ""  # how scores of different targets were made comparable
+    auc_by_target: tuple[float, ...] = ()
 
 
 class AttackResult(Result):
@@ -93,7 +108,7 @@ class AttackResult(Result):
     memory_measure: Measure = (
         "process"  # see benchmark.runtime.memory; `process`: the peak of the whole process, not of the attack
     )
-    queries: int = 0  # forward passes of single photos through the target
+    queries: int = 0  # images that go through one target: photos, their views, parts and repetitions
 
     @property
     def label(self) -> str:
@@ -164,10 +179,17 @@ class GateProbe(Result):
 
 
 class Gate(Result):
-    """The blind gate of a track and split: whether the contrast can be told without any target."""
+    """The blind gate of a track and split: which contrasts can be told without any target.
 
-    valid: bool
+    Such a contrast is out for every entry; the other still ranks.
+    """
+
+    valid: bool  # one contrast of the headline, at least, can be judged
     probes: tuple[GateProbe, ...]
+
+    def passes(self, contrast: Contrast) -> bool:
+        """Whether no blind probe tells the contrast."""
+        return not any(p.invalid for p in self.probes if p.contrast == contrast)
 
     def best_auc(self, contrast: Contrast) -> float:
         """The strongest blind AUC on a contrast, at least 0.5."""
@@ -177,16 +199,36 @@ class Gate(Result):
 class Headline(Result):
     """The two axes of the ranking, with paired bootstrap replicates.
 
-    Replicate b of every record of one track and split resamples the same people, so that differences between entries
-    are paired.
+    Replicate b of every record of one track and split resamples the same people and, of entries that are populations of as
+    many backbones, the same targets, so that differences between entries are paired.
     """
 
-    utility: Metric  # TAR@FAR=1e-3 on verification people
+    utility: Metric  # TAR@FAR=1e-3 on verification people, mean over the targets
     leakage: Metric  # membership advantage, chosen on one half of the people, reported on the other
     leakage_contrast: Contrast
     leakage_attack: str
+    targets: int = 1
+    low_fpr: Metric | None = None  # TPR@0.1 %FPR of the same attack, over all people asked about
+    exposed: Metric | None = None  # the same advantage among the 1 % of photos that the other targets show to be most exposed
     utility_replicates: tuple[float, ...] = ()
     leakage_replicates: tuple[float, ...] = ()
+
+    @property
+    def nothing_found(self) -> bool:
+        """The leakage is not significantly above 0: for comparisons it counts as 0."""
+        return nothing_found(self.leakage)
+
+    @property
+    def detection_limit(self) -> float | None:
+        """The leakage that this evaluation cannot rule out: the upper end of its interval."""
+        return self.leakage.high
+
+
+def nothing_found(leakage: Bounds) -> bool:
+    """Whether a leakage has a value and is not significantly above 0 (95 %)."""
+    if leakage.value is None or leakage.value != leakage.value:
+        return False
+    return leakage.value <= 0 or (leakage.low is not None and leakage.low <= 0)
 
 
 class EpsilonBound(Result):

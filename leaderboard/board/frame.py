@@ -18,20 +18,25 @@ COLUMNS = {
     "key": "Stable name of the entry, used in links.",
     "rank": "Layer of entries that no other significantly dominates. Entries of one layer are tied.",
     "tied": "True where other entries share the rank.",
-    "entry": "Name that the submitter gave; one row is one configuration over all its seeds.",
+    "entry": "Name that the submitter gave; one row is one configuration.",
     "defense": "Defences with their settings, in the order in which they were composed.",
     "defense_name": "Defences without their settings.",
     "family": "What kind of defence it is.",
     "team": "Who submitted it.",
     "board": "verified: re-trained by the evaluator. weights: trained elsewhere, nobody can prove on what.",
-    "utility": "TAR@FAR=1e-3 on verification people, mean over seeds. Higher is better.",
-    "utility_low": "Lower end of the 95 % interval of utility (bootstrap over people and seeds).",
+    "utility": "TAR@FAR=1e-3 on verification people, mean over the entry's backbones. Higher is better.",
+    "utility_low": "Lower end of the 95 % interval of utility (people and backbones resampled).",
     "utility_high": "Upper end of the 95 % interval of utility.",
     "utility_n": "How many were counted for utility, in the unit of utility_unit.",
     "utility_unit": "Unit of utility_n.",
+    "gain": "Utility over that of training on public faces alone (public_only). Not above 0: private photos bought nothing.",
+    "gain_low": "Lower end of the 95 % interval of the paired difference.",
+    "gain_high": "Upper end of the 95 % interval of the paired difference.",
+    "bought_nothing": "True where utility is significantly below that of public_only.",
     "leakage": "Membership advantage (TPR - FPR) of the strongest attack: 0 = nothing leaks, 1 = everything. Lower is better.",
-    "leakage_low": "Lower end of the 95 % interval of leakage (bootstrap over people and seeds).",
+    "leakage_low": "Lower end of the 95 % interval of leakage (people and backbones resampled).",
     "leakage_high": "Upper end of the 95 % interval of leakage.",
+    "nothing_found": "True where leakage is not significantly above 0: it counts as 0; leakage_high is not ruled out.",
     "leakage_n": "How many were counted for leakage, in the unit of leakage_unit.",
     "leakage_unit": "Unit of leakage_n.",
     "leakage_attack": "The attack that gave the leakage. Chosen on one half of the people, reported on the other.",
@@ -48,6 +53,12 @@ COLUMNS = {
     "tpr_at_1": "TPR@FPR=1 % of the attack that gave the leakage. Empty: too few photos to measure it.",
     "tpr_at_1_low": "Lower end of its 95 % interval; with several seeds the lowest of theirs.",
     "tpr_at_1_high": "Upper end of its 95 % interval; with several seeds the highest of theirs.",
+    "tpr_at_01": "TPR@FPR=0.1 % of the attack that gave the leakage. Empty: too few photos to measure it.",
+    "tpr_at_01_low": "Lower end of its 95 % interval.",
+    "tpr_at_01_high": "Upper end of its 95 % interval.",
+    "exposed": "The same advantage among the 1 % of photos that the entry's other backbones show to be most exposed.",
+    "exposed_low": "Lower end of its 95 % interval.",
+    "exposed_high": "Upper end of its 95 % interval.",
     "inversion": "Inversion leakage: share of members whose faces could be rebuilt from the backbone alone, less that of "
     "people never trained on, for the best inversion attack; mean over seeds. 0 = none. Lower is better.",
     "inversion_low": "Lower end of its 95 % interval; with several seeds the lowest of theirs.",
@@ -57,8 +68,9 @@ COLUMNS = {
     "epsilon": "Claimed epsilon of differential privacy, as the submitter states it. Lower is stronger.",
     "epsilon_of": "What the claim covers: delta, protected unit, and whether the model or its BN statistics alone.",
     "flags": "What to know before trusting the entry.",
+    "targets": "Backbones of the entry's population, each a target in its turn.",
     "seeds": "Training seeds that the entry is a mean over.",
-    "training_seconds": "Seconds of training, mean over seeds, as the trainer wrote them in the card.",
+    "training_seconds": "Seconds of training one backbone, mean over seeds, as the trainer wrote them in the card.",
     "backbone": "Architecture, a timm model name.",
     "complete": "Every attack of the track and of the defence was run.",
     "smoke": "From a smoke run, too small to conclude from.",
@@ -126,6 +138,11 @@ def _row(entry: RankedEntry) -> dict[str, Any]:
     for name, axis in (("utility", entry.utility), ("leakage", entry.leakage)):
         row |= {name: axis.value, f"{name}_low": axis.low, f"{name}_high": axis.high}
         row |= {f"{name}_n": axis.n, f"{name}_unit": axis.unit}
+    row |= {"gain": entry.gain.value, "gain_low": entry.gain.low, "gain_high": entry.gain.high}
+    row |= {"bought_nothing": entry.bought_nothing, "nothing_found": entry.nothing_found}
+    row["targets"] = headline.targets if headline else None
+    for name, metric in (("tpr_at_01", headline and headline.low_fpr), ("exposed", headline and headline.exposed)):
+        row |= {name: metric and metric.value, f"{name}_low": metric and metric.low, f"{name}_high": metric and metric.high}
     tpr = [r.tpr_at_1 for r in entry.runs if r.headline]
     row["tpr_at_1"] = _mean([t and t[0] for t in tpr])
     row["tpr_at_1_low"], row["tpr_at_1_high"] = envelope([t[1:] if t else (None, None) for t in tpr])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.interfaces import PluginInfo
-from benchmark.records.ranking import RankedEntry, rank_scope, scope_order
+from benchmark.records.ranking import RankedEntry, by_scope, companions, rank_runs, rank_scope
 from benchmark.records.record import Record
 from benchmark.records.runs import RecordSource, Run, Scope, summarise
 from benchmark.service.store import Store, store_location
@@ -107,15 +107,12 @@ class Library:
         return summarise(record, source)
 
     def _rank(self, runs: Iterable[Run]) -> list[RankedEntry]:
-        """Ranks the scopes in which anything changed."""
-        scopes: dict[Scope, list[Run]] = defaultdict(list)
-        for run in runs:
-            scopes[run.scope].append(run)
-        ranked = {}
-        for scope in sorted(scopes, key=scope_order):
-            found, (before, entries) = tuple(scopes[scope]), self._ranked.get(scope, ((), []))
-            same = len(found) == len(before) and all(a is b for a, b in zip(found, before, strict=True))
-            ranked[scope] = (found, entries if same else rank_scope(scope, found))
+        """Ranks the scopes in which anything changed, or in those that are judged on the same people."""
+        scopes, ranked = by_scope(runs), {}
+        for scope, found in scopes.items():
+            pool, (before, entries) = tuple(companions(scope, scopes)), self._ranked.get(scope, ((), []))
+            same = len(pool) == len(before) and all(a is b for a, b in zip(pool, before, strict=True))
+            ranked[scope] = (pool, entries if same else rank_scope(scope, found, pool))
         self._ranked = ranked
         return [entry for _, entries in ranked.values() for entry in entries]
 
@@ -148,12 +145,11 @@ def _by_scope(frame: pd.DataFrame, entries: Sequence[RankedEntry]) -> dict[Scope
 def build(records: Iterable[Record]) -> Board:
     """The board of some records in memory."""
     attacks: dict[str, PluginInfo] = {}
-    scopes: dict[Scope, list[Run]] = defaultdict(list)
+    runs = []
     for record in records:
         attacks.update(record.attacks)
-        scopes[Scope.of(record)].append(summarise(record))
-    entries = [entry for scope in sorted(scopes, key=scope_order) for entry in rank_scope(scope, scopes[scope])]
-    return _board(entries, attacks)
+        runs.append(summarise(record))
+    return _board(rank_runs(runs), attacks)
 
 
 def library(url: str | None = None, folder: Path | None = None) -> Library:

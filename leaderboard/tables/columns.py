@@ -32,6 +32,7 @@ def printed(frame: pd.DataFrame) -> pd.DataFrame:
     result = frame.copy()
     # padded with blanks, so that the place sorts as text
     result["place"] = [rank_text(r, t).rjust(4 + 2 * t) for r, t in zip(frame["rank"], frame["tied"], strict=True)]
+    result["found"] = ["n.f." if nothing else "" for nothing in frame["nothing_found"]]
     result["created"] = frame["created"].str[:10]
     result["flags"] = ["▲ " + flags if flags else "" for flags in frame["flags"]]
     for axis in ("utility", "leakage"):
@@ -63,7 +64,9 @@ CONFIG = {
     "reasons": _text("Why it is not ranked", "reasons", "large"),
     "utility": _bar("Utility ↑", "utility", "blue"),
     "utility_interval": _text("Utility: 95 % interval, n", "utility_low", 190),
+    "gain": _number("Gain over public ↑", "gain", "%+.3f"),
     "leakage": _bar("Leakage ↓", "leakage", "orange"),
+    "found": _text("Found", "nothing_found", 60),
     "leakage_interval": _text("Leakage: 95 % interval, n", "leakage_low", 190),
     "leakage_attack": _text("by attack", "leakage_attack", 150),
     "leakage_contrast": _text("on contrast", "leakage_contrast", 90),
@@ -71,12 +74,15 @@ CONFIG = {
     "flags": _text("Red flags", "flags", "medium"),
     "sample_auc": _number("Sample AUC ↓", "sample_auc"),
     "identity_auc": _number("Identity AUC ↓", "identity_auc"),
+    "tpr_at_01": _number("TPR@0.1 % ↓", "tpr_at_01"),
+    "exposed": _number("Most exposed 1 % ↓", "exposed"),
     "tpr_at_1": _number("TPR@1 % ↓", "tpr_at_1"),
     "inversion": _number("Inversion ↓", "inversion"),
     "epsilon": _number("Claimed ε ↓", "epsilon", "%.3g"),
     "defense": _text("Defence", "defense", "medium"),
     "team": _text("Team", "team", 110),
     "board": _text("Board", "board", 80),
+    "targets": _number("Backbones", "targets", "%d"),
     "seeds": _number("Seeds", "seeds", "%d"),
     "training_seconds": _number("Training, s", "training_seconds", "%.0f"),
     "backbone": _text("Backbone", "backbone", 120),
@@ -86,7 +92,7 @@ CONFIG = {
 LABELS = {name: config["label"] for name, config in CONFIG.items()}
 FIXED = ("place", "entry", "reasons")
 OPTIONAL = tuple(name for name in CONFIG if name not in FIXED)
-_HIDDEN = ("board", "backbone", "created", "key")
+_HIDDEN = ("board", "backbone", "created", "key", "tpr_at_1", "seeds")
 DEFAULT = tuple(name for name in OPTIONAL if name not in _HIDDEN)
 
 

@@ -28,11 +28,11 @@ def page() -> None:
         text = filters.search_box()
         with st.container(width="content", gap=None):
             st.space(28)  # beside labelled widgets
-            sort, complete, columns = filters.view_box()
+            sort, complete, chosen = filters.view_box()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         families = filters.chips(scope)
         filters.reset_button()
-    asked = Asked(text, families, complete, sort, columns)
+    asked = Asked(text, families, complete, sort, chosen)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         said = st.container(width="content")
         actions = st.container(horizontal=True, width="content", gap="xsmall")
@@ -65,11 +65,11 @@ def _tables(shown: Shown) -> list[str]:
     return selected
 
 
-def _table(frame: pd.DataFrame, name: str, columns: list[str]) -> list[str]:
+def _table(frame: pd.DataFrame, name: str, names: list[str]) -> list[str]:
     keys = list(frame["key"])
     event = st.dataframe(
-        columns.printed(frame)[columns],
-        column_config={column: columns.CONFIG[column] for column in columns},
+        columns.printed(frame)[names],
+        column_config={column: columns.CONFIG[column] for column in names},
         hide_index=True,
         height="auto" if len(frame) <= 16 else 600,
         key=f"table_{name}_{content_hash(keys)}",  # other rows are another table: selections are positions

@@ -17,7 +17,7 @@ ROWS = 500  # shown at once
 PAUSE = "50ms"  # in typing, after which the words are looked for
 # how the table is sorted: columns (none: as entries are ranked), which of them ascend, and in words
 SORTS = {
-    "Rank": ([], [], "rank, then name"),
+    "Rank": ([], [], "rank, then utility"),
     "Utility": (["utility"], [False], "utility, the highest first"),
     "Leakage": (["leakage"], [True], "leakage, the lowest first"),
     "Sample AUC": (["sample_auc"], [True], "AUC of the strongest attack on seen against unseen photos, the lowest first"),

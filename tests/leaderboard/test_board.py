@@ -86,13 +86,15 @@ def test_the_empty_board_names_the_command(app):
 def test_ranked_entries_come_first_and_unranked_with_their_reasons(app):
     test = app()
     ranked, unranked = test.dataframe[0].value, test.dataframe[1].value
-    assert list(ranked["entry"]) == ["dp", "early 12", "undefended", "early 6"]
+    assert list(ranked["entry"]) == ["undefended", "early 12", "dp", "early 6"]
     assert [p.strip() for p in ranked["place"]] == ["1 =", "1 =", "1 =", "2"]
     assert list(unranked["entry"]) == ["gate", "half"]
     assert unranked["reasons"].iloc[0] == "blind gate: pixels tell"
     assert "incomplete" in unranked["reasons"].iloc[1]
     assert "place" not in unranked
-    assert f"**6 of 6 entries** · 1 on the other board · sorted by rank, then name · protocol {PROTOCOL_VERSION}" in text(test)
+    assert f"**6 of 6 entries** · 1 on the other board · sorted by rank, then utility · protocol {PROTOCOL_VERSION}" in text(
+        test
+    )
 
 
 def test_places_sort_as_text():
@@ -107,8 +109,8 @@ def test_search_takes_words_in_any_order_and_any_column(app):
     assert shown(test) == ["early 12", "early 6"]
     assert "**2 of 6 entries**" in text(test)
     assert shown(search(test, "(")) == [
-        "dp",
         "early 12",
+        "dp",
         "early 6",
         "gate",
         "half",
@@ -121,7 +123,7 @@ def test_search_takes_words_in_any_order_and_any_column(app):
 def test_family_and_complete_filters_and_reset(app):
     test = app()
     test.button_group(key="family").set_value(["Training", "Differential privacy"]).run()
-    assert shown(test) == ["dp", "early 12", "early 6"]
+    assert shown(test) == ["early 12", "dp", "early 6"]
     test.button_group(key="family").set_value([]).run()
     test.toggle(key="complete").set_value(True).run()
     assert "half" not in shown(test)
@@ -201,7 +203,7 @@ def test_what_is_ticked_can_be_opened_or_compared(app):
 def test_of_many_rows_the_first_are_shown_and_all_are_counted(app, monkeypatch):
     monkeypatch.setattr("leaderboard.widgets.filters.ROWS", 3)
     test = app()
-    assert shown(test) == ["dp", "early 12", "undefended"]
+    assert shown(test) == ["undefended", "early 12", "dp"]
     assert "**6 of 6 entries** · rows 1 to 3 shown" in text(test)
     assert shown(search(test, "half")) == ["half"]  # filters look through all
     assert shown(app([], rows="2")) == ["early 6", "gate", "half"]

@@ -99,7 +99,7 @@ def test_opens_filters_restores_and_downloads(page, server):
 
 def test_sorting_is_chosen_stands_in_the_address_and_is_named(page, server):
     page.goto(server)
-    count(page, "sorted by rank, then name")
+    count(page, "sorted by rank, then utility")
     page.get_by_role("button", name="View").click()
     page.get_by_role("combobox", name="Sorted by").click()
     page.get_by_role("option", name="Leakage", exact=True).click()

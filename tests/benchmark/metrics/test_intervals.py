@@ -241,3 +241,54 @@ def test_intervals_of_few_people_hold_the_mean_often_enough():
         )
         held += found.low <= 0 <= found.high
     assert held / 400 == pytest.approx(0.95, abs=0.025)
+
+
+def crossed(rng, people=60, targets=8, effects=(0.5, 0.3, 1.0)):
+    """(P, T) values with effects of people and of targets, and noise of their own; their mean is 0."""
+    of_people, of_targets, noise = effects
+    return (
+        of_people * rng.standard_normal((people, 1))
+        + of_targets * rng.standard_normal((1, targets))
+        + noise * rng.standard_normal((people, targets))
+    )
+
+
+def interval_of_mean(values, seed=0, targets=True):
+    people, count = values.shape
+    person, target = np.repeat(np.arange(people), count), np.tile(np.arange(count), people)
+    flat = values.ravel()
+    return bootstrap_over_identities(
+        lambda w: (w @ flat) / w.sum(1), person, targets=target if targets else None, replicates=300, seed=seed
+    )
+
+
+def test_two_levels_cover_where_people_alone_do_not():
+    """Targets that differ from each other: intervals that resample people alone are far too narrow."""
+    rng = np.random.default_rng(5)
+    covered = {True: 0, False: 0}
+    for trial in range(150):
+        values = crossed(rng)
+        for both in covered:
+            found = interval_of_mean(values, trial, both)
+            covered[both] += found.low <= 0 <= found.high
+    assert covered[True] >= 0.92 * 150
+    assert covered[False] < 0.85 * 150
+
+
+def test_replicates_of_targets_are_paired_between_statistics():
+    """Two entries of as many targets see the same people and the same targets: their difference has little noise."""
+    values = crossed(np.random.default_rng(1))
+    person, target = np.repeat(np.arange(60), 8), np.tile(np.arange(8), 60)
+
+    def mean_of(numbers):
+        flat = numbers.ravel()
+        found = bootstrap_many(lambda w: {"mean": (w @ flat) / w.sum(1)}, person, targets=target, replicates=100, seed=3)
+        return found["mean"].replicates
+
+    one, other = mean_of(values), mean_of(values + 0.1)
+    np.testing.assert_allclose(other - one, 0.1)
+
+
+def test_targets_must_fit():
+    with pytest.raises(FaceVeilError, match="targets"):
+        bootstrap_many(lambda w: {"x": w.sum(1)}, [1, 2, 3], targets=[0, 1], seed=0)

@@ -71,7 +71,7 @@ def test_only_what_changed_is_read_and_ranked_again(tmp_path, monkeypatch):
     read, ranked = [], []
     summarise, rank_scope = library_module.summarise, library_module.rank_scope
     monkeypatch.setattr(library_module, "summarise", lambda r, s: (read.append(r.card.name), summarise(r, s))[1])
-    monkeypatch.setattr(library_module, "rank_scope", lambda s, r: (ranked.append(s.track), rank_scope(s, r))[1])
+    monkeypatch.setattr(library_module, "rank_scope", lambda s, r, c: (ranked.append(s.track), rank_scope(s, r, c))[1])
     store.add_record(make_record("new", settings={"a": 1}, track="two"))
     assert len(load(url, tmp_path).frame) == 3
     assert (read, ranked) == (["new"], ["two"])
