@@ -77,7 +77,9 @@ def plugin_table() -> Iterator[Callable[[type], None]]:
 
     yield add
     registry._table.cache_clear()
+    registry.tracks.cache_clear()
     registry._from_files.clear()
+    registry._files.clear()
 
 
 @pytest.fixture(scope="session")

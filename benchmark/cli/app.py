@@ -56,7 +56,8 @@ def root(
     plugin: Annotated[
         list[Path] | None,
         typer.Option(
-            "--plugin", help="A Python file with attacks or defences of your own. Its code runs: pass only files you trust."
+            "--plugin",
+            help="A Python file of your own attacks, defences, tracks, backbones. Its code runs, so pass only files you trust.",
         ),
     ] = None,
     _show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,

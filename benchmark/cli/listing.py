@@ -19,11 +19,19 @@ class Kind(StrEnum):
     BACKBONES = "backbones"
 
 
+def _kind(text: str) -> Kind:
+    """A kind by its name, in British spelling too."""
+    try:
+        return Kind(text.replace("defences", "defenses"))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(Kind)}.") from None
+
+
 def _tracks() -> list[dict[str, Any]]:
-    from benchmark.protocol.tracks import TRACKS
+    from benchmark.protocol.tracks import known_tracks
 
     rows = []
-    for t in TRACKS.values():
+    for t in known_tracks().values():
         people = ", ".join(f"{getattr(t.roles, r)} {r}" for r in ("members", "held_out", "verification", "auxiliary", "judges"))
         rows.append({
             "name": t.name, "summary": t.summary, "image_size": t.image_size, "people": people,
@@ -72,7 +80,10 @@ def register(app: typer.Typer) -> None:
     """Adds the command."""
 
     @app.command("list")
-    def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], json: Json = False) -> None:
+    def list_(
+        kind: Annotated[Kind, typer.Argument(help="What to list.", parser=_kind, metavar="tracks|attacks|defenses|backbones")],
+        json: Json = False,
+    ) -> None:
         """Lists tracks, attacks, defences or backbones."""
         makers = {Kind.TRACKS: _tracks, Kind.BACKBONES: _backbones}
         rows = makers[kind]() if kind in makers else _plugins(kind)

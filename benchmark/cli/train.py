@@ -57,7 +57,9 @@ def register(app: typer.Typer) -> None:
 def train(
     track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")],
     out: Annotated[Path, typer.Option(help="Folder for the submission; must not hold anything yet.")],
-    defense: Annotated[str, typer.Option(help="See `faceveil list defenses`; several as first+second.")] = "undefended",
+    defense: Annotated[
+        str, typer.Option("--defense", "--defence", help="See `faceveil list defenses`; several as first+second.")
+    ] = "undefended",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting, key=value; with several defences, defence.key=value. Repeat for more."),

@@ -21,6 +21,7 @@ from benchmark.models.ir_se import IRSE
 from benchmark.models.iresnet import IResNet
 from benchmark.models.mobilefacenet import MobileFaceNet
 from benchmark.models.normalisation import exchange
+from benchmark.protocol import registry
 from benchmark.protocol.track import InputSpec
 
 _NAMES = (
@@ -100,8 +101,8 @@ def ir_se_50(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 def names() -> list[str]:
-    """The face-recognition backbones of this project; every other timm name works too."""
-    return list(_NAMES)
+    """The face-recognition backbones of this project and of plug-ins; every other timm name works too."""
+    return [*_NAMES, *registry.backbones()]
 
 
 def create(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
@@ -117,7 +118,7 @@ def create(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
     reserved = sorted(_RESERVED.intersection(kwargs))
     if reserved:
         raise FaceVeilError(f"backbone {name!r}: {', '.join(reserved)} cannot be set here; give architecture arguments only.")
-    if not timm.is_model(name):
+    if not timm.is_model(name) and name not in registry.backbones():
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise FaceVeilError(

@@ -1,6 +1,8 @@
-"""Finds plug-ins by name: entry points of the groups ``faceveil.attacks`` and ``faceveil.defenses``, and single files.
+"""Finds what can be added from outside by name: attacks, defences, tracks and backbones.
 
-An entry point names a package; every module in it is searched, so a new plug-in is one new file and no other edit.
+They come from entry points (groups ``faceveil.attacks``, ``faceveil.defenses``, ``faceveil.tracks``, ``faceveil.backbones``)
+and from single files (``--plugin FILE``).  An entry point names a module or a package; every module in it is searched, so a new
+plug-in is one new file and no other edit.  A package that cannot be imported is a warning, not the end of every command.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import warnings
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -32,6 +35,7 @@ from benchmark.interfaces import (
     SettingsError,
     unknown,
 )
+from benchmark.protocol.track import Track
 
 P = TypeVar("P", bound=Plugin)
 GROUPS: dict[str, tuple[type[Plugin], ...]] = {
@@ -44,10 +48,32 @@ _from_files: dict[str, str] = {}  # plug-in name -> sha256 of the file it came f
 _files: dict[str, Path] = {}  # sha256 -> that file
 
 
-def _modules(package: ModuleType) -> Iterable[ModuleType]:
+def _modules(entry: EntryPoint) -> Iterable[ModuleType]:
+    """The entry point's module and, where it is a package, those in it; without those that cannot be imported."""
+    package = _imported(entry, entry.module)
+    if package is None:
+        return
     yield package
     for info in pkgutil.iter_modules(getattr(package, "__path__", ())):
-        yield importlib.import_module(f"{package.__name__}.{info.name}")
+        module = _imported(entry, f"{package.__name__}.{info.name}")
+        if module is not None:
+            yield module
+
+
+def _imported(entry: EntryPoint, name: str) -> ModuleType | None:
+    """A module, or None with a warning where it belongs to somebody else and fails."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        if entry.dist is None or entry.dist.name == "faceveil":
+            raise
+        problem = f"{type(error).__name__}: {error}"
+        warnings.warn(
+            f"plug-in {entry.name!r} of package {entry.dist.name!r} is left out: {name} cannot be imported ({problem}). "
+            "Update or uninstall that package.",
+            stacklevel=2,
+        )
+        return None
 
 
 def _plugins_in(module: ModuleType, kinds: tuple[type[Plugin], ...]) -> Iterable[type[Plugin]]:
@@ -61,7 +87,7 @@ def _plugins_in(module: ModuleType, kinds: tuple[type[Plugin], ...]) -> Iterable
 def _table(group: str) -> dict[str, type[Plugin]]:
     table: dict[str, type[Plugin]] = {}
     for entry in entry_points(group=group):
-        for module in _modules(entry.load()):
+        for module in _modules(entry):
             for plugin in _plugins_in(module, GROUPS[group]):
                 _add(table, plugin)
     return table
@@ -77,7 +103,7 @@ def _add(table: dict[str, type[Plugin]], plugin: type[Plugin]) -> None:
 
 
 def load_plugin_file(path: Path) -> tuple[str, ...]:
-    """Adds the plug-ins of a Python file (``--plugin FILE``); returns their names.
+    """Adds what a Python file defines (``--plugin FILE``): attacks, defences, tracks, backbones; returns the names.
 
     The file's code runs: only ever pass files that you trust.
     """
@@ -90,13 +116,45 @@ def load_plugin_file(path: Path) -> tuple[str, ...]:
         for plugin in _plugins_in(module, kinds):
             _add(_table(group), plugin)
             _from_files[plugin.name] = digest
-            _files[digest] = path
             names.append(plugin.name)
+    for track in _tracks_in(module):
+        tracks()[track.name] = track
+        names.append(track.name)
+    names += backbones_in(module)
     if not names:
         raise FaceVeilError(
-            f"{path} defines no attack and no defence: subclass MembershipAttack or Defense and give it a `name`."
+            f"{path} defines no attack, defence, track or backbone: subclass MembershipAttack or Defense and give it a `name`, "
+            "assign a Track, or register a network with timm's @register_model."
         )
+    _files[digest] = path
     return tuple(names)
+
+
+def _tracks_in(module: ModuleType) -> list[Track]:
+    return [item for item in vars(module).values() if isinstance(item, Track)]
+
+
+@cache
+def tracks() -> dict[str, Track]:
+    """Tracks from outside the project, by name: module-level :class:`Track` objects of the entry points and files."""
+    modules = [m for entry in entry_points(group="faceveil.tracks") for m in _modules(entry)]
+    return {track.name: track for module in modules for track in _tracks_in(module)}
+
+
+def backbones_in(module: ModuleType) -> list[str]:
+    """The names under which a module has registered networks in timm; importing it is what registers them."""
+    if "timm" not in sys.modules:
+        return []
+    from timm.models import list_models, model_entrypoint
+
+    return [name for name in list_models() if model_entrypoint(name).__module__ == module.__name__]
+
+
+@cache
+def backbones() -> tuple[str, ...]:
+    """Backbones from outside the project: imports the modules of the entry points, whose networks timm knows from then on."""
+    modules = [m for entry in entry_points(group="faceveil.backbones") for m in _modules(entry)]
+    return tuple(name for module in modules for name in backbones_in(module))
 
 
 def _executed(path: Path, name: str) -> ModuleType:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmark.interfaces import AttackSpec, unknown
+from benchmark.interfaces import AttackSpec, FaceVeilError, unknown
+from benchmark.protocol import registry
 from benchmark.protocol.track import BackboneSpec, Budget, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.protocol.variants import parse, variant
 
@@ -149,6 +150,18 @@ def with_canaries(track: Track) -> Track:
     return track.model_copy(update={"name": f"{track.name}{CANARIES}", "summary": summary})
 
 
+def known_tracks() -> dict[str, Track]:
+    """The tracks that ship, and those of plug-ins.
+
+    Raises:
+        FaceVeilError: a plug-in's track has the name of one that ships.
+    """
+    outside = registry.tracks()
+    if taken := sorted(outside.keys() & TRACKS.keys()):
+        raise FaceVeilError(f"a plug-in defines a track {taken[0]!r}, which is the name of a track of FaceVeil. Rename it.")
+    return {**TRACKS, **outside}
+
+
 def get_track(name: str) -> Track:
     """A track by name, or a variant of one.
 
@@ -161,6 +174,7 @@ def get_track(name: str) -> Track:
     if name.endswith(CANARIES):
         return with_canaries(get_track(name.removesuffix(CANARIES)))
     base, factors = parse(name)
-    if base not in TRACKS:
-        raise unknown("track", base, TRACKS)
-    return variant(TRACKS[base], factors)
+    known = known_tracks()
+    if base not in known:
+        raise unknown("track", base, known)
+    return variant(known[base], factors)

@@ -4,9 +4,11 @@ import hashlib
 import subprocess
 import sys
 import textwrap
+from importlib import metadata
 from typing import ClassVar
 
 import pytest
+import torch
 
 from benchmark.interfaces import (
     AttackSpec,
@@ -18,8 +20,10 @@ from benchmark.interfaces import (
     SettingsError,
     UnknownPluginError,
 )
+from benchmark.models import backbones
 from benchmark.protocol import registry
 from benchmark.protocol.registry import build_attack, build_defense, canonical, load_plugin_file, plugin_file_digest
+from benchmark.protocol.tracks import get_track
 
 PLUGIN = """
     from typing import ClassVar
@@ -177,7 +181,7 @@ def test_files_that_are_none(tmp_path, plugin_table):
         load_plugin_file(text)
     empty = tmp_path / "empty.py"
     empty.write_text("from benchmark.interfaces import MembershipAttack, Defense\n")
-    with pytest.raises(FaceVeilError, match="defines no attack and no defence"):
+    with pytest.raises(FaceVeilError, match="defines no attack, defence, track or backbone"):
         load_plugin_file(empty)
 
 
@@ -191,3 +195,86 @@ def test_a_reference_needs_only_a_title():
         family: ClassVar[str] = "none"
 
     assert registry.info(Bare()).reference == "A title"
+
+
+# Packages of others
+
+NOISE = """
+from typing import ClassVar
+from benchmark.interfaces import Defense, Reference
+
+class TheirNoise(Defense):
+    name: ClassVar[str] = "their_noise"
+    summary: ClassVar[str] = "Noise."
+    reference: ClassVar[Reference] = Reference(title="theirs")
+    family: ClassVar[str] = "training"
+"""
+
+
+class Others:
+    """The entry points of a package that is not ours."""
+
+    def __init__(self, monkeypatch, tmp_path, group, **modules):
+        (tmp_path / "theirs").mkdir()
+        (tmp_path / "theirs" / "__init__.py").touch()
+        for name, text in modules.items():
+            (tmp_path / "theirs" / f"{name}.py").write_text(text)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        dist = type("Dist", (), {"name": "their-package"})
+        entry = metadata.EntryPoint("theirs", "theirs", group)
+        vars(entry).update(dist=dist)
+        found = registry.entry_points
+        monkeypatch.setattr(
+            registry, "entry_points", lambda group: [*found(group=group), *([entry] if group == entry.group else [])]
+        )
+        for cached in (registry._table, registry.tracks, registry.backbones):
+            cached.cache_clear()
+
+
+@pytest.fixture
+def others(monkeypatch, tmp_path, plugin_table):
+    yield lambda group, **modules: Others(monkeypatch, tmp_path, group, **modules)
+    registry.backbones.cache_clear()
+    for name in [n for n in sys.modules if n.split(".")[0] == "theirs"]:
+        del sys.modules[name]
+
+
+def test_a_broken_package_is_a_warning_that_names_it(others):
+    others("faceveil.defenses", broken="import nothing_of_this_name", good=NOISE)
+    with pytest.warns(UserWarning, match=r"their-package.*theirs.broken cannot be imported \(ModuleNotFoundError"):
+        names = registry.defenses()
+    assert "undefended" in names
+    assert "their_noise" in names, "what works in the same package is there"
+
+
+def test_a_track_of_a_package(others):
+    others(
+        "faceveil.tracks",
+        more="""
+from benchmark.protocol.tracks import TRACKS
+mine = TRACKS["synthetic-quick"].model_copy(update={"name": "theirs-quick"})
+""",
+    )
+    assert get_track("theirs-quick").name == "theirs-quick"
+
+
+def test_a_track_cannot_take_the_name_of_one_that_ships(others):
+    others("faceveil.tracks", more="from benchmark.protocol.tracks import TRACKS\nmine = TRACKS['synthetic-quick']")
+    with pytest.raises(FaceVeilError, match="'synthetic-quick', which is the name of a track of FaceVeil"):
+        get_track("synthetic-quick")
+
+
+def test_a_backbone_of_a_package(others):
+    others(
+        "faceveil.backbones",
+        net="""
+import torch
+from timm.models import register_model
+
+@register_model
+def their_net(pretrained=False, **kwargs):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5))
+""",
+    )
+    assert "their_net" in backbones.names()
+    assert backbones.create("their_net")(torch.zeros(1, 3, 2, 2)).shape == (1, 5)

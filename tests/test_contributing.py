@@ -1,0 +1,54 @@
+"""The examples of CONTRIBUTING.md are plug-ins that load and work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmark.interfaces import DefenseSpec
+from benchmark.models import backbones
+from benchmark.protocol import registry
+from benchmark.protocol.tracks import get_track
+
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+EXAMPLES = dict(
+    zip(
+        ("defense", "track", "backbone"),
+        re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL),
+        strict=True,
+    )
+)
+
+
+@pytest.fixture
+def load(tmp_path, plugin_table):
+    def load(kind: str) -> tuple[str, ...]:
+        path = tmp_path / f"{kind}.py"
+        path.write_text(EXAMPLES[kind])
+        return registry.load_plugin_file(path)
+
+    return load
+
+
+def test_the_defense(load):
+    assert load("defense") == ("weight_noise",)
+    layer = torch.nn.Linear(4, 4)
+    before = layer.weight.detach().clone()
+    defense = registry.build_defense(DefenseSpec(name="weight_noise", settings={"sigma": 0.1}))
+    defense.release(layer, type("Context", (), {"seed": 3}))
+    assert 0 < (layer.weight - before).abs().max() < 1
+    assert defense.adaptive_attacks()
+
+
+def test_the_track(load):
+    assert load("track") == ("my-faces",)
+    assert get_track("my-faces").image_size == 40
+    assert get_track("my-faces[head=softmax]").head.name == "softmax"
+
+
+def test_the_backbone(load):
+    assert load("backbone") == ("two_layers",)
+    assert backbones.create("two_layers", {"embedding_size": 16})(torch.zeros(2, 3, 24, 24)).shape == (2, 16)
