@@ -132,7 +132,7 @@ def import_(
 
 def validate(path: Annotated[Path, typer.Argument(help="Submission folder or zip.")], json: Json = False) -> None:
     """Checks a submission and tells every problem at once, with its remedy."""
-    from benchmark.submissions.submission import validate as check
+    from benchmark.submissions.validation import validate as check
 
     report = check(path)
     rows = [[p.code, p.message, p.remedy] for p in report.problems]

@@ -90,7 +90,7 @@ def _refused(path: Path, code: str, message: str) -> Report:
 
 def _serve(pipe: Connection, memory: int, check: Check | None) -> None:
     if check is None:
-        from benchmark.submissions.submission import validate as check  # with torch: seconds, once
+        from benchmark.submissions.validation import validate as check  # with torch: seconds, once
     _confine(memory)
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         pipe.send("ready")

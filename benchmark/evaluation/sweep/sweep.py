@@ -71,7 +71,7 @@ class Sweep:
     Args:
         folder: where entries, records and the state are kept.
         minutes: stop when these are over; None: run to the end.
-        asked: stop when it says True, as if these were over.
+        should_stop: stop when it says True, as if these were over.
         save: called with each record, beside its file.
     """
 
@@ -109,7 +109,7 @@ class Sweep:
     def run(self) -> list[SweepOutcome]:
         """Every entry's outcome, in order; those that time did not allow are ``waiting``."""
         deadline = None if self.minutes is None else time.monotonic() + 60 * self.minutes
-        self.progress = Limited(self.progress, deadline, self.asked)
+        self.progress = Limited(self.progress, deadline, self.should_stop)
         outcomes: list[SweepOutcome] = []
         for number, entry in enumerate(self.entries, start=1):
             try:

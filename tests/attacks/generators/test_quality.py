@@ -19,7 +19,6 @@ from benchmark.cli import app
 from benchmark.data.populations import HELD_OUT, open_populations
 from benchmark.evaluation.inversion.panel import Calibration, Judge, Panel
 from benchmark.interfaces import Access, FaceVeilError
-from benchmark.protocol import registry
 from benchmark.records.results import Metric
 
 
@@ -111,12 +110,13 @@ def test_the_check_reports_and_draws(monkeypatch, tmp_path, generator):
     assert set(found["distribution"]["coarse"]) >= {"fid", "floor", "precision", "recall"}
     assert set(found["projection"]) == {"projected", "random", "photo"}
     assert (found["people"], found["gallery"]) == (4, 12)
-    monkeypatch.setattr(registry, "service", lambda _name: type("S", (), {"check": lambda *_a, **_k: found}))
-    result = CliRunner().invoke(app, ["generator", "check", "--track", "synthetic-64", "--device", "cpu"])
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "check", lambda *_a, **_k: found)
+        result = CliRunner().invoke(app, ["generator", "check", "--track", "synthetic-64", "--device", "cpu"])
+        printed = CliRunner().invoke(app, ["generator", "check", "--track", "synthetic-64", "--device", "cpu", "--json"])
     assert result.exit_code == 0, result.output
     assert "projected" in result.stdout
     assert "chance of rank 1: 0.0833" in result.stdout
-    printed = CliRunner().invoke(app, ["generator", "check", "--track", "synthetic-64", "--device", "cpu", "--json"])
     assert json.loads(printed.stdout)["rmse"] == found["rmse"]
     picture = tmp_path / "p.png"
     with pytest.raises(FaceVeilError, match="real people"):

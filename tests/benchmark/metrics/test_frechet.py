@@ -27,7 +27,7 @@ def test_fewer_samples_than_dimensions():
     rng = np.random.default_rng(1)
     first, second = rng.normal(size=(10, 32)), rng.normal(size=(12, 32))
     assert frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
-    assert frechet_distance(first, second) == pytest.approx(frechet_distance(second, first), rel=1e-9)
+    assert frechet_distance(first, second) == pytest.approx(frechet_distance(second, first), rel=1e-6)
 
 
 def test_a_shift_adds_its_square():

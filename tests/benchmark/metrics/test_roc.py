@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.metrics import roc as metrics
 from benchmark.metrics.roc import roc
 
 
@@ -76,9 +77,9 @@ def test_auc_counts_ordered_pairs_and_half_the_ties(case):
     scores, labels = CASES[case]
     positive, negative = scores[labels], scores[~labels]
     wins = (positive[:, None] > negative).mean() + (positive[:, None] == negative).mean() / 2
-    assert roc.auc(scores, labels) == pytest.approx(wins)
+    assert metrics.auc(scores, labels) == pytest.approx(wins)
     if np.isfinite(scores).all():
-        assert roc.auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
+        assert metrics.auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
 
 
 @every_case
@@ -97,17 +98,17 @@ def test_tpr_at_fpr_equal_to_the_target_counts():
     scores = np.where(labels, 5.0, 0.0)
     scores[1000:1010] = 9.0  # 10 of 1000 negatives: exactly 1e-2
     scores[:3] = 9.0
-    point = roc.tpr_at_fpr(scores, labels, 0.01)
+    point = metrics.tpr_at_fpr(scores, labels, 0.01)
     assert (point.tpr, point.fpr, point.threshold, point.n_negative) == (1.0, 0.01, 5.0, 1000)
     scores[1010] = 9.0
-    point = roc.tpr_at_fpr(scores, labels, 0.01)
+    point = metrics.tpr_at_fpr(scores, labels, 0.01)
     assert (point.tpr, point.fpr, point.threshold) == (0.0, 0.0, np.inf)
 
 
 @pytest.mark.parametrize(("negatives", "target", "measurable"), [(1000, 1e-2, True), (999, 1e-2, False), (10_000, 1e-3, True)])
 def test_tpr_at_fpr_says_where_it_is_not_measurable(negatives, target, measurable):
     labels = np.arange(negatives + 5) < 5
-    point = roc.tpr_at_fpr(labels.astype(float), labels, target)
+    point = metrics.tpr_at_fpr(labels.astype(float), labels, target)
     assert point.measurable is measurable
     assert point.tpr == (1.0 if measurable else None)
     assert (point.fpr is None) is not measurable
@@ -118,24 +119,24 @@ def test_tpr_at_fpr_says_where_it_is_not_measurable(negatives, target, measurabl
 def test_advantage_and_balanced_accuracy(case):
     scores, labels = CASES[case]
     gains = [t - f for t, f in _curve(scores, labels)]
-    assert roc.advantage(scores, labels) == pytest.approx(max(gains))
-    assert roc.balanced_accuracy(scores, labels) == pytest.approx((1 + max(gains)) / 2)
-    threshold = roc.best_threshold(scores, labels)
+    assert metrics.advantage(scores, labels) == pytest.approx(max(gains))
+    assert metrics.balanced_accuracy(scores, labels) == pytest.approx((1 + max(gains)) / 2)
+    threshold = metrics.best_threshold(scores, labels)
     if max(gains) > 0:
         assert threshold == _thresholds(scores)[int(np.argmax(gains))]
-        assert roc.advantage(scores, labels, threshold) == pytest.approx(max(gains))
+        assert metrics.advantage(scores, labels, threshold) == pytest.approx(max(gains))
     for at in (-10.0, 0.1, 0.5, float(np.median(scores)), 10.0):
         tpr, fpr = _rates(scores, labels, at)
-        assert roc.rate_at_threshold(scores, labels, at) == pytest.approx((tpr, fpr))
-        assert roc.advantage(scores, labels, at) == pytest.approx(tpr - fpr)
-        assert roc.balanced_accuracy(scores, labels, at) == pytest.approx(balanced_accuracy_score(labels, scores >= at))
+        assert metrics.rate_at_threshold(scores, labels, at) == pytest.approx((tpr, fpr))
+        assert metrics.advantage(scores, labels, at) == pytest.approx(tpr - fpr)
+        assert metrics.balanced_accuracy(scores, labels, at) == pytest.approx(balanced_accuracy_score(labels, scores >= at))
 
 
 def test_nothing_is_gained_on_reversed_scores():
     labels = np.arange(20) >= 10
-    assert roc.auc(-np.arange(20.0), labels) == 0.0
-    assert roc.advantage(-np.arange(20.0), labels) == 0.0
-    assert roc.best_threshold(-np.arange(20.0), labels) == np.inf
+    assert metrics.auc(-np.arange(20.0), labels) == 0.0
+    assert metrics.advantage(-np.arange(20.0), labels) == 0.0
+    assert metrics.best_threshold(-np.arange(20.0), labels) == np.inf
 
 
 @finite_case
@@ -144,7 +145,7 @@ def test_eer_is_where_the_straight_lined_curve_crosses(case):
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
     along = np.linspace(0, 1, len(fpr))
     where = brentq(lambda x: np.interp(x, along, fpr) + np.interp(x, along, tpr) - 1, 0, 1)
-    assert roc.eer(scores, labels) == pytest.approx(np.interp(where, along, fpr), abs=1e-9)
+    assert metrics.eer(scores, labels) == pytest.approx(np.interp(where, along, fpr), abs=1e-9)
 
 
 @pytest.mark.parametrize("case", ["continuous", "reversed order", "unequal classes"])
@@ -155,9 +156,9 @@ def test_torchmetrics_agrees_on_probabilities(case):
     scores, labels = CASES[case]
     probability = torch.from_numpy(1 / (1 + np.exp(-scores)))  # in [0, 1], where torchmetrics applies no sigmoid
     target = torch.from_numpy(labels.astype(np.int64))
-    assert roc.auc(probability.numpy(), labels) == pytest.approx(float(theirs.binary_auroc(probability, target)), abs=1e-5)
+    assert metrics.auc(probability.numpy(), labels) == pytest.approx(float(theirs.binary_auroc(probability, target)), abs=1e-5)
     step = 1 / min(labels.sum(), (~labels).sum())  # theirs takes the nearest corner of the curve
-    assert roc.eer(probability.numpy(), labels) == pytest.approx(float(theirs.binary_eer(probability, target)), abs=step)
+    assert metrics.eer(probability.numpy(), labels) == pytest.approx(float(theirs.binary_eer(probability, target)), abs=step)
 
 
 @finite_case
@@ -165,7 +166,7 @@ def test_d_prime(case):
     scores, labels = CASES[case]
     positive, negative = scores[labels], scores[~labels]
     spread = np.sqrt((positive.var() + negative.var()) / 2)
-    value = roc.d_prime(scores, labels)
+    value = metrics.d_prime(scores, labels)
     if case == "all equal":
         assert np.isnan(value)
     elif spread == 0:
@@ -183,7 +184,7 @@ def test_d_prime_of_constants_is_not_rounding(positives):
         assert (roc(np.where(labels, constant + 0.6, constant), labels, weights).d_prime() == np.inf).all()
 
 
-def _all(curve: roc.Roc) -> dict[str, np.ndarray]:
+def _all(curve: metrics.Roc) -> dict[str, np.ndarray]:
     tpr, fpr, threshold = curve.tpr_at_fpr(0.05)
     return {
         "auc": curve.auc(), "advantage": curve.advantage(), "advantage at": curve.advantage(0.2),
@@ -217,16 +218,16 @@ def test_fractional_weights_are_those_of_scikit_learn():
 @pytest.mark.parametrize("labels", [[True], [False], []])
 def test_an_empty_class_gives_no_number(labels):
     scores = np.arange(len(labels), dtype=float)
-    for metric in (roc.auc, roc.advantage, roc.balanced_accuracy, roc.eer, roc.d_prime):
+    for metric in (metrics.auc, metrics.advantage, metrics.balanced_accuracy, metrics.eer, metrics.d_prime):
         assert np.isnan(metric(scores, np.array(labels, bool)))
-    assert not roc.tpr_at_fpr(scores, np.array(labels, bool), 0.5).measurable
-    assert roc.log_spaced_roc(scores, np.array(labels, bool)) == ()
+    assert not metrics.tpr_at_fpr(scores, np.array(labels, bool), 0.5).measurable
+    assert metrics.log_spaced_roc(scores, np.array(labels, bool)) == ()
 
 
 @every_case
 def test_log_spaced_roc_is_a_part_of_the_curve(case):
     scores, labels = CASES[case]
-    points = roc.log_spaced_roc(scores, labels, points=50)
+    points = metrics.log_spaced_roc(scores, labels, points=50)
     corners = {(round(f, 9), round(t, 9)) for t, f in _curve(scores, labels)}
     assert {(round(f, 9), round(t, 9)) for f, t in points} <= corners
     assert points[-1] == (1.0, 1.0)
@@ -237,7 +238,7 @@ def test_log_spaced_roc_is_a_part_of_the_curve(case):
 def test_log_spaced_roc_is_short_and_dense_at_low_rates():
     rng = np.random.default_rng(5)
     labels = np.arange(60_000) < 10_000
-    points = roc.log_spaced_roc(rng.normal(size=60_000) + labels, labels)
+    points = metrics.log_spaced_roc(rng.normal(size=60_000) + labels, labels)
     assert 150 < len(points) <= 200
     assert sum(fpr < 1e-2 for fpr, _ in points) > 50
 
@@ -258,9 +259,9 @@ def test_bad_input_is_named(scores, labels, weights, text):
 
 def test_bad_targets_and_thresholds_are_named():
     with pytest.raises(FaceVeilError, match=r"\(0, 1\], not 0"):
-        roc.tpr_at_fpr([0.0, 1.0], [0, 1], 0)
+        metrics.tpr_at_fpr([0.0, 1.0], [0, 1], 0)
     with pytest.raises(FaceVeilError, match="NaN"):
-        roc.advantage([0.0, 1.0], [0, 1], float("nan"))
+        metrics.advantage([0.0, 1.0], [0, 1], float("nan"))
 
 
 samples = st.lists(st.tuples(st.integers(-8, 8), st.booleans()), min_size=2, max_size=40).filter(
@@ -274,7 +275,7 @@ def test_only_the_order_of_scores_counts(rows, random):
     scores, labels = np.array([s for s, _ in rows], float), np.array([y for _, y in rows])
     order = np.array(random.sample(range(len(rows)), len(rows)))
     moved = np.exp(scores / 3) - 7
-    for metric in (roc.auc, roc.advantage, roc.balanced_accuracy, roc.eer):
+    for metric in (metrics.auc, metrics.advantage, metrics.balanced_accuracy, metrics.eer):
         assert metric(moved, labels) == metric(scores, labels)
         assert metric(scores[order], labels[order]) == metric(scores, labels)
     for target in (0.1, 0.34):
@@ -285,8 +286,8 @@ def test_only_the_order_of_scores_counts(rows, random):
 @given(samples)
 def test_flipped_labels_mirror_the_curve(rows):
     scores, labels = np.array([s for s, _ in rows], float), np.array([y for _, y in rows])
-    assert roc.auc(scores, ~labels) == pytest.approx(1 - roc.auc(scores, labels))
-    assert roc.auc(-scores, ~labels) == pytest.approx(roc.auc(scores, labels))
-    assert roc.eer(-scores, ~labels) == pytest.approx(roc.eer(scores, labels))
-    assert roc.eer(scores, ~labels) == pytest.approx(1 - roc.eer(scores, labels))
-    assert roc.advantage(-scores, ~labels) == pytest.approx(roc.advantage(scores, labels))
+    assert metrics.auc(scores, ~labels) == pytest.approx(1 - metrics.auc(scores, labels))
+    assert metrics.auc(-scores, ~labels) == pytest.approx(metrics.auc(scores, labels))
+    assert metrics.eer(-scores, ~labels) == pytest.approx(metrics.eer(scores, labels))
+    assert metrics.eer(scores, ~labels) == pytest.approx(1 - metrics.eer(scores, labels))
+    assert metrics.advantage(-scores, ~labels) == pytest.approx(metrics.advantage(scores, labels))

@@ -9,7 +9,7 @@ from tiny_world import FLOW
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
-from benchmark.evaluation.findings import fields, keep, kept
+from benchmark.evaluation import findings
 from benchmark.evaluation.membership.attribution import ATTACKS, DISTANCES, Subject, attribute, compare
 from benchmark.evaluation.membership.attribution_chart import chart, save
 from benchmark.evaluation.membership.attribution_text import read
@@ -115,10 +115,10 @@ def test_the_picture_holds_every_row(found, tmp_path):
 
 
 def test_findings_wait_for_their_record(found, tmp_path, fresh_home):
-    assert fields(tmp_path, "x", "t") == {"audit": None, "attribution": None}
-    assert keep(tmp_path, "x", "t", found) is False, "nothing is stored yet"
-    assert kept(tmp_path, "x", "t").attribution == found
-    assert kept(tmp_path, "x", "other").attribution is None
+    assert findings.as_record_fields(tmp_path, "x", "t") == {"audit": None, "attribution": None}
+    assert findings.save(tmp_path, "x", "t", found) == {"attribution": found}
+    assert findings.load(tmp_path, "x", "t").attribution == found
+    assert findings.load(tmp_path, "x", "other").attribution is None
 
 
 def test_the_command_prints_tables_and_puts_them_into_the_record(flow, tmp_path, fresh_home, monkeypatch):
