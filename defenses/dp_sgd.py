@@ -84,6 +84,7 @@ class DPSGD(PrivateDefense):
             epsilon=self.epsilon,
             noise_multiplier=self.noise_multiplier,
             delta=self.delta,
+            tuning_runs=self.tuning_runs,
         )
 
     def units(self, photos: Photos) -> Sequence[np.ndarray]:

@@ -50,6 +50,7 @@ class DPUser(PrivateDefense):
             epsilon=self.epsilon,
             noise_multiplier=self.noise_multiplier,
             delta=self.delta,
+            tuning_runs=self.tuning_runs,
         )
 
     def units(self, photos: Photos) -> Sequence[np.ndarray]:

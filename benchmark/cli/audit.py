@@ -30,14 +30,14 @@ def show_audit(found: CanaryAudit) -> None:
     out.print(f"score: {found.attack}; AUC {number(found.auc)}", markup=False)
     rows = [
         [f"lower, {bound.method.replace('_', ' ')}, {bound.confidence:.0%}", f"{bound.epsilon:.3f}", f"{bound.ceiling:.3f}",
-         f"{bound.delta:.2e}", str(bound.n), bound.detail]
+         f"{bound.delta:.2e}", str(bound.n), bound.detail, bound.hypothesis]
         for bound in found.lower
     ]  # fmt: skip
     if found.upper is not None:
         rows.append(
-            ["upper, accountant", f"{found.upper.epsilon:.3f}", "", f"{found.upper.delta:.2e}", "", found.upper.accountant]
+            ["upper, accountant", f"{found.upper.epsilon:.3f}", "", f"{found.upper.delta:.2e}", "", found.upper.accountant, ""]
         )
-    columns = ["bound", f"epsilon per {found.unit}", "ceiling of n", "delta", "n", "how"]
+    columns = ["bound", f"epsilon per {found.unit}", "ceiling of n", "delta", "n", "how", "holds if"]
     table("", columns, rows)
     if found.note:
         out.print(f"no upper bound: {found.note}", markup=False)

@@ -1,11 +1,13 @@
 """Empirical epsilon: the lower bound of what a training leaks, measured on canaries that a fair coin put in or left out.
 
-Two bounds, each with the ceiling that its number of canaries allows, were the attack never wrong:
+Each bound carries the ceiling that its number of canaries allows, were the attack never wrong, and the hypothesis under which
+it holds:
 
 - Clopper-Pearson on the true and false positive rates at a few thresholds (Nasr et al. 2021).  It takes canaries for
   independent, which those of one training run are only where they do not interact;
 - the one-run bound (Steinke, Nasr and Jagielski 2023, theorem 5.2), which holds for canaries of one run whatever they do to
-  each other.
+  each other;
+- the one-run bound of a Gaussian training, in :mod:`benchmark.metrics.gaussian_epsilon`.
 
 Neighbouring data sets differ in one canary (added or removed), so a bound is in the canary's unit: photo or person.
 """
@@ -31,19 +33,25 @@ Floats = NDArray[np.float64]
 THRESHOLD_SHARES = (0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 # Share of the canaries guessed about, and whether the lowest are guessed out as the highest are guessed in.
 GUESSES = ((1.0, "both"), (0.5, "both"), (0.2, "both"), (0.2, "top"))
+INDEPENDENT = "the canaries of this run do not influence each other"
+NOTHING = "none beyond fair coins"
 _LARGEST = 64.0  # no number of canaries reaches this epsilon
 
 
 @dataclass(frozen=True)
 class LowerBound:
-    """Every claim below this ``epsilon`` is refuted with ``confidence``; ``ceiling`` is the most that ``n`` canaries show."""
+    """Every claim below this ``epsilon`` is refuted with ``confidence``; ``ceiling`` is the most that ``n`` canaries show.
+
+    It is refuted under ``hypothesis``: where that fails, the bound says nothing.
+    """
 
     epsilon: float
     delta: float
     ceiling: float
     n: int
-    method: Literal["clopper_pearson", "one_run"]
+    method: Literal["clopper_pearson", "one_run", "gaussian_one_run"]
     detail: str
+    hypothesis: str
     confidence: float = LEVEL
 
 
@@ -87,7 +95,7 @@ def threshold_bound(scores: ArrayLike, included: ArrayLike, *, delta: float, con
     thresholds = sorted({float(ranked[count - 1]) for count in above}, reverse=True)
     tests, n, out = len(THRESHOLD_SHARES), int(coin.sum()), int((~coin).sum())
     if n == 0 or out == 0:  # the coins all fell alike: nothing to compare
-        return LowerBound(0.0, delta, 0.0, len(score), "clopper_pearson", "every coin fell alike", confidence)
+        return LowerBound(0.0, delta, 0.0, len(score), "clopper_pearson", "every coin fell alike", INDEPENDENT, confidence)
     found = [
         (
             clopper_pearson_epsilon(
@@ -104,7 +112,7 @@ def threshold_bound(scores: ArrayLike, included: ArrayLike, *, delta: float, con
         f"{int((score[coin] >= threshold).sum())} of {n} included, {int((score[~coin] >= threshold).sum())} of {out} left out"
     )
     return LowerBound(
-        epsilon, delta, ceiling, len(score), "clopper_pearson", f"{caught}; best of {tests} thresholds", confidence
+        epsilon, delta, ceiling, len(score), "clopper_pearson", f"{caught}; best of {tests} thresholds", INDEPENDENT, confidence
     )
 
 
@@ -146,7 +154,25 @@ def one_run_epsilon(
 def one_run_bound(scores: ArrayLike, included: ArrayLike, *, delta: float, confidence: float = LEVEL) -> LowerBound:
     """The one-run bound of the best of a few ways to guess, all of them paid for.
 
-    Each way guesses "in" for the highest scores and, unless it is ``top``, "out" for as many of the lowest, and abstains on
+    Args:
+        scores: (m,) one a canary, higher = rather included.
+        included: (m,) bool, how the coins fell.
+    """
+    found = []
+    ways, n = right_guesses(scores, included), len(np.asarray(scores))
+    for right, guesses in ways:
+        epsilon = one_run_epsilon(right, guesses, n, delta=delta, tests=len(GUESSES), confidence=confidence)
+        found.append((epsilon, right, guesses))
+    epsilon, right, guesses = max(found)
+    ceiling = one_run_epsilon(n, n, n, delta=delta, tests=len(GUESSES), confidence=confidence)
+    detail = f"{right} of {guesses} guesses right; best of {len(GUESSES)} ways to guess"
+    return LowerBound(epsilon, delta, ceiling, n, "one_run", detail, NOTHING, confidence)
+
+
+def right_guesses(scores: ArrayLike, included: ArrayLike) -> list[tuple[int, int]]:
+    """For each way to guess of ``GUESSES``, how many guesses are right and how many are made.
+
+    A way guesses "in" for the highest scores and, unless it is ``top``, "out" for as many of the lowest, and abstains on
     the rest.  Ties are broken by position, which no coin decides.
 
     Args:
@@ -155,18 +181,13 @@ def one_run_bound(scores: ArrayLike, included: ArrayLike, *, delta: float, confi
     """
     score, coin = _checked(scores, included)
     order = np.argsort(-score, kind="stable")
-    found = []
+    ways = []
     for share, side in GUESSES:
         guesses = max(1, round(share * len(score)))
         high = guesses if side == "top" else (guesses + 1) // 2
         low = order[len(order) - (guesses - high) :]
-        right = int(coin[order[:high]].sum() + (~coin[low]).sum())
-        epsilon = one_run_epsilon(right, guesses, len(score), delta=delta, tests=len(GUESSES), confidence=confidence)
-        found.append((epsilon, right, guesses))
-    epsilon, right, guesses = max(found)
-    ceiling = one_run_epsilon(len(score), len(score), len(score), delta=delta, tests=len(GUESSES), confidence=confidence)
-    detail = f"{right} of {guesses} guesses right; best of {len(GUESSES)} ways to guess"
-    return LowerBound(epsilon, delta, ceiling, len(score), "one_run", detail, confidence)
+        ways.append((int(coin[order[:high]].sum() + (~coin[low]).sum()), guesses))
+    return ways
 
 
 def _checked(scores: ArrayLike, included: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

@@ -34,6 +34,7 @@ COLUMNS: dict[str, str] = {
     "claim_delta": "of the claim",
     "claim_unit": "photo or person",
     "claim_covers": "model, or bn_statistics alone",
+    "claim_tuning_runs": "trainings on the private photos that the claim covers; 1: tuning is not in it",
     "complete": "every attack was run",
     "unranked": "reasons, empty: ranked",
     "flags": "names of the red flags",
@@ -111,7 +112,7 @@ def _row(record: Record) -> dict[str, Any]:
         "data_digest": source.data_digest,
     }
     if card.claim:
-        row |= {f"claim_{key}": getattr(card.claim, key) for key in ("epsilon", "delta", "unit", "covers")}
+        row |= {f"claim_{key}": getattr(card.claim, key) for key in ("epsilon", "delta", "unit", "covers", "tuning_runs")}
     return row | _headline(record) | _utility(record) | _attacks(record)
 
 

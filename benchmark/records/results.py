@@ -232,15 +232,16 @@ def nothing_found(leakage: Bounds) -> bool:
 
 
 class EpsilonBound(Result):
-    """A lower bound of epsilon at ``delta``: every claim below it is refuted with ``confidence``."""
+    """A lower bound of epsilon at ``delta``: under ``hypothesis``, every claim below it is refuted with ``confidence``."""
 
     epsilon: float
     delta: float
     ceiling: float  # the most that so many canaries can show
     n: int
-    method: Literal["clopper_pearson", "one_run"]
+    method: Literal["clopper_pearson", "one_run", "gaussian_one_run"]
     detail: str
     confidence: float
+    hypothesis: str = ""  # "": a record from before bounds named theirs
 
 
 class CanaryAudit(Result):

@@ -44,13 +44,25 @@ class _Model(BaseModel):
 
 
 class Claim(_Model):
-    """A differential-privacy guarantee.  ``covers`` says of what: of the whole model, or of its BN statistics alone."""
+    """A differential-privacy guarantee.
+
+    ``covers`` says of what: of the whole model, or of its BN statistics alone.  ``tuning_runs`` says of how many trainings on
+    the private photos: settings chosen by their results leak through the choice, and an epsilon of one training alone
+    covers no other.
+    """
 
     epsilon: float = Field(gt=0)
     delta: float = Field(ge=0, lt=1)
     unit: Literal["photo", "person"]
     covers: Literal["model", "bn_statistics"] = "model"
     accountant: Line = ""
+    tuning_runs: PositiveInt = Field(1, description="trainings on the private photos, this one among them, that epsilon covers")
+
+    @property
+    def scope(self) -> str:
+        """What it is about, beside epsilon and delta, for tables."""
+        runs = f", {self.tuning_runs} trainings" if self.tuning_runs > 1 else ", tuning not covered"
+        return f"per {self.unit}, {self.covers.replace('_', ' ')}{runs}"
 
 
 class CanaryNote(_Model):

@@ -33,6 +33,9 @@ class PrivateDefense(Defense):
     epsilon: float | None = Field(None, gt=0, description="target; None where noise_multiplier is given")
     noise_multiplier: float | None = Field(None, gt=0, description="noise deviation in units of max_grad_norm")
     delta: float | None = Field(None, gt=0, lt=1, description="None: 1 / (number of units) ^ 1.1")
+    tuning_runs: PositiveInt = Field(
+        1, description="trainings on the private photos, this one among them, that chose the settings: epsilon covers them all"
+    )
     max_grad_norm: PositiveFloat = Field(1.0, description="every unit's gradient is clipped to this norm")
     lr: PositiveFloat = 1.0
     momentum: float = Field(0.0, ge=0, lt=1)

@@ -40,6 +40,7 @@ class Mechanism:
     steps: int
     noise_multiplier: float
     bound: UpperBound
+    tuning_runs: int = 1  # as many trainings like this one are composed in ``bound``
 
     def provenance(self, name: str, unit: Literal["photo", "person"]) -> dict[str, Any]:
         """What the card says: the mechanism, and a claim unless it would be vacuous."""
@@ -49,13 +50,15 @@ class Mechanism:
             "noise_multiplier": self.noise_multiplier,
             "sample_rate": self.sample_rate,
             "steps": self.steps,
+            "tuning_runs": self.tuning_runs,
             "delta": self.bound.delta,
             "randomness": "derived from the seed, for re-training; deploy only with noise from a secret source",
         }
         if self.bound.vacuous:
             return {name: {**mechanism, "note": f"epsilon vacuous (above {VACUOUS_EPSILON:g}): no claim"}}
         claim = {"epsilon": self.bound.epsilon, "delta": self.bound.delta, "accountant": self.bound.accountant}
-        return {name: mechanism, "claim": {**claim, "unit": unit, "covers": "model"}}
+        covers = {"unit": unit, "covers": "model", "tuning_runs": self.tuning_runs}
+        return {name: mechanism, "claim": {**claim, **covers}}
 
 
 def plan(
@@ -67,6 +70,7 @@ def plan(
     epsilon: float | None = None,
     noise_multiplier: float | None = None,
     delta: float | None = None,
+    tuning_runs: int = 1,
 ) -> Mechanism:
     """Noise and guarantee for a training set of this many units.
 
@@ -75,6 +79,8 @@ def plan(
         epochs: passes over the units, in expectation; or ``steps``, of which one of both is given.
         epsilon: target; or the ``noise_multiplier``, of which one of both is given.
         delta: default 1 / units^1.1.
+        tuning_runs: how many such trainings on the same units the guarantee has to cover, whatever was chosen by their results:
+            adaptive composition of all their steps.
 
     Raises:
         FaceVeilError: no noise reaches the target epsilon.
@@ -85,9 +91,9 @@ def plan(
         steps = epochs * steps_per_epoch
     delta = default_delta(units) if delta is None else delta
     if noise_multiplier is None:
-        noise_multiplier = noise_for_epsilon(epsilon, delta, sample_rate, steps)
-    bound = upper_bound(sample_rate, noise_multiplier, steps, delta)
-    return Mechanism(units, sample_rate, steps_per_epoch, steps, noise_multiplier, bound)
+        noise_multiplier = noise_for_epsilon(epsilon, delta, sample_rate, steps * tuning_runs)
+    bound = upper_bound(sample_rate, noise_multiplier, steps * tuning_runs, delta)
+    return Mechanism(units, sample_rate, steps_per_epoch, steps, noise_multiplier, bound, tuning_runs)
 
 
 @dataclass(frozen=True)

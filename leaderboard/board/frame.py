@@ -66,7 +66,8 @@ COLUMNS = {
     "inversion_n": "How many were counted for it.",
     "inversion_attack": "The attack that gave it.",
     "epsilon": "Claimed epsilon of differential privacy, as the submitter states it. Lower is stronger.",
-    "epsilon_of": "What the claim covers: delta, protected unit, and whether the model or its BN statistics alone.",
+    "epsilon_of": "What the claim covers: delta, protected unit, the model or its BN statistics alone, and whether "
+    "the trainings that chose the settings are in it.",
     "flags": "What to know before trusting the entry.",
     "targets": "Backbones of the entry's population, each a target in its turn.",
     "seeds": "Training seeds that the entry is a mean over.",
@@ -117,7 +118,7 @@ def _row(entry: RankedEntry) -> dict[str, Any]:
         "leakage_attack": headline.leakage_attack if headline else "",
         "leakage_contrast": str(headline.leakage_contrast) if headline else "",
         "epsilon": claim.epsilon if claim else None,
-        "epsilon_of": f"delta={claim.delta:g}, per {claim.unit}, {claim.covers.replace('_', ' ')}" if claim else "",
+        "epsilon_of": f"delta={claim.delta:g}, {claim.scope}" if claim else "",
         "flags": "; ".join(_flags(entry)),
         "seeds": len({r.seed for r in entry.runs}),
         "training_seconds": _mean([r.training_seconds for r in entry.runs]),

@@ -23,8 +23,7 @@ def summary(entry: RankedEntry) -> None:
             _metric(row, title, f"{value:.3f}", "no interval" if low is None else f"95 % {low:.3f} – {high:.3f}")
     claim = entry.runs[0].claim
     if claim:
-        covers = f"δ = {claim.delta:g}, per {claim.unit}, {claim.covers.replace('_', ' ')}"
-        _metric(row, "Claimed ε", f"{claim.epsilon:g}", covers)
+        _metric(row, "Claimed ε", f"{claim.epsilon:g}", f"δ = {claim.delta:g}, {claim.scope}")
 
 
 def remarks(entry: RankedEntry) -> None:

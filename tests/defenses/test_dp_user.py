@@ -117,6 +117,18 @@ def test_the_head_is_clipped_and_noised_with_the_backbone_or_stays_as_drawn(make
     assert all(not torch.equal(a, b) for a, b in zip(fixed.backbone.parameters(), before, strict=True))
 
 
+def test_tuning_is_paid_for():
+    """Five trainings to choose the settings are five times the steps to the accountant."""
+    once, tuned = DPUser(noise_multiplier=2.0).plan(360), DPUser(noise_multiplier=2.0, tuning_runs=5).plan(360)
+    assert tuned.steps == once.steps
+    assert tuned.bound.epsilon == pytest.approx(DPUser(noise_multiplier=2.0, rounds=5 * once.steps).plan(360).bound.epsilon)
+    assert tuned.bound.epsilon > once.bound.epsilon
+    assert tuned.provenance("dp_user", "person")["claim"]["tuning_runs"] == 5
+    to_target = [DPUser(epsilon=4.0, tuning_runs=runs).plan(360) for runs in (1, 5)]
+    assert to_target[1].noise_multiplier > to_target[0].noise_multiplier
+    assert to_target[1].bound.epsilon <= 4.0
+
+
 @pytest.mark.parametrize("head", ["joint", "fixed"])
 def test_with_little_noise_it_learns(make_trainer, head):
     trainer = trained(make_trainer, DPUser(noise_multiplier=0.01, users=5, rounds=60, lr=0.5, head=head))

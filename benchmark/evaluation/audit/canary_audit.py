@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmark.data.populations import Populations
 from benchmark.evaluation.audit.canaries import Canaries, CanaryFile, draw_canaries
 from benchmark.evaluation.audit.canary_scores import score_canaries
 from benchmark.interfaces import Access, FaceVeilError
-from benchmark.metrics.empirical_epsilon import one_run_bound, threshold_bound
+from benchmark.metrics.empirical_epsilon import LowerBound, one_run_bound, threshold_bound
+from benchmark.metrics.gaussian_epsilon import gaussian_one_run_bound
 from benchmark.metrics.intervals import bootstrap_over_identities
 from benchmark.metrics.roc import roc
 from benchmark.records.results import CanaryAudit, EpsilonBound, Metric
@@ -61,7 +63,7 @@ def audit_canaries(
     claim, without = comparable_claim(submission.card.claim, canaries.plan.unit)
     unit = canaries.plan.unit
     delta = claim.delta if claim else UNCLAIMED_DELTA
-    bounds = [bound(score, coin, delta=delta) for bound in (threshold_bound, one_run_bound)]
+    bounds = lower_bounds(score, coin, delta)
     auc = bootstrap_over_identities(
         lambda weights: roc(score, coin, weights).auc(), range(len(score)), labels=coin, seed=canaries.plan.seed
     )
@@ -78,6 +80,12 @@ def audit_canaries(
         upper=claim,
         note=without,
     )
+
+
+def lower_bounds(score: np.ndarray, coin: np.ndarray, delta: float) -> list[LowerBound]:
+    """All bounds of canary scores (m,) and their coins (m,); that of a Gaussian training only at a delta above 0."""
+    methods = [threshold_bound, one_run_bound, *([gaussian_one_run_bound] if delta > 0 else [])]
+    return [bound(score, coin, delta=delta) for bound in methods]
 
 
 def comparable_claim(claim: Claim | None, unit: str) -> tuple[Claim | None, str]:
@@ -103,7 +111,8 @@ def check_claim(audit: CanaryAudit) -> None:
     if worst.epsilon > audit.upper.epsilon:
         raise FaceVeilError(
             f"the claim is wrong: epsilon {audit.upper.epsilon:.3g} per {audit.unit} is claimed, the canaries prove at least "
-            f"{worst.epsilon:.3g} ({worst.method}, {worst.confidence:.0%}, {worst.detail}). It was measured on the "
+            f"{worst.epsilon:.3g} ({worst.method}, {worst.confidence:.0%}, {worst.detail}). Hypothesis of that bound: "
+            f"{worst.hypothesis or 'not recorded'}. It was measured on the "
             "weights; the upper bound trusts that the training did what the accountant assumes (noise, clipping per "
             f"{audit.unit}, Poisson batches, no BatchNorm). One audit in twenty is wrong by chance: train again with another "
             "--canary-seed to see which it is."

@@ -50,7 +50,7 @@ def test_from_canaries_to_the_record(tmp_path, fresh_home):
     assert audited.exit_code == 0, audited.output
     found = json.loads(audited.stdout)
     assert "evaluate" in audited.stderr, "no record yet: says what writes it"
-    assert {bound["method"] for bound in found["lower"]} == {"clopper_pearson", "one_run"}
+    assert {bound["method"] for bound in found["lower"]} == {"clopper_pearson", "one_run", "gaussian_one_run"}
     assert found["canaries"] == 16
     text = invoke("audit", entry, "--canaries", secret, "--device", "cpu").stdout
     assert "ceiling" in text
@@ -85,7 +85,7 @@ def test_the_secret_of_other_weights_is_refused_unless_as_a_control(tmp_path, fr
     assert "the secret of other weights" in refusal(*audit)
     found = document(*audit, "--control")
     assert found["control"]
-    assert [bound["epsilon"] for bound in found["lower"]] == [0, 0]
+    assert [bound["epsilon"] for bound in found["lower"]] == [0, 0, 0]
 
 
 def test_wrong_canaries_cost_no_training(tmp_path, fresh_home):
