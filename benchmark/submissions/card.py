@@ -80,32 +80,86 @@ class AdditionalData(_Model):
     use: Line
 
 
+def _field(default: Any, description: str, example: Any = None, **limits: Any) -> Any:
+    """A field with what `faceveil card` and the documentation say of it."""
+    return Field(default, description=description, examples=None if example is None else [example], **limits)
+
+
 class Card(_Model):
     """``card.json``.  ``defenses`` in the order in which they were composed."""
 
-    card_version: Literal[1] = CARD_VERSION
-    name: Name
-    team: Name = "anonymous"
-    track: Name
-    protocol_version: Name = PROTOCOL_VERSION
-    seed: int = 0
-    defenses: Annotated[tuple[DefenseSpec, ...], Field(min_length=1, max_length=8)]
-    backbone: BackboneSpec
-    norm: Literal["batch", "group", "layer", "none"]
-    embedding_size: PositiveInt
-    input: InputSpec
-    inference: Mapping[str, Any] | None = None
-    initialised_from: Line = ""  # "" = from scratch
-    additional_data: Annotated[tuple[AdditionalData, ...], Field(max_length=16)] = ()
-    claim: Claim | None = None
-    plugin_files: Annotated[Mapping[Name, Sha256], Field(max_length=8)] = {}  # of defences from outside the project
-    canaries: CanaryNote | None = None  # trained on a track's variant with canaries
-    licence: Line = "unstated"
-    links: Annotated[tuple[Link, ...], Field(max_length=8)] = ()
-    notes: Annotated[str, Field(max_length=2000)] = ""
-    training: Mapping[str, Any] = Field(default_factory=dict)  # provenance that the trainer wrote
+    card_version: Literal[1] = _field(CARD_VERSION, "Version of this form.")
+    name: Name = _field(..., "What the entry is called on the board.", "BN noise 0.5")
+    team: Name = _field(
+        "anonymous", "Who hands it in; on a board with tokens, the team that the token belongs to.", "Example Lab"
+    )
+    track: Name = _field(..., "The track that the photos came from; see `faceveil list tracks`.", "synthetic-quick")
+    protocol_version: Name = _field(PROTOCOL_VERSION, "Protocol of that track; another one than the evaluator's is refused.")
+    seed: int = _field(0, "Seed of the training.", 0)
+    defenses: tuple[DefenseSpec, ...] = _field(
+        ...,
+        "The defences, in the order in which they were applied; `undefended` where there was none.",
+        [{"name": "early_stopping", "settings": {"share": 0.5}}],
+        min_length=1,
+        max_length=8,
+    )
+    backbone: BackboneSpec = _field(
+        ...,
+        "The architecture: a name of `faceveil list backbones` or of timm, and its arguments.",
+        {"name": "iresnet_slim", "kwargs": {"input_size": [48, 48]}},
+    )
+    norm: Literal["batch", "group", "layer", "none"] = _field(
+        ..., "The kind of normalisation layers that the backbone has; checked against the weights.", "batch"
+    )
+    embedding_size: PositiveInt = _field(..., "Dimensions of an embedding; checked by running the backbone.", 128)
+    input: InputSpec = _field(
+        ...,
+        "What the backbone takes: height and width in pixels, and the mean and deviation that are taken off images in [0, 1].",
+        {"size": [48, 48], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+    )
+    inference: Mapping[str, Any] | None = _field(
+        None,
+        "A transform of the embedding that belongs to the deployed model, such as noise or quantisation; null for none.",
+        {"kind": "noise", "sigma": 0.1},
+    )
+    initialised_from: Line = _field("", "Name of the weights that training started from; empty for training from scratch.", "")
+    additional_data: tuple[AdditionalData, ...] = _field(
+        (),
+        "Every other data set that the training used, with a sentence on its use.",
+        [{"name": "CelebA", "use": "pre-training"}],
+        max_length=16,
+    )
+    claim: Claim | None = _field(
+        None,
+        "A differential-privacy guarantee, if there is one; what it covers, and whether it protects a photo or a person.",
+        {"epsilon": 8.0, "delta": 1e-05, "unit": "photo", "covers": "model", "accountant": "PRV"},
+    )
+    plugin_files: Mapping[Name, Sha256] = _field(
+        {}, "Written by the trainer: sha256 of plug-in files from outside the project.", {}, max_length=8
+    )
+    canaries: CanaryNote | None = _field(None, "Written by the trainer where canaries were mixed in for an audit.")
+    licence: Line = _field("unstated", "Licence of the weights and of the results, shown with the entry.", "CC-BY-4.0")
+    links: tuple[Link, ...] = _field(
+        (), "Paper, code, home page: at most 8 addresses.", ["https://example.org/paper"], max_length=8
+    )
+    notes: str = _field("", "Anything a reader should know, as plain text of at most 2,000 characters.", "", max_length=2000)
+    training: Mapping[str, Any] = _field({}, "Written by the trainer: epochs, seconds, software.", {})
 
     @property
     def defense_label(self) -> str:
         """The defences with their settings, for tables."""
         return " + ".join(d.label for d in self.defenses)
+
+
+def fields() -> list[dict[str, Any]]:
+    """Every field of a card: name, type, whether it is required, meaning, and an example (None where there is none)."""
+    return [
+        {
+            "field": name,
+            "type": str(field.annotation).replace("typing.", "").replace("benchmark.submissions.card.", ""),
+            "required": field.is_required(),
+            "meaning": field.description,
+            "example": field.examples[0] if field.examples else None,
+        }
+        for name, field in Card.model_fields.items()
+    ]
