@@ -1,90 +1,206 @@
-"""Where independent tasks run: in this process, in several on this machine, or on a Ray cluster.
-
-A task is a picklable callable that leaves its result on disk under a name of its own, so that tasks can be run anywhere that
-sees the folder, in any order, and again after an interruption.
-"""
+"""The engine: runs independent tasks, or a graph of them, in this process, in several on this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from multiprocessing import get_context
-
-import torch
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.durations import Durations
+from benchmark.runtime.graph import Graph, Node, Schedule, Task, makespan
+from benchmark.runtime.pools import Finished, Pool, Processes, ThisProcess
 from benchmark.runtime.threads import cores, threads_per_process
 
-Task = Callable[[], None]
+__all__ = ["Engine", "Graph", "Node", "Outcome", "Status", "Task"]
+
 Done = Callable[[int], None]  # called with the number of tasks finished so far
+PULSE = 1.0  # seconds between two reports while nothing happens
 
 
 @dataclass(frozen=True)
+class Status:
+    """How far a graph is.
+
+    ``running`` are the labels of the steps under way, with what they say of themselves; ``finished`` is the step that has
+    just been done, with its seconds, None for a report in between.
+    """
+
+    done: int
+    total: int
+    running: tuple[str, ...]
+    seconds_left: float | None
+    finished: Node | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a graph: values by key, and why steps failed; what needs a failed step is in neither."""
+
+    values: dict[str, Any]
+    errors: dict[str, BaseException]
+
+
+@dataclass
 class Engine:
-    """``workers`` processes of one thread each (1: this process), or the Ray cluster at ``address``."""
+    """``workers`` processes (1: this process), or the Ray cluster at ``address``.
+
+    Worker processes are started when first needed and kept until :meth:`close`, or the end of this process.
+
+    Args:
+        durations: a file that remembers what steps took, for estimates.
+        gpu: tasks use one.
+    """
 
     workers: int = 1
     address: str | None = None
+    durations: Path | None = None
+    gpu: bool = False
+    _pool: Pool | None = field(default=None, init=False, repr=False, compare=False)
 
     @staticmethod
-    def fitting(device: torch.device | str, workers: int | None = None, address: str | None = None) -> Engine:
-        """The engine that a command's options ask for: by default as many processes as leave no core idle, one on a GPU."""
+    def fitting(device: Any, workers: int | None = None, address: str | None = None, durations: Path | None = None) -> Engine:
+        """The engine that a command's options ask for: by default as many processes as leave no core idle, one on a GPU.
+
+        Args:
+            device: a torch device, or its name.
+        """
         if workers is not None and workers < 1:
             raise FaceVeilError(f"--workers must be 1 or more, not {workers}.")
-        alone = torch.device(device).type != "cpu"
-        return Engine(workers or (1 if alone else max(1, cores() // threads_per_process())), address)
+        gpu = not str(device).startswith("cpu")
+        return Engine(workers or (1 if gpu else max(1, cores() // threads_per_process())), address, durations, gpu)
 
     def run(self, tasks: Sequence[Task], done: Done = lambda _count: None) -> None:
         """Runs every task; the first failure stops those not yet begun and is raised."""
-        if self.address is not None:
-            _on_ray(tasks, self.address, done)
-        elif self.workers == 1 or len(tasks) <= 1:
-            for count, task in enumerate(tasks, start=1):
-                task()
-                done(count)
-        else:
-            _in_processes(tasks, min(self.workers, len(tasks)), done)
+        nodes = [Node(str(number), task) for number, task in enumerate(tasks)]
+        self.run_graph(nodes, lambda status: done(status.done) if status.finished else None)
+
+    def run_graph(
+        self,
+        graph: Graph | Iterable[Node],
+        report: Callable[[Status], None] = lambda _status: None,
+        *,
+        keep_going: bool = False,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Outcome:
+        """Runs every step that is not cached, each as soon as what it needs is there, the longest chains first.
+
+        Args:
+            report: called after every step, and every second between.
+            keep_going: a failure stops only what needs the failed step; without it the first one is raised.
+            should_stop: asked between steps; once it says True nothing new begins, and what runs is waited for.
+        """
+        graph = graph if isinstance(graph, Graph) else Graph(graph)
+        return _Run(self, graph, report, keep_going, should_stop).run()
+
+    def estimate(self, graph: Graph) -> float:
+        """Seconds that a graph will take, by what steps of its kinds took before."""
+        known = Durations(self.durations)
+        return makespan(graph, lambda node: known.expected(node.kind), self.workers)
+
+    def pool(self, tasks: int) -> Pool:
+        """Where ``tasks`` tasks run."""
+        if self.address is None and (self.workers == 1 or (tasks <= 1 and self._pool is None)):
+            return ThisProcess()
+        if self._pool is None:
+            self._pool = self._opened()
+        return self._pool
+
+    def _opened(self) -> Pool:
+        if self.address is None:
+            return Processes(self.workers)
+        from benchmark.runtime.ray_cluster import RayCluster
+
+        return RayCluster(self.address, self.gpu)
+
+    def close(self) -> None:
+        """Ends the workers; the engine can be used again."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
 
-def _limit_threads() -> None:
-    torch.set_num_threads(threads_per_process())
+class _Run:
+    """One run of one graph."""
 
+    def __init__(
+        self,
+        engine: Engine,
+        graph: Graph,
+        report: Callable[[Status], None],
+        keep_going: bool,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.engine, self.graph, self.report = engine, graph, report
+        self.keep_going, self.should_stop = keep_going, should_stop
+        self.durations = Durations(engine.durations)
+        self.schedule = Schedule(graph, self._seconds)
+        self.running: dict[int, tuple[Node, float]] = {}
+        self.outcome = Outcome({}, {})
+        self.begun = 0
 
-def _in_processes(tasks: Sequence[Task], workers: int, done: Done) -> None:
-    # spawn, not fork: torch's thread pools and CUDA do not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_limit_threads) as pool:
-        futures = [pool.submit(task) for task in tasks]
+    def _seconds(self, node: Node) -> float:
+        return self.durations.expected(node.kind)
+
+    def run(self) -> Outcome:
+        """See :meth:`Engine.run_graph`."""
+        todo = len(self.schedule.left())
+        self.pool = self.engine.pool(todo)
         try:
-            for count, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                done(count)
+            while True:
+                stopping = self.should_stop()
+                while not stopping and len(self.running) < self.pool.slots and (node := self.schedule.take()) is not None:
+                    self.running[self.begun] = (node, time.monotonic())
+                    self.pool.start(self.begun, node.task)
+                    self.begun += 1
+                if not self.running:
+                    return self.outcome
+                found = self.pool.wait(PULSE)
+                for finished in found:
+                    self._take(finished)
+                if not found:
+                    self.report(self._status())
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            self.engine.close()  # what runs is broken off: trainings resume at their last epoch
             raise
+        finally:
+            self.durations.save()
 
+    def _take(self, finished: Finished) -> None:
+        node, _ = self.running.pop(finished.number)
+        if finished.error is not None:
+            if not self.keep_going:
+                raise finished.error
+            self.outcome.errors[node.key] = finished.error
+            self.schedule.drop(node.key)
+            return
+        self.outcome.values[node.key] = finished.value
+        self.durations.add(node.kind, finished.seconds)
+        self.schedule.finish(node.key)
+        self.report(self._status(node, finished.seconds))
 
-def _on_ray(tasks: Sequence[Task], address: str, done: Done) -> None:
-    try:
-        import ray
-    except ImportError:
-        raise FaceVeilError("a Ray cluster needs the package ray: pip install 'faceveil[cluster]'.") from None
-    own = not ray.is_initialized()
-    if own:
-        ray.init(address=None if address == "local" else address, log_to_driver=False)
-    try:
-        remote = ray.remote(max_retries=2)(_call)
-        waiting = [remote.remote(task) for task in tasks]
-        finished = 0
-        while waiting:
-            ready, waiting = ray.wait(waiting)
-            ray.get(ready)
-            finished += len(ready)
-            done(finished)
-    finally:
-        if own:
-            ray.shutdown()
+    def _status(self, finished: Node | None = None, seconds: float = 0.0) -> Status:
+        notes = {number: f" ({text})" for number, text in self.pool.notes.items()}
+        running = tuple(node.name + notes.get(number, "") for number, (node, _) in self.running.items())
+        total = len(self.graph) - len(self.schedule.skipped)
+        return Status(len(self.schedule.done), total, running, self._seconds_left(), finished, seconds)
 
-
-def _call(task: Task) -> None:
-    task()
+    def _seconds_left(self) -> float | None:
+        """By what steps of the same kinds took; None while a kind that is left has never been measured."""
+        left = self.schedule.left()
+        if any(self.durations.known(node.kind) is None for node in left):
+            return None
+        now = time.monotonic()
+        since = {node.key: now - start for node, start in self.running.values()}
+        return makespan(
+            self.graph, self._seconds, self.pool.slots, done=self.schedule.done | self.schedule.skipped, running=since
+        )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.runtime.executor import Engine
+from benchmark.runtime import worker
+from benchmark.runtime.executor import Engine, Graph, Node
 from benchmark.runtime.threads import cores, threads_per_process
 
 
@@ -76,3 +81,129 @@ def test_a_ray_cluster_runs_each_task_once(tmp_path):
     pytest.importorskip("ray", reason="needs the extra [cluster]")
     Engine(address="local").run(notes(tmp_path, 3))
     assert all(len((tmp_path / str(n)).read_text().split()) == 1 for n in range(3))
+
+
+@dataclass(frozen=True)
+class DiesOnce:
+    """Kills its own process the first time, or every time."""
+
+    path: Path
+    always: bool = False
+
+    def __call__(self) -> int:
+        if self.always or not self.path.exists():
+            self.path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return os.getpid()
+
+
+@dataclass(frozen=True)
+class Sleeps:
+    """Writes the number of its process, then sleeps."""
+
+    path: Path
+    seconds: float = 0.0
+
+    def __call__(self) -> str:
+        worker.note("half way")
+        self.path.write_text(str(os.getpid()))
+        time.sleep(self.seconds)
+        return self.path.name
+
+
+class Odd(Exception):
+    """An error that cannot be pickled."""
+
+    def __init__(self) -> None:
+        super().__init__("odd")
+        self.hook = lambda: None
+
+
+def raises_odd() -> None:
+    raise Odd
+
+
+def test_a_lost_worker_costs_its_task_only(tmp_path):
+    with Engine(workers=2) as engine:
+        nodes = [
+            Node("dies", DiesOnce(tmp_path / "d")),
+            Node("lives", Sleeps(tmp_path / "l")),
+            Node("after", Sleeps(tmp_path / "a"), ("dies",)),
+        ]
+        outcome = engine.run_graph(nodes)
+    assert outcome.errors == {}
+    assert set(outcome.values) == {"dies", "lives", "after"}
+
+
+def test_a_task_that_kills_every_worker_is_told_with_the_signal(tmp_path):
+    with Engine(workers=2) as engine:
+        outcome = engine.run_graph(
+            [Node("a", DiesOnce(tmp_path / "a", True)), Node("b", Sleeps(tmp_path / "b"))], keep_going=True
+        )
+    assert outcome.values == {"b": "b"}
+    assert "signal 9" in str(outcome.errors["a"])
+
+
+def test_workers_are_kept_between_runs_and_end_with_the_engine(tmp_path):
+    engine = Engine(workers=2)
+    for turn in range(2):
+        engine.run([Sleeps(tmp_path / f"{turn}-{n}", 0.2) for n in range(2)])
+    first, second = ({(tmp_path / f"{turn}-{n}").read_text() for n in range(2)} for turn in range(2))
+    assert first == second
+    engine.close()
+    assert not any(alive(int(pid)) for pid in first)
+
+
+def test_an_error_that_cannot_travel_is_told_by_its_text():
+    with Engine(workers=2) as engine, pytest.raises(RuntimeError, match="Odd: odd"):
+        engine.run([raises_odd, raises_odd])
+
+
+def test_statuses_tell_what_runs_and_how_long_it_will_take(tmp_path):
+    seen = []
+    nodes = [
+        Node("a", Sleeps(tmp_path / "a", 1.5), kind="sleep", label="first"),
+        Node("b", Sleeps(tmp_path / "b"), ("a",), kind="sleep"),
+    ]
+    durations = tmp_path / "durations.json"
+    with Engine(workers=2, durations=durations) as engine:
+        engine.run_graph(nodes, seen.append)
+        assert seen[0].running == ("first (half way)",)
+        assert seen[0].seconds_left is None  # nothing was measured yet
+        assert [(s.done, s.total) for s in seen if s.finished] == [(1, 2), (2, 2)]
+        assert (
+            1.4
+            < engine.estimate(Graph([Node("c", nodes[0].task, kind="sleep"), Node("d", nodes[0].task, kind="sleep")])) * 2
+            < 4
+        )
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z" if Path("/proc").exists() else True
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_workers_end_within_two_seconds_of_their_parent(how, tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from test_executor import Engine, Sleeps; "
+        "Engine(workers=2).run([Sleeps(Path(sys.argv[1]) / str(n), 600) for n in range(2)])"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], env=environment, stderr=subprocess.DEVNULL
+    )
+    files = [tmp_path / "0", tmp_path / "1"]
+    deadline = time.monotonic() + 60
+    while not all(f.exists() and f.read_text() for f in files):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.send_signal(how)
+    parent.wait(10)
+    end = time.monotonic() + 2
+    while any(alive(int(f.read_text())) for f in files):
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -1,0 +1,87 @@
+"""A worker process: runs the tasks that it is sent, one after the other, and ends with the process that started it.
+
+Started as ``python -m benchmark.runtime.worker`` rather than through :mod:`multiprocessing`, so that a user's script needs no
+``if __name__ == "__main__"`` and is not run a second time.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+_LINGER = 1.0  # seconds that a task has to clean up after its files once the parent is gone
+
+_channel: Connection | None = None
+
+
+def note(text: str) -> None:
+    """Tells the user how far the task is that this process runs, such as ``epoch 3/20``; does nothing outside a worker."""
+    if _channel is not None:
+        _channel.send(("note", text))
+
+
+def main(connection: int, lifeline: int) -> None:
+    """Serves until the parent closes the connection, or dies.
+
+    Args:
+        connection, lifeline: file descriptors: tasks and results pass through the one, the other closes with the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what becomes of it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by an exception, so that half-written files are removed
+    threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
+    os.dup2(2, 1)  # standard output belongs to the parent's document
+    global _channel
+    channel = _channel = Connection(connection)
+    while True:
+        try:
+            environment, task = channel.recv()
+        except EOFError:
+            return
+        except Exception as error:  # a task of a module that is not known here
+            channel.send(("failed", *_picklable(error), 0.0, 0.0))
+            continue
+        os.environ.update(environment)
+        channel.send(_outcome(task))
+
+
+def _outcome(task: Callable[[], Any]) -> tuple[Any, ...]:
+    started, processor = time.perf_counter(), time.process_time()
+    try:
+        value = task()
+        pickle.dumps(value)
+        found: tuple[Any, ...] = ("done", value, "")
+    except Exception as error:
+        found = ("failed", *_picklable(error))
+    return (*found, time.perf_counter() - started, time.process_time() - processor)
+
+
+def _picklable(error: Exception) -> tuple[Exception, str]:
+    """The error, or one of its text where it cannot travel; and where it happened."""
+    where = traceback.format_exc()
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    return error, where
+
+
+def _watch(lifeline: int) -> None:
+    """Ends this process once the parent is gone, however it went."""
+    os.read(lifeline, 1)  # returns when the other end closes
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_LINGER)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    from benchmark.runtime import worker  # the module that tasks know, not this one called __main__
+
+    worker.main(int(sys.argv[1]), int(sys.argv[2]))
