@@ -52,6 +52,9 @@ def check(
     document = {
         "people": report.people,
         "photos": report.photos,
+        "people_are": report.note,
+        "treated": dict(report.treated),
+        "warnings": list(report.warnings),
         "skipped": [{"name": n, "reason": r} for n, r in report.skipped],
         "sizes": {str(k): v for k, v in report.sizes.items()},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,10 @@ from benchmark.interfaces import BackboneSpec, FaceVeilError
 if TYPE_CHECKING:
     from benchmark.submissions.submission import Submission
 
-Data = Annotated[Path | None, typer.Option("--data", help="Folder, zip, tar or .rec of aligned faces, identity/image.")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder, zip, tar or .rec of aligned faces, identity/image; #people=RULE may follow."),
+]
 
 
 def open_init(path: Path | None) -> Submission | None:
@@ -159,28 +163,80 @@ def validate(path: Annotated[Path, typer.Argument(help="Submission folder or zip
 
 def utility(
     submission: Annotated[Path, typer.Argument(help="Submission folder or zip.")],
-    data: Annotated[Path, typer.Option(help="Folder, zip, tar or .rec of aligned faces, identity/image.")],
+    data: Data = None,
+    pairs: Annotated[
+        list[Path] | None, typer.Option(help="A list of verification pairs, such as lfw.bin or cfp_fp.bin. Repeat for more.")
+    ] = None,
+    flip: Annotated[
+        bool,
+        typer.Option("--flip", help="With --pairs: add the embedding of the mirrored photo, as published figures often do."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of folds, galleries and intervals.")] = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Verification and identification figures of a submission on any set of aligned faces."""
+    """Verification figures of a submission on any set of aligned faces, or on published lists of pairs."""
+    if (data is None) == (not pairs):
+        raise typer.BadParameter("give either --data PATH (all pairs of a set of faces) or --pairs FILE (a list of pairs)")
+    if data is not None:
+        _utility_of_people(submission, data, seed, pick_device(device), json)
+        return
+    from benchmark.evaluation.verification_pairs import recognise_pairs
+
+    with steps() as progress:
+        reports = recognise_pairs(submission, pairs or [], flip=flip, seed=seed, device=pick_device(device), step=progress.step)
+    for report in reports:
+        _complain(report.skipped, report.warnings)
+    document = {
+        "seed": seed,
+        "flip": flip,
+        "lists": [
+            {
+                "file": r.file,
+                "pairs": r.pairs,
+                "same": r.same,
+                "skipped": [list(s) for s in r.skipped],
+                "warnings": list(r.warnings),
+                "metrics": {k: m.model_dump(mode="json") for k, m in r.metrics.items()},
+            }
+            for r in reports
+        ],
+    }
+
+    def show() -> None:
+        for r in reports:
+            rows = [[name, number(m, 4), f"{m.n} folds"] for name, m in r.metrics.items()]
+            table(f"{r.file}: {r.pairs} pairs, {r.same} of one person", ["metric", "value [95 %]", "n"], rows)
+
+    emit(document, json, show)
+
+
+def _complain(skipped: Sequence[tuple[str, str]], warnings: Sequence[str]) -> None:
+    """Says on stderr what was left out, and what may be wrong with a set."""
+    if skipped:
+        err.print(f"left out {len(skipped)} files, such as {skipped[0][0]}: {skipped[0][1]}", markup=False, soft_wrap=True)
+    for warning in warnings:
+        err.print(f"warning: {warning}", markup=False, soft_wrap=True)
+
+
+def _utility_of_people(submission: Path, data: Path, seed: int, device: str, json: bool) -> None:
     from benchmark.evaluation.recognition import recognise
 
     with steps() as progress:
-        report = recognise(submission, data, seed=seed, device=pick_device(device), step=progress.step)
-    if report.skipped:
-        err.print(f"left out {len(report.skipped)} files, such as {report.skipped[0][0]}: {report.skipped[0][1]}", markup=False)
+        report = recognise(submission, data, seed=seed, device=device, step=progress.step)
+    _complain(report.skipped, report.warnings)
+    for done, count in report.treated.items():
+        err.print(f"{count} photos of {done}", markup=False, soft_wrap=True)
     rows = [[name, number(m, 4), str(m.n), m.unit] for name, m in report.metrics.items()]
     document = {
         "photos": report.photos,
         "people": report.people,
+        "people_are": report.note,
         "seed": seed,
         "skipped": [list(s) for s in report.skipped],
+        "treated": dict(report.treated),
+        "warnings": list(report.warnings),
         "metrics": {k: m.model_dump(mode="json") for k, m in report.metrics.items()},
     }
-    emit(
-        document,
-        json,
-        lambda: table(f"{report.people} people, {report.photos} photos", ["metric", "value [95 %]", "n", "of"], rows),
-    )
+    title = f"{report.people} people, {report.photos} photos ({report.note})"
+    emit(document, json, lambda: table(title, ["metric", "value [95 %]", "n", "of"], rows))

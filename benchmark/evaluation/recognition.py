@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmark.data.readers.eye_positions import alignment_warning
 from benchmark.data.readers.open import open_faces
 from benchmark.interfaces import Access, Photos, SignalRequest
 from benchmark.metrics.roc import NEGATIVES_PER_TARGET
@@ -31,6 +32,9 @@ class RecognitionReport:
     photos: int
     skipped: tuple[tuple[str, str], ...]
     metrics: dict[str, Metric]
+    note: str = ""  # who was taken for people
+    treated: Mapping[str, int] = field(default_factory=dict)  # what was done to photos of another size, and to how many
+    warnings: tuple[str, ...] = ()
 
 
 def utility_metrics(result: VerificationResult) -> dict[str, Metric]:
@@ -73,4 +77,7 @@ def recognise(
         photos=len(photos),
         skipped=photos.report.skipped,
         metrics=utility_metrics(result),
+        note=photos.report.note,
+        treated=photos.report.treated,
+        warnings=photos.report.warnings or tuple(filter(None, [alignment_warning(photos)])),
     )

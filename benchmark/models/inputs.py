@@ -10,18 +10,20 @@ from benchmark.protocol.track import InputSpec
 
 
 def fit_size(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Float images (B, 3, h, w) as (B, 3, H, W).
+    """Float images (B, 3, h, w) as (B, 3, H, W), never squeezed.
 
-    Where one side matches and the other is larger, the centre is cut out (112 x 112 to 112 x 96: columns 8 to 103); any other
-    size is resized bilinearly with antialiasing.
+    They are scaled until they cover the size, bilinearly with antialiasing, and the centre is cut out (112 x 112 to
+    112 x 96: columns 8 to 103).
     """
     height, width = images.shape[-2:]
     if (height, width) == tuple(size):
         return images
-    if (height == size[0] and width > size[1]) or (width == size[1] and height > size[0]):
-        top, left = (height - size[0]) // 2, (width - size[1]) // 2
-        return images[..., top : top + size[0], left : left + size[1]]
-    return F.interpolate(images, size=tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    scale = max(size[0] / height, size[1] / width)
+    covering = max(size[0], round(height * scale)), max(size[1], round(width * scale))
+    if covering != (height, width):
+        images = F.interpolate(images, size=covering, mode="bilinear", align_corners=False, antialias=True)
+    top, left = (covering[0] - size[0]) // 2, (covering[1] - size[1]) // 2
+    return images[..., top : top + size[0], left : left + size[1]]
 
 
 def to_input(images: Tensor, spec: InputSpec) -> Tensor:

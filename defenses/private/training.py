@@ -147,7 +147,7 @@ class PrivateRun:
         self.name, self.trainer, self.model, self.mechanism, self.settings = name, trainer, model, mechanism, settings
         self.members, self.weights = _padded(units)
         self.noise = torch.Generator(trainer.device)
-        self.views = np.random.default_rng()
+        self._seed_draws(0)
         self.average = WeightAverage(settings.ema, trainer.backbone, trainer.head) if settings.ema else None
         self.optimizer = DPOptimizerFastGradientClipping(
             torch.optim.SGD(model.trainable_parameters, lr=settings.lr, momentum=settings.momentum),
@@ -156,6 +156,11 @@ class PrivateRun:
             expected_batch_size=mechanism.sample_rate * len(units),
             generator=self.noise,
         )
+
+    def _seed_draws(self, epoch: int) -> None:
+        """Noise and augmented views of an epoch follow from the run's seed."""
+        self.noise.manual_seed(derived_seed(self.trainer.seed, 5, epoch))
+        self.views = np.random.default_rng([self.trainer.seed, 6, epoch])
 
     def train(self) -> None:
         """Runs every step that is left; the averaged weights, where asked for, are in place at the end."""
@@ -179,10 +184,9 @@ class PrivateRun:
 
     def epoch(self, epoch: int) -> tuple[float, float]:
         """Mean loss and accuracy over the photos drawn in one epoch."""
-        plan, seed = self.mechanism, self.trainer.seed
-        draw = np.random.default_rng([seed, 4, epoch])
-        self.noise.manual_seed(derived_seed(seed, 5, epoch))
-        self.views = np.random.default_rng([seed, 6, epoch])
+        plan = self.mechanism
+        draw = np.random.default_rng([self.trainer.seed, 4, epoch])
+        self._seed_draws(epoch)
         totals = torch.zeros(3, device=self.trainer.device)  # loss, correct, photos
         for _ in range(min(plan.steps_per_epoch, plan.steps - epoch * plan.steps_per_epoch)):
             drawn = np.flatnonzero(draw.random(plan.units) < plan.sample_rate)

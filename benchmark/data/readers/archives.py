@@ -24,9 +24,9 @@ KINDS = "a folder of identity/image, a .zip, .tar or small .tar.gz of one, or a 
 class ArchiveContainer(Container):
     """Base of the archives: names in them are not to be trusted."""
 
-    def __init__(self, path: Path, file: FileRanges | _UnpackedTar) -> None:
+    def __init__(self, path: Path, file: FileRanges | _UnpackedTar, people: str | None = None) -> None:
         self._file = file
-        super().__init__(path)
+        super().__init__(path, people)
 
     def _clean(self, raw: str) -> str:
         """The member's path with / between its parts, or "" where it is unsafe."""
@@ -46,8 +46,8 @@ class ArchiveContainer(Container):
 class ZipContainer(ArchiveContainer):
     """Members of a zip, stored or deflated.  Only the index comes from ``zipfile``, whose readers do not survive a fork."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, FileRanges(path))
+    def __init__(self, path: Path, people: str | None = None) -> None:
+        super().__init__(path, FileRanges(path), people)
 
     def _list(self) -> Iterator[tuple[str, tuple[int, int, int, int, int]]]:
         try:
@@ -112,10 +112,10 @@ class _UnpackedTar:
 class TarContainer(ArchiveContainer):
     """Regular members of a tar, or of a gzipped one that unpacks to at most ``MAX_UNPACKED_TAR`` bytes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, people: str | None = None) -> None:
         with open(path, "rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
-        super().__init__(path, _UnpackedTar(path) if compressed else FileRanges(path))
+        super().__init__(path, _UnpackedTar(path) if compressed else FileRanges(path), people)
 
     def _list(self) -> Iterator[tuple[str, tuple[int, int]]]:
         unpacked = io.BytesIO(self._file.data) if isinstance(self._file, _UnpackedTar) else None
@@ -142,12 +142,19 @@ class TarContainer(ArchiveContainer):
         return self._file.read(*self._members[position])
 
 
-def open_container(path: Path) -> Container:
-    """The container at ``path``, told by its content rather than by its name.  Raises FaceVeilError."""
+def open_container(path: Path, people: str | None = None) -> Container:
+    """The container at ``path``, told by its content rather than by its name.
+
+    Args:
+        people: rule that says who is shown, see :func:`benchmark.data.readers.people.people_of`.
+
+    Raises:
+        FaceVeilError: missing, unreadable, of another kind, or unclear who the people are.
+    """
     if not path.exists():
         raise FaceVeilError(f"no such file or folder: {path}")
     if path.is_dir():
-        return FolderContainer(path)
+        return FolderContainer(path, people)
     try:
         with open(path, "rb") as file:
             start = file.read(64)
@@ -156,7 +163,7 @@ def open_container(path: Path) -> Container:
     if start.startswith(b"version https://git-lfs"):
         raise FaceVeilError(f"{path} is a git-LFS pointer, not the data; fetch the data with: git lfs pull")
     if start.startswith(b"PK"):
-        return ZipContainer(path)
+        return ZipContainer(path, people)
     if start.startswith(b"\x1f\x8b") or tarfile.is_tarfile(path):
-        return TarContainer(path)
+        return TarContainer(path, people)
     raise FaceVeilError(f"{path} is none of what can be read: {KINDS} (bzip2, xz and others: repack as zip)")

@@ -1,14 +1,14 @@
 """Where image files lie: a folder here, archives in ``archives.py``.  Members are indexed once and read in place.
 
 Every container gives ``names`` (paths inside it, sorted), ``key(i)`` (``identity/file``: the name below the folder that
-holds all people, so that a folder and an archive of it give the same keys), ``read(i)``, ``stamp(i)`` (size and time of
-modification) and ``rejected`` (what was left out, and why).  Reading is safe from several threads and after a fork.
+holds all people, so that a folder and an archive of it give the same keys), ``people`` (who is shown), ``read(i)``,
+``stamp(i)`` (size and time of modification) and ``rejected`` (what was left out, and why).  Reading is safe from several
+threads and after a fork.
 """
 
 from __future__ import annotations
 
 import os
-import posixpath
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,12 +17,16 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.readers.images import MAX_BYTES, SUFFIXES
+from benchmark.data.readers.people import NO_PERSON, people_of
 
 
 class Container:
-    """Base: lists its members, drops what is no photo of a person, and finds the folder that holds all people."""
+    """Base: lists its members, drops what is no photo of a person, and finds out who the people are.
 
-    def __init__(self, path: Path) -> None:
+    ``note`` says which folders were taken for people.
+    """
+
+    def __init__(self, path: Path, people: str | None = None) -> None:
         self.path = path
         self.rejected: list[tuple[str, str]] = []
         found: dict[str, Any] = {}
@@ -31,28 +35,25 @@ class Container:
                 self.rejected.append((name, "repeated name: only the first member of this name is used"))
             else:
                 found[name] = member
-        parents = {posixpath.dirname(name) for name in found}
-        root = posixpath.commonpath(parents) if parents else ""
-        if parents == {root}:  # one person only: the common folder is that person's
-            root = posixpath.dirname(root)
-        self._skip = len(root) + 1 if root else 0
-        stray = [name for name in found if "/" not in name[self._skip :]]
-        self.rejected += [(name, "no person: not in a folder of its identity") for name in stray]
-        for name in stray:
-            del found[name]
-        self.names = sorted(found)
+        names = sorted(found)
+        person, root, self.note = people_of(names, people, str(path))
+        self._skip = len(root)
+        self.rejected += [(name, NO_PERSON) for name, who in zip(names, person, strict=True) if not who]
+        kept = [(name, who) for name, who in zip(names, person, strict=True) if who]
+        self.names = [name for name, _ in kept]
+        self._person = [who for _, who in kept]
         self._members = [found[name] for name in self.names]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def key(self, position: int) -> str:
-        """``identity/file`` of a member."""
+        """The path of a member below the folder that holds all people: ``identity/file``, possibly with folders between."""
         return self.names[position][self._skip :]
 
     def people(self, positions: np.ndarray) -> np.ndarray:
-        """(n,) identities of members: their folders, relative to the folder that holds all people."""
-        return np.array([posixpath.dirname(self.key(position)) for position in positions], dtype=object)
+        """(n,) names of the people on members, see :func:`benchmark.data.readers.people.people_of`."""
+        return np.array([self._person[position] for position in positions], dtype=object)
 
     def read(self, position: int) -> bytes:
         """The bytes of a member's file, at most ``MAX_BYTES`` + 1.  Raises PhotoError or OSError."""

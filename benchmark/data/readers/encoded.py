@@ -13,9 +13,14 @@ from typing import Self
 import numpy as np
 import torch
 
-from benchmark.data.readers.images import PhotoError, decode, map_threads, misfit
+from benchmark.data.readers.images import PhotoError, decode, map_threads, misfit, treatment
 from benchmark.data.readers.scan import Progress, ScanReport, Source, Verdicts, scan
 from benchmark.interfaces import FaceVeilError
+
+ALIGN = (
+    "recognition needs faces aligned to the ArcFace template; photos that do not fit are only scaled and cropped in the "
+    "middle. Align them with `faceveil data align`"
+)
 
 
 class NoPhotosError(FaceVeilError):
@@ -57,7 +62,7 @@ class EncodedFaces:
         """The usable photos of ``source``, found by decoding each once (see :func:`benchmark.data.readers.scan.scan`).
 
         Args:
-            size: side in pixels; larger square photos are reduced to it.  None: the side that most photos have.
+            size: side in pixels; other photos are scaled and cropped to it.  None: the side that most photos have.
             aligned: False keeps photos of any shape as they are, for alignment; ``size`` must then be None.
             distinct: leave out photos whose file repeats another one's byte for byte.
 
@@ -71,7 +76,10 @@ class EncodedFaces:
             size = _commonest_side(sizes)
         rows, skipped = _usable(source, verdicts, size, distinct)
         people, identity = np.unique(source.people(rows), return_inverse=True)
-        report = ScanReport(len(people), len(rows), tuple(skipped), sizes)
+        treated = _treated(verdicts, rows, size) if size is not None else Counter()
+        warnings = size_warnings(sizes) if aligned else ()
+        note = getattr(source, "note", "")
+        report = ScanReport(len(people), len(rows), tuple(skipped), sizes, treated, note, warnings)
         if not len(rows):
             raise NoPhotosError(_nothing_usable(source, report), report)
         names = tuple(str(name) for name in people)
@@ -87,10 +95,16 @@ class EncodedFaces:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over size, keys and file hashes, in order: the same for a folder and for an archive of it."""
+        """sha256 over size, keys and file hashes, in order: the same for a folder and for an archive of it.
+
+        The person is part of it where the key does not name the person, as under a rule of the user's.
+        """
         total = hashlib.sha256(f"{self.size}\n".encode())
-        for row, file_hash in zip(self.rows, self.hashes, strict=True):
-            total.update(self.source.key(row).encode(errors="surrogateescape") + b"\0" + file_hash.tobytes())
+        for row, file_hash, person in zip(self.rows, self.hashes, self.identity, strict=True):
+            key, name = self.source.key(row), self.names[person]
+            if key.rpartition("/")[0] != name:
+                total.update(name.encode(errors="surrogateescape") + b"\1")
+            total.update(key.encode(errors="surrogateescape") + b"\0" + file_hash.tobytes())
         return total.hexdigest()
 
     def image(self, position: int) -> np.ndarray:
@@ -125,7 +139,7 @@ class EncodedFaces:
 def _nothing_usable(source: Source, report: ScanReport) -> str:
     remedy = "expected are images in one folder per person: identity/image"
     if "wrong size" in report.reasons():
-        remedy = "photos must be square and large enough; align them with `faceveil data align`, or crop them yourself"
+        remedy = "photos must be more than half as large as needed; align larger ones with `faceveil data align`"
     return f"{source.path} holds no usable photo; {remedy}\n{report.describe()}"
 
 
@@ -135,9 +149,36 @@ def _as_index(index: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 def _commonest_side(sizes: Counter[tuple[int, int]]) -> int:
-    """The side that most square photos have (the smallest of several); without a square one 1, which then fits none."""
-    squares = {width: count for (width, height), count in sizes.items() if width == height}
+    """The side that most square photos have (the smallest of several); without a square one, that of most squares inside."""
+    squares = Counter({width: count for (width, height), count in sizes.items() if width == height})
+    if not squares:
+        for (width, height), count in sizes.items():
+            squares[min(width, height)] += count
     return min(squares, key=lambda side: (-squares[side], side), default=1)
+
+
+def _treated(verdicts: Verdicts, rows: np.ndarray, size: int) -> Counter[str]:
+    """What is done to photos of which size, and to how many."""
+    shapes, counts = np.unique(verdicts.shapes[rows], axis=0, return_counts=True)
+    found: Counter[str] = Counter()
+    for (width, height), count in zip(shapes.tolist(), counts.tolist(), strict=True):
+        if done := treatment(width, height, size):
+            found[f"{width}x{height} {done}"] += count
+    return found
+
+
+def size_warnings(sizes: Counter[tuple[int, int]]) -> tuple[str, ...]:
+    """What the sizes of the photos say about their alignment: aligned sets have one size, and it is square."""
+    photos = sum(sizes.values())
+    oblong = sum(count for (width, height), count in sizes.items() if width != height)
+    common = max(sizes.values(), default=0)
+    if 2 * oblong > photos:
+        what = f"{oblong} of {photos} photos are not square"
+    elif photos >= 10 and 2 * common < photos:
+        what = f"{photos} photos come in {len(sizes)} sizes"
+    else:
+        return ()
+    return (f"the photos look unaligned ({what}): {ALIGN}",)
 
 
 def _misfits(verdicts: Verdicts, usable: np.ndarray, size: int) -> dict[int, str]:

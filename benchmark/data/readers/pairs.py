@@ -23,12 +23,15 @@ from benchmark.interfaces import FaceVeilError
 class Pairs:
     """N pairs: ``images`` has 2 N photos, 2 i and 2 i + 1 being pair i; ``same`` (N,) bool.
 
-    ``images`` implements :class:`benchmark.interfaces.Photos`; as such a file does not say who is shown, every photo
-    stands as a person of its own there.  ``report`` names the photos that cannot be used; their pairs are left out.
+    ``number`` (N,) are their places in the file, which has ``listed`` pairs.  ``images`` implements
+    :class:`benchmark.interfaces.Photos`; as such a file does not say who is shown, every photo stands as a person of its own
+    there.  ``report`` names the photos that cannot be used; their pairs are left out.
     """
 
     images: EncodedFaces
     same: np.ndarray
+    number: np.ndarray
+    listed: int
     report: ScanReport
 
     def __len__(self) -> int:
@@ -134,10 +137,12 @@ def load_pairs(path: Path, size: int | None = None, *, cache: Path | None = None
     """
     path = Path(path).expanduser()
     photos, same = _parts(path)
-    images = EncodedFaces.scanned(PairSource(path, photos), size, distinct=False, cache=cache, progress=progress)
+    source = PairSource(path, photos)
+    images = EncodedFaces.scanned(source, size, distinct=False, cache=cache, progress=progress)
     usable = np.zeros(2 * len(same), bool)
     usable[images.rows] = True
     whole = usable.reshape(-1, 2).all(axis=1)
     if not whole.any():
         raise FaceVeilError(f"{path} holds no pair of usable photos\n{images.report.describe()}")
-    return Pairs(images.take(np.repeat(whole, 2)[images.rows]), same[whole], images.report)
+    kept = images.take(np.repeat(whole, 2)[images.rows])
+    return Pairs(kept, same[whole], np.flatnonzero(whole), len(same), images.report)

@@ -54,6 +54,9 @@ class ScanReport:
     photos: int
     skipped: tuple[tuple[str, str], ...] = ()
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) of every photo that decodes
+    treated: Counter[str] = field(default_factory=Counter)  # what is done to photos of another size, and to how many
+    note: str = ""  # who was taken for people
+    warnings: tuple[str, ...] = ()  # what may be wrong with the set as a whole, and what to do
 
     def reasons(self) -> Counter[str]:
         """How many photos were left out, by kind of reason."""
@@ -62,9 +65,13 @@ class ScanReport:
     def describe(self, names: int = 5) -> str:
         """A few lines for people to read; of each kind of reason at most ``names`` photos are named."""
         lines = [f"{self.people} people, {self.photos} photos"]
+        if self.note:
+            lines.append(self.note)
         if self.sizes:
             common = ", ".join(f"{w}x{h} ({n})" for (w, h), n in self.sizes.most_common(names))
             lines.append(f"sizes: {common}{', ...' if len(self.sizes) > names else ''}")
+        lines += [f"{what}: {count} of the photos" for what, count in self.treated.most_common(names)]
+        lines += [f"warning: {warning}" for warning in self.warnings]
         for kind, count in sorted(self.reasons().items()):
             lines.append(f"skipped {count}: {kind}")
             examples = [(name, reason) for name, reason in self.skipped if reason.split(":")[0] == kind]
@@ -112,7 +119,7 @@ def _examine(source: Source, position: int) -> Verdict:
 
 
 def _cache_file(source: Source, folder: Path) -> Path:
-    return folder / f"scan-{content_hash(str(source.path.resolve()), 1)}.jsonl"  # 1: version of the lines
+    return folder / f"scan-{content_hash(str(source.path.resolve()), 2)}.jsonl"  # 2: version of the lines
 
 
 def _remembered(source: Source, file: Path, verdicts: Verdicts) -> set[int]:
@@ -152,7 +159,7 @@ def scan(source: Source, cache: Path | None = None, progress: Progress | None = 
     """Decode every photo of ``source`` once.
 
     With ``cache`` (a folder) verdicts are appended to a file there as the scan goes, and photos whose file has the same
-    size and modification time are not decoded again: an interrupted scan goes on where it stopped.
+    size and modification time are not decoded again: an interrupted scan resumes.
     """
     count = len(source)
     verdicts = Verdicts(np.zeros((count, 2), np.int32), np.zeros((count, HASH_BYTES), np.uint8), {})

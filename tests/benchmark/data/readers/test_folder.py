@@ -179,20 +179,21 @@ def test_unusable_photos_are_named_and_the_rest_is_used(tmp_path: Path) -> None:
     }
     report = open_folder(pack(files, tmp_path / "a.zip"), 16).report
     skipped = dict(report.skipped)
-    assert (report.people, report.photos) == (3, 12)
+    assert (report.people, report.photos) == (3, 13)
+    assert report.treated == {"20x16 cropped to 16x16": 1}
     assert skipped["p0/cut.jpg"].startswith("corrupt:")
     assert "truncated" in skipped["p0/cut.jpg"].lower()
     assert skipped["p0/text.jpg"].startswith("not an image:")
     assert skipped["p0/empty.png"] == "empty file"
-    assert skipped["p1/wide.png"] == "wrong size: 20x16 is not square"
     assert skipped["p1/small.png"] == "wrong size: 8x8 is smaller than 16x16"
     assert skipped["p1/notes.txt"].startswith("not an image by its name")
     assert skipped["p1/again.png"] == "repeated photo: the same file as p1/0.png"
     assert skipped["p9/float.pnm"].startswith("unsupported")
-    assert len(skipped) == 8
-    assert report.reasons()["wrong size"] == 2
+    assert len(skipped) == 7
+    assert report.reasons()["wrong size"] == 1
     assert report.sizes[16, 16] == 13
-    assert "p1/wide.png (wrong size: 20x16 is not square)" in report.describe()
+    assert "p1/small.png (wrong size: 8x8 is smaller than 16x16)" in report.describe()
+    assert "20x16 cropped to 16x16: 1 of the photos" in report.describe()
 
 
 def test_size_none_is_what_most_square_photos_have(tmp_path: Path) -> None:
@@ -206,8 +207,12 @@ def test_size_none_is_what_most_square_photos_have(tmp_path: Path) -> None:
 def test_photos_that_are_not_aligned(tmp_path: Path) -> None:
     path = pack({f"p{i}/1.png": encode(pixels(i, 20, 16 + i)) for i in range(3)}, tmp_path / "a.tar")
     with pytest.raises(NoPhotosError, match="faceveil data align") as caught:
-        open_folder(path, 16)
+        open_folder(path, 40)
     assert caught.value.report.reasons() == {"wrong size": 3}
+    cropped = open_folder(path, 16)
+    assert cropped.load([0, 1, 2]).shape == (3, 3, 16, 16)
+    assert "look unaligned (3 of 3 photos are not square)" in cropped.report.warnings[0]
+    assert "faceveil data align" in cropped.report.warnings[0]
     photos = open_folder(path, aligned=False)
     assert [photos.image(i).shape for i in range(3)] == [(20, 16, 3), (20, 17, 3), (20, 18, 3)]
     with pytest.raises(FaceVeilError, match="differ in size"):
@@ -219,7 +224,7 @@ def test_people_are_folders_below_the_common_one(tmp_path: Path) -> None:
     single = open_folder(pack({"wrap/anna/1.png": one, "wrap/anna/2.png": two}, tmp_path / "single.zip"))
     assert single.names == ("anna",)
     deep = open_folder(pack({"w/b/c/1.png": one, "w/a/2.png": two}, tmp_path / "deep.zip"))
-    assert deep.names == ("a", "b/c")
+    assert deep.names == ("a", "b")
     files = {"w/cover.png": three, "w/a/1.png": one, "w/b/1.png": two, "w/a/.hidden.png": three, "__MACOSX/w/a/._1.png": b"x"}
     stray = open_folder(pack(files, tmp_path / "stray.zip"))
     assert stray.keys == ("a/1.png", "b/1.png")
