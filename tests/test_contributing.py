@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmark.interfaces import DefenseSpec
+from benchmark.interfaces import AttackSpec, DefenseSpec, Signals
 from benchmark.models import backbones
 from benchmark.protocol import registry
 from benchmark.protocol.tracks import get_track
@@ -16,7 +17,7 @@ from benchmark.protocol.tracks import get_track
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 EXAMPLES = dict(
     zip(
-        ("defense", "track", "backbone"),
+        ("defense", "attack", "track", "backbone"),
         re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL),
         strict=True,
     )
@@ -41,6 +42,14 @@ def test_the_defense(load):
     defense.release(layer, type("Context", (), {"seed": 3}))
     assert 0 < (layer.weight - before).abs().max() < 1
     assert defense.adaptive_attacks()
+
+
+def test_the_attack(load):
+    assert load("attack") == ("flip_distance",)
+    attack = registry.build_attack(AttackSpec(name="flip_distance"))
+    plain, flipped = (request.key for request in attack.requests())
+    values = {plain: np.eye(3), flipped: np.eye(3)[[0, 2, 2]]}
+    assert attack.score(Signals(values, np.arange(3))).tolist() == [1, 0, 1]
 
 
 def test_the_track(load):
