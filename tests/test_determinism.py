@@ -28,7 +28,7 @@ def unseeded(tree: ast.Module) -> Iterator[tuple[int, str]]:
     arguments = {argument.arg for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for argument in node.args.args}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and dotted(node.func).partition(".")[0] in arguments:
-            continue  # a generator handed in, such as that of hypothesis, which it calls random
+            continue  # a generator submitted, such as that of hypothesis, which it calls random
         if isinstance(node, ast.Call) and _draws_unseeded(node, dotted(node.func)):
             yield node.lineno, dotted(node.func)
 

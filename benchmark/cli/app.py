@@ -1,4 +1,4 @@
-"""The root of the command line: global options, and errors told as messages with an exit code.
+"""The root of the command line: global options, and errors reported as messages with an exit code.
 
 Exit codes: 0 done, 1 refused or failed with a message, 2 wrong usage.
 """
@@ -104,5 +104,5 @@ def main() -> None:
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise
-        print("interrupted; run the same command again to go on where it stopped.", file=sys.stderr)
+        print("interrupted; run the same command again to resume.", file=sys.stderr)
         sys.exit(1)

@@ -51,7 +51,7 @@ def attribute(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Asks how much of a leak sits in the BatchNorm statistics and how much in the weights."""
+    """Measures how much of a leak sits in the BatchNorm statistics and how much in the weights."""
     from benchmark.evaluation import findings
     from benchmark.evaluation.membership import attribution
     from benchmark.evaluation.membership.attribution_chart import check_suffix, save

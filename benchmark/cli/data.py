@@ -26,9 +26,9 @@ def preview(
     track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")] = "synthetic-64",
     data: Data = None,
     people: Annotated[int, typer.Option(min=1, max=64)] = 8,
-    photos: Annotated[int, typer.Option(min=1, max=32, help="Photos a person.")] = 8,
+    photos: Annotated[int, typer.Option(min=1, max=32, help="Photos per person.")] = 8,
 ) -> None:
-    """Draws a grid of a track's public (auxiliary) faces, a row a person."""
+    """Draws a grid of a track's public (auxiliary) faces, one row per person."""
     from benchmark.data.preview import grid
     from benchmark.evaluation.session import open_track_data
 
@@ -40,7 +40,7 @@ def preview(
 @app.command()
 def check(
     data: Annotated[Path, typer.Argument(help="Folder, zip, tar or .rec of aligned faces, identity/image.")],
-    size: Annotated[int, typer.Option(help="The side that photos must have, in pixels.")] = 112,
+    size: Annotated[int, typer.Option(help="Side length that photos must have, in pixels.")] = 112,
     json: Json = False,
 ) -> None:
     """Reads every image and names those that cannot be used."""

@@ -77,7 +77,7 @@ def evaluate(
     attacks: Annotated[
         str, typer.Option(help="Only these, comma-separated; name:key=value for settings. The record is then not ranked.")
     ] = "",
-    out_: Annotated[Path | None, typer.Option("--out", help="Write the record here, too.")] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="Also write the record to this file.")] = None,
     store: Annotated[bool, typer.Option(help="Keep the record in the store.")] = True,
     data: Data = None,
     init: Annotated[
@@ -88,14 +88,15 @@ def evaluate(
         typer.Option(help="Another shadow budget than the track's, such as photos=16,people=8. The record is then not ranked."),
     ] = "",
     inversion: Annotated[
-        bool, typer.Option("--inversion", help="Run the inversion attacks, too; minutes more. See `faceveil invert`.")
+        bool,
+        typer.Option("--inversion", help="Also run the inversion attacks, which takes minutes more. See `faceveil invert`."),
     ] = False,
     workers: Workers = None,
     ray: Ray = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Runs a track's utility tests and attacks on a submission; goes on where an interrupted run stopped."""
+    """Runs a track's utility tests and attacks on a submission; resumes an interrupted run."""
     from benchmark.evaluation.session import Session
     from benchmark.protocol.tracks import get_track
     from benchmark.runtime.atomic import write_text

@@ -12,7 +12,7 @@ from benchmark.cli.output import Device, Json, emit, facts, number, out, pick_de
 from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
 
-app = typer.Typer(help="Train, import and look at the generators that inversion attacks draw with.", no_args_is_help=True)
+app = typer.Typer(help="Train, import and inspect the generators that inversion attacks use.", no_args_is_help=True)
 
 
 def register(root: typer.Typer) -> None:
@@ -27,10 +27,11 @@ def _refuse_overwriting(path: Path) -> None:
 
 @app.command()
 def train(
-    track: Annotated[str, typer.Option(help="Whose auxiliary people are learned; see `faceveil list tracks`.")],
+    track: Annotated[str, typer.Option(help="Track whose auxiliary people it learns; see `faceveil list tracks`.")],
     data: Data = None,
     out_: Annotated[
-        Path | None, typer.Option("--out", help="File to write (.safetensors); default: where attacks on this machine look.")
+        Path | None,
+        typer.Option("--out", help="File to write (.safetensors); default: where this machine's attacks look for it."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     set_: Annotated[
@@ -43,11 +44,11 @@ def train(
             "where it is missing) or none."
         ),
     ] = "auxiliary",
-    every: Annotated[int, typer.Option(min=1, help="Photos between two pictures, FIDs and checkpoints.")] = 5_000,
+    every: Annotated[int, typer.Option(min=1, help="Photos between checkpoints, each with a picture and the FID.")] = 5_000,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Trains a small StyleGAN2 on the public (auxiliary) people of a track; run it again to go on after an interruption."""
+    """Trains a small StyleGAN2 on the public (auxiliary) people of a track; run it again to resume."""
     from attacks.generators import commands
     from benchmark.protocol.tracks import get_track
 
@@ -70,7 +71,7 @@ def train(
 
 @app.command()
 def check(
-    track: Annotated[str, typer.Option(help="Under whose panel; see `faceveil list tracks`.")],
+    track: Annotated[str, typer.Option(help="Track whose panel judges; see `faceveil list tracks`.")],
     weights: Annotated[
         Path | None, typer.Argument(help="A generator: .safetensors, .pkl or .pt; default: the one attacks on the track hold.")
     ] = None,
@@ -138,7 +139,7 @@ def preview(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     truncation: Annotated[float, typer.Option(min=0, max=2, help="1: as drawn; towards 0: nearer the average face.")] = 1.0,
 ) -> None:
-    """Draws a grid of samples, and says what the file tells of its making."""
+    """Draws a grid of samples, and prints how the generator was made."""
     from attacks.generators import commands
 
     facts(commands.preview(weights, out_, rows=rows, columns=columns, seed=seed, truncation=truncation))

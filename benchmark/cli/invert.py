@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 Judges = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--judge", help="A further judge, a submission or public checkpoint that never saw the track's people; repeat."
-    ),
+    typer.Option("--judge", help="Another judge: a submission or checkpoint that never saw the track's people. Repeatable."),
 ]
 TEMPLATE = ("type1_tar@far=1e-2", "gap:type1_tar@far=1e-2", "type2_tar@far=1e-2", "rank1", "fid")
 IDENTITIES = ("leakage", "leakage@far=1e-3", "distinct:member", "distinct:held_out", "fid")
@@ -77,7 +75,7 @@ def panel(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Trains the judges of a track where they are missing, and shows what they are worth."""
+    """Trains the track's missing judges and shows how well each one recognises."""
     from benchmark.evaluation.session import Session
     from benchmark.protocol.tracks import get_track
 
@@ -108,7 +106,7 @@ def invert(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Rebuilds faces from a submission and has them judged; goes on where an interrupted run stopped."""
+    """Rebuilds faces from a submission and has them judged; resumes an interrupted run."""
     from benchmark.evaluation.inversion.pictures import check_may_show
     from benchmark.evaluation.session import Session
     from benchmark.protocol.tracks import get_track

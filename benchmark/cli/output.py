@@ -30,7 +30,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto (a GP
 
 
 def fail(message: str) -> NoReturn:
-    """Tells what went wrong and exits with 1."""
+    """Reports what went wrong and exits with 1."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
     sys.exit(1)
 

@@ -42,7 +42,9 @@ def export(
     track: Annotated[str | None, typer.Option(help="Only this track.")] = None,
     submission: Annotated[str | None, typer.Option(help="Only this submission's records, by the start of its hash.")] = None,
     dataset: Annotated[str, typer.Option(help="namespace/name of the benchmark on the Hub, for eval-results.")] = "",
-    thin: Annotated[bool, typer.Option("--thin", help="Curves of fewer points, for records that ship; json only.")] = False,
+    thin: Annotated[
+        bool, typer.Option("--thin", help="Write curves with fewer points, for records that ship; json only.")
+    ] = False,
     out_: Annotated[Path | None, typer.Option("--out", help="A file instead of stdout.")] = None,
     store: StoreOption = None,
 ) -> None:
@@ -95,7 +97,7 @@ def backup(
     store: StoreOption = None,
     json: Json = False,
 ) -> None:
-    """Writes everything in the store to one file, while others go on; uploaded files are not in it."""
+    """Writes everything in the store to one file, while others keep working; uploaded files are not in it."""
     rows = open_store(store).backup(path)
     emit(rows, json, lambda: facts(rows))
 

@@ -1,4 +1,4 @@
-"""``faceveil submit | withdraw | queue``: hand in a submission, and see what becomes of it, here or elsewhere."""
+"""``faceveil submit | withdraw | queue``: submit a submission, and see what becomes of it, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from benchmark.service.client import Remote
     from benchmark.service.store import Store
 
-Url = Annotated[str | None, typer.Option(envvar="FACEVEIL_URL", help="Address of a leaderboard elsewhere; without it, here.")]
+Url = Annotated[
+    str | None, typer.Option(envvar="FACEVEIL_URL", help="Address of a remote leaderboard; default this machine's store.")
+]
 Token = Annotated[str | None, typer.Option(envvar="FACEVEIL_TOKEN", help="Your team's token.", show_envvar=True)]
 StoreOption = Annotated[str | None, typer.Option("--store", envvar="FACEVEIL_STORE_URL", help="Path or URL of the store.")]
 
@@ -53,11 +55,11 @@ def submit(
     url: Url = None,
     token: Token = None,
     store: StoreOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Agree to what is asked before a submission is queued.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only; nothing is handed in.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Give the consent that is otherwise asked for.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only; submit nothing.")] = False,
     json: Json = False,
 ) -> None:
-    """Checks a submission, hands it in and queues it.
+    """Checks a submission, submits it and queues it.
 
     Everything is checked here first, so that a mistake costs no upload, and again where it arrives.
     """
@@ -91,7 +93,7 @@ def submit(
 
 
 def _there(archive: Path, remote: Remote) -> dict[str, Any]:
-    """Hands in elsewhere; a refusal is a job, too."""
+    """Submits elsewhere; a refusal is a job, too."""
     from benchmark.service.client import RemoteError
 
     try:
@@ -111,7 +113,7 @@ def _zipped(submission: Path, work: Path) -> Path:
 
 
 def _here(archive: Path, token: str | None, location: str | None) -> dict[str, Any]:
-    """Hands in to the store of this machine; it was checked in this process already, by the same code."""
+    """Submits to the store of this machine; it was checked in this process already, by the same code."""
     from benchmark.service.intake import Intake
     from benchmark.service.jobs import State
     from benchmark.submissions.validation import validate
@@ -133,7 +135,7 @@ def withdraw(
     reason: Annotated[str, typer.Option(help="Shown in the log.")] = "",
     json: Json = False,
 ) -> None:
-    """Takes a submission back.  It stays listed, and a record that it led to stays, marked and unranked."""
+    """Withdraws a submission.  It stays listed; its record stays too, marked and unranked."""
     if url:
         document = _remote(url, token).act(job, "withdraw")["job"]
     else:
@@ -151,16 +153,16 @@ def _unused(_path: Path) -> Any:
 
 def queue(
     job: Annotated[str | None, typer.Argument(help="Only this job, with the end of its log.")] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Queue that job again, which failed.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Queue a failed job again.")] = False,
     state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
     team: Annotated[str | None, typer.Option(help="Only this team's.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many jobs.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Show at most this many jobs.")] = 50,
     url: Url = None,
     token: Token = None,
     store: StoreOption = None,
     json: Json = False,
 ) -> None:
-    """Shows what waits, runs, was published, or failed, and why."""
+    """Shows jobs that are waiting, running, published or failed, and why they failed."""
     if retry and job is None:
         raise typer.BadParameter("--retry wants the id of a job")
     if url:
@@ -201,7 +203,7 @@ def _list(document: Mapping[str, Any]) -> None:
         [j["id"], j["name"] or "–", j["team"], j["track"] or "–", _state(j), j["updated"][:16].replace("T", " ")]
         for j in document["jobs"]
     ]
-    table(counts or "nothing was handed in yet", ["job", "name", "team", "track", "state", "since (UTC)"], rows)
+    table(counts or "nothing was submitted yet", ["job", "name", "team", "track", "state", "since (UTC)"], rows)
     for job in document["jobs"]:
         if job["problems"]:
             out.print(f"{job['id']} {job['state']}: {_why(job)}", markup=False, soft_wrap=True)

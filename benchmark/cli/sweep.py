@@ -28,16 +28,16 @@ def sweep(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Only entries whose label matches, such as dp_sgd or 'bn_*'; repeat.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop in good order after so many minutes.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop cleanly after this many minutes.")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Folder of the sweep; default under FACEVEIL_HOME/runs.")] = None,
     data: Data = None,
     init: Annotated[Path | None, typer.Option(help="Weights that every entry starts from.")] = None,
     store: Annotated[bool, typer.Option(help="Keep the records in the store, too.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and for how long; train nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run and for how long; train nothing.")] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Trains and evaluates a grid of entries, and sums up.
+    """Trains and evaluates a grid of entries, and summarises the results.
 
     What is done already is not done again: give the same command after an interruption.
     """

@@ -1,4 +1,4 @@
-"""``faceveil team add | list | revoke``: who may hand in."""
+"""``faceveil team add | list | revoke``: who may submit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from benchmark.cli.output import Json, emit, facts, out, table
 from benchmark.cli.submit import StoreOption, open_store
 
-app = typer.Typer(help="Teams that may hand in, and their tokens.", no_args_is_help=True)
+app = typer.Typer(help="Teams that may submit, and their tokens.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The team's name, as its cards must state it.")]
 
 
@@ -20,7 +20,7 @@ def register(root: typer.Typer) -> None:
 
 @app.command()
 def add(name: Name, store: StoreOption = None, json: Json = False) -> None:
-    """Makes a team and prints its token, this once: only a hash of it is kept."""
+    """Creates a team and prints its token once; only a hash of it is kept."""
     token = open_store(store).teams.add(name)
 
     def show() -> None:
@@ -32,7 +32,7 @@ def add(name: Name, store: StoreOption = None, json: Json = False) -> None:
 
 @app.command("list")
 def list_(store: StoreOption = None, json: Json = False) -> None:
-    """Shows every team with how much it has handed in."""
+    """Lists every team and how often it has submitted."""
     teams = open_store(store).teams.all()
     rows = [[t.name, str(t.submissions), str(t.published), t.created[:10], (t.revoked or "")[:10]] for t in teams]
     columns = ["team", "submissions", "published", "since", "revoked"]
@@ -41,6 +41,6 @@ def list_(store: StoreOption = None, json: Json = False) -> None:
 
 @app.command()
 def revoke(name: Name, store: StoreOption = None, json: Json = False) -> None:
-    """Makes a team's token worthless; what it has handed in stays."""
+    """Revokes a team's token; its submissions stay."""
     team = open_store(store).teams.revoke(name).model_dump(mode="json")
     emit(team, json, lambda: facts(team))

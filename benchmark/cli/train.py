@@ -78,19 +78,19 @@ def train(
     canaries: Annotated[
         int, typer.Option(min=0, help="Mix in canaries, each by a fair coin, for `faceveil audit`; makes it TRACK+canaries.")
     ] = 0,
-    canary_unit: Annotated[str, typer.Option(help="photo, or person: whole people more.")] = "photo",
+    canary_unit: Annotated[str, typer.Option(help="photo: single photos; person: whole extra people.")] = "photo",
     canary_kind: Annotated[
         str, typer.Option(help="photo: mislabelled, blank, out_of_distribution, duplicated. person: natural, mislabelled.")
     ] = "",
     canary_seed: Annotated[
-        int | None, typer.Option(help="Of canaries and coins; by default the seed, which the card tells.")
+        int | None, typer.Option(help="Seed of canaries and coin flips; default: --seed, which stands on the card.")
     ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Trains a defended backbone on a track's members and writes a submission.
 
-    An interrupted run goes on at its last finished epoch when started again.
+    Run the same command again to resume from the last finished epoch.
     """
     from benchmark.evaluation.audit.canaries import canary_path, draw_canaries, make_plan
     from benchmark.evaluation.session import Session
@@ -135,7 +135,7 @@ def import_(
 
 
 def validate(path: Annotated[Path, typer.Argument(help="Submission folder or zip.")], json: Json = False) -> None:
-    """Checks a submission and tells every problem at once, with its remedy."""
+    """Checks a submission and reports every problem at once, each with its remedy."""
     from benchmark.submissions.validation import validate as check
 
     report = check(path)
@@ -212,7 +212,7 @@ def utility(
 
 
 def _complain(skipped: Sequence[tuple[str, str]], warnings: Sequence[str]) -> None:
-    """Says on stderr what was left out, and what may be wrong with a set."""
+    """Reports on stderr what was left out, and what may be wrong with a data set."""
     if skipped:
         err.print(f"left out {len(skipped)} files, such as {skipped[0][0]}: {skipped[0][1]}", markup=False, soft_wrap=True)
     for warning in warnings:

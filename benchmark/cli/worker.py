@@ -20,12 +20,12 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
-    once: Annotated[bool, typer.Option("--once", help="Take one job and end; without any, end at once.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Take one job and exit; exit at once if there is none.")] = False,
     track: Annotated[list[str] | None, typer.Option(help="Only this track; repeat for more. Default: all with data.")] = None,
     data: Data = None,
     init: Annotated[Path | None, typer.Option(help="The weights that fine-tuned submissions started from.")] = None,
     device: Device = "auto",
-    pause: Annotated[float, typer.Option(min=0.1, help="Seconds between looks at an empty queue.")] = 5.0,
+    pause: Annotated[float, typer.Option(min=0.1, help="Seconds to wait when the queue is empty.")] = 5.0,
     store: StoreOption = None,
     json: Json = False,
 ) -> None:

@@ -76,7 +76,7 @@ class Session:
 
         Args:
             defense: one spec, or several that are composed in their order.
-            card: further fields of the card.
+            card: more fields of the card.
             backbone: instead of the track's.
             canaries: mixed into the training set; which of them were trained on is written beside the submission.
         """

@@ -105,7 +105,7 @@ class Defense(Plugin):
         return config
 
     def modules(self, trainer: TrainerProtocol) -> Mapping[str, nn.Module]:
-        """Further networks, under the plug-in's name: trained with the backbone, checkpointed, never released.
+        """More networks, under the plug-in's name: trained with the backbone, checkpointed, never released.
 
         They are found in ``trainer.extra``.  Their buffers are the place for state that has to survive an interruption.
         """

@@ -116,7 +116,7 @@ class Signals:
 
     def __getitem__(self, request: SignalRequest) -> np.ndarray:
         if request.layers == "similarity":
-            raise AccessError("an attacker with 'similarity' access is told cosines of pairs alone: use Signals.cosines.")
+            raise AccessError("an attacker with 'similarity' access sees cosines of pairs only: use Signals.cosines.")
         return self._value(request)
 
     def cosines(self, request: SignalRequest, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

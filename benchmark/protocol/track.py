@@ -88,7 +88,7 @@ class InversionBudget(_Frozen):
 
     targets: PositiveInt = 100  # goal A: leaked templates of members, and as many of held-out people
     reconstructions: PositiveInt | None = None  # goal B; None: as many as there are members asked about
-    chunk: PositiveInt = 50  # images that are optimised together, and after which an interrupted run goes on
+    chunk: PositiveInt = 50  # images that are optimised together, and after which an interrupted run resumes
 
 
 class Track(_Frozen):

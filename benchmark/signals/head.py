@@ -34,7 +34,7 @@ class HeadClasses:
 def check_head(target: Target, classes: HeadClasses | None) -> None:
     """Raises :class:`NotApplicableError` where the target has no head, or one whose classes are other people."""
     if not target.has_head:
-        raise NotApplicableError("the submission was handed in without its training head (head.safetensors).")
+        raise NotApplicableError("the submission was submitted without its training head (head.safetensors).")
     weight = target.head.get("weight")
     if weight is None or weight.dim() != 2:
         raise NotApplicableError("the training head has no class centres: a tensor 'weight' of shape (classes, D).")

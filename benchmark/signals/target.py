@@ -64,7 +64,7 @@ class Target:
         return other
 
     def with_access(self, access: Access) -> Target:
-        """The same target under another access, for what the with_access itself computes on an attacker's behalf."""
+        """The same target under another access, for what the evaluation itself computes on an attacker's behalf."""
         other = copy.copy(self)
         other.access = access
         return other
@@ -82,7 +82,7 @@ class Target:
 
     @property
     def has_head(self) -> bool:
-        """True where the submission was handed in with its training head."""
+        """True where the submission was submitted with its training head."""
         return self._head is not None
 
     @property
@@ -90,11 +90,11 @@ class Target:
         """The training head's tensors, where the submission has one."""
         self.require(Access.HEAD, "the training head")
         if self._head is None:
-            raise AccessError("this submission was handed in without its training head (head.safetensors).")
+            raise AccessError("this submission was submitted without its training head (head.safetensors).")
         return self._head
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Embeddings (B, D) of normalised inputs before the transform; for the with_access, which has checked the access."""
+        """Embeddings (B, D) of normalised inputs before the transform; for callers that have checked the access."""
         return self._backbone(inputs)
 
     def transform(self, embeddings: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def open_weights(path: Path) -> Submission:
 
 
 def import_submission(weights: Path, out: Path, *, name: str, track: str) -> tuple[Submission, tuple[str, ...]]:
-    """Reads a checkpoint (weights only), packs it, and tells what was done with each group of tensors.
+    """Reads a checkpoint (weights only), packs it, and reports what was done with each group of tensors.
 
     Raises:
         FaceVeilError: an unknown layout, no BatchNorm statistics left, a pickle with code; see ``checkpoints``.

@@ -28,7 +28,7 @@ def pack_weights(
     Args:
         weights: a ``.safetensors`` file, or one that ``torch.save`` wrote of a ``state_dict()``; no code in it runs.
         track: gives the size of the photos and, without ``backbone``, the architecture.
-        fields: further fields of the card, such as ``name``, ``team``, ``defenses`` or ``seed``.
+        fields: more fields of the card, such as ``name``, ``team``, ``defenses`` or ``seed``.
 
     Raises:
         FaceVeilError: weights that are not those of this backbone, with the names that differ.

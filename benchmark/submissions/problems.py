@@ -72,7 +72,7 @@ _ERRORS: dict[Part, type[SubmissionError]] = {
 
 
 def refusal(problems: Sequence[Problem]) -> SubmissionError:
-    """The error for problems (at least one): the class is that of the first, the one to mend first."""
+    """The error for problems (at least one): the class is that of the first, the one to fix first."""
     return _ERRORS[problems[0].part](problems)
 
 

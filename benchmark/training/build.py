@@ -64,7 +64,7 @@ def make_submission(
         photos: what is trained on: the members' seen photos, or a shadow's.
         work: where checkpoints and bases of post-hoc defences are kept between runs.
         public: public faces for defences that need some; default the track's auxiliary people.
-        card: further fields of the card (name, team, licence ...).
+        card: more fields of the card (name, team, licence ...).
 
     Raises:
         FaceVeilError: defences that contradict each other or cannot be trained here, before any training.

@@ -28,7 +28,7 @@ in recognition.
 """
 
 MEASURES = """
-**Roles.** Five disjoint sets of people: *members* (photos that are trained on, and further photos that are not), *held-out*
+**Roles.** Five disjoint sets of people: *members* (photos that are trained on, and other photos that are not), *held-out*
 people of the same distribution, *verification* people for utility, *auxiliary* people whom the attacker holds, *judges*.
 
 **Contrasts.** *Sample*: seen photos against unseen photos of the same people. *Identity*: unseen photos of members against

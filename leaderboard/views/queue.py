@@ -24,7 +24,7 @@ def page() -> None:
     try:
         counts = job_widgets.store().queue.counts()
         if not sum(counts.values()):
-            st.info("Nothing was handed in yet. The page Submit takes submissions.", icon=":material/inbox:")
+            st.info("Nothing was submitted yet. The page Submit takes submissions.", icon=":material/inbox:")
         else:
             _list(counts)
         _teams()
@@ -69,7 +69,7 @@ def _table(jobs: list[Job]) -> str | None:
             "name": job.name,
             "team": job.team,
             "track": job.track,
-            "handed in": job.created[:16].replace("T", " "),
+            "submitted": job.created[:16].replace("T", " "),
             "changed": job.updated[:16].replace("T", " "),
             "job": job.id,
         }
@@ -147,6 +147,6 @@ def _teams() -> None:
     teams = job_widgets.store().teams.all()
     if teams:
         st.subheader("Teams", anchor="teams")
-        st.caption("The best of many tries looks better than it is: how often each team has handed in is part of the result.")
+        st.caption("The best of many tries looks better than it is: how often each team has submitted is part of the result.")
         rows = [{"team": t.name, "submissions": t.submissions, "published": t.published} for t in teams]
         st.dataframe(pd.DataFrame(rows), hide_index=True, height="auto", alt="Submissions of each team.")

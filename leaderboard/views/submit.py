@@ -55,7 +55,7 @@ def page() -> None:
     if team is None:
         st.info("Type your team's token to upload.", icon=":material/key:")
         return
-    st.text(f"You hand in for team {team.name}: {team.submissions} submissions so far.")
+    st.text(f"You are submitting for team {team.name}: {team.submissions} submissions so far.")
     job = _current(team)
     if job is None:
         _upload(team)
@@ -111,7 +111,7 @@ def _checked(job: Job, team: Team) -> None:
     if job.state == State.VALIDATED:
         _consent(job, team)
     elif job.state == State.QUARANTINED:
-        st.info("Its checks have not ended. A worker goes on with them.", icon=":material/hourglass:")
+        st.info("Its checks are still running; a worker will finish them.", icon=":material/hourglass:")
     elif job.state not in (State.REFUSED, State.WITHDRAWN):
         st.success("It is queued.", icon=":material/check_circle:")
     with st.container(horizontal=True, gap="small"):
@@ -119,7 +119,7 @@ def _checked(job: Job, team: Team) -> None:
             "Follow it", icon=":material/timeline:", type=main_button() if job.state != State.VALIDATED else "secondary"
         ):
             links.go("queue", job=job.id)
-        if st.button("Hand in another", icon=":material/add:"):
+        if st.button("Submit another", icon=":material/add:"):
             del st.session_state["submitted"]
             st.rerun()
 
@@ -128,7 +128,7 @@ def _consent(job: Job, team: Team) -> None:
     st.success("It can be evaluated. Nothing is queued before you agree.", icon=":material/check_circle:")
     st.text(f"Licence, as your card states it: {job.licence}")
     agreed = st.checkbox(
-        "I may hand in these weights. Card, results and red flags may be shown for good, also if I withdraw later.",
+        "I may submit these weights. Card, results and red flags may be shown for good, also if I withdraw later.",
         key=f"agreed_{job.id}",
     )
     with st.container(horizontal=True, gap="small"):

@@ -1,4 +1,4 @@
-"""The pages in a real browser, for what Streamlit's test with_access cannot see."""
+"""The pages in a real browser, for what Streamlit's test harness cannot see."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_a_good_submission_goes_from_upload_to_the_board(page, server, service, 
     (job,) = service.store.queue.jobs()
     assert job.state == State.VALIDATED  # nothing is queued before consent
     assert page.get_by_role("button", name="Queue it").is_disabled()
-    page.get_by_text("I may hand in these weights").click()
+    page.get_by_text("I may submit these weights").click()
     page.get_by_role("button", name="Queue it").click()
     says(page, "It is queued")
     page.get_by_role("button", name="Follow it").click()
@@ -137,7 +137,7 @@ def test_bad_submissions_are_refused_each_with_its_remedy(page, server, service,
         says(page, "What to do:")
         says(page, "⊘ refused")
         told.add(page.get_by_text("What to do:").first.inner_text())
-        page.get_by_role("button", name="Hand in another").click()
+        page.get_by_role("button", name="Submit another").click()
         page.get_by_text("Submission, a zip").wait_for()
     assert len(told) == 5  # each its own message
     assert not page.get_by_text("Traceback").count()

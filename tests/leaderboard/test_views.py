@@ -1,4 +1,4 @@
-"""Every page but the board, on a few records, in Streamlit's own with_access."""
+"""Every page but the board, on a few records, in Streamlit's own test harness."""
 
 from __future__ import annotations
 

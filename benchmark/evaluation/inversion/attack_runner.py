@@ -1,7 +1,7 @@
 """One inversion attack, run in chunks that are saved as they are done.
 
 A chunk's file is named after everything it depends on, and its randomness follows from the seed and its number: a run that
-was interrupted goes on at the first chunk that is missing and ends in the same images.
+was interrupted resumes at the first missing chunk and ends in the same images.
 """
 
 from __future__ import annotations

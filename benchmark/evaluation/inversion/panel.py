@@ -158,7 +158,7 @@ def open_panel(
     """The panel of a track, its judges trained where they are missing.
 
     Args:
-        extra: further judges, such as a public checkpoint; whoever names them vouches that they never saw the target's people.
+        extra: more judges, such as a public checkpoint; whoever names them vouches that they never saw the target's people.
     """
     judges = []
     for number, spec in enumerate(populations.track.judges):

@@ -131,7 +131,7 @@ def gather(
     """Signals for all attacks at once: one pass over the target, one over each shadow and photo set.
 
     Args:
-        extra: further requests, beside those of the attacks.
+        extra: more requests, beside those of the attacks.
         shadows: shadow backbones; none by default.
     """
     shadows = shadows or Shadows()

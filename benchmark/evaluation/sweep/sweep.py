@@ -1,7 +1,7 @@
 """Runs the entries of a sweep: trains, evaluates and stores each, skips what is done, stops in good order.
 
 Everything lives in one folder: a submission and a record per entry, and ``state.json`` with what became of each.  A killed run
-goes on where it stopped: finished entries are read back, a training resumes at its last epoch, an evaluation at its last piece.
+resumes: finished entries are read back, a training resumes at its last epoch, an evaluation at its last piece.
 """
 
 from __future__ import annotations

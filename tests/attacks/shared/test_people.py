@@ -53,5 +53,5 @@ def test_too_little_is_said():
 def test_similarity_access_sees_cosines_alone():
     from benchmark.interfaces import AccessError
 
-    with pytest.raises(AccessError, match="cosines of pairs alone"):
+    with pytest.raises(AccessError, match="cosines of pairs only"):
         signals()[SIMILARITY]

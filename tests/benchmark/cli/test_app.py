@@ -53,10 +53,10 @@ def test_wrong_usage_is_2(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_an_interrupt_says_how_to_go_on(monkeypatch, capsys):
+def test_an_interrupt_says_how_to_resume(monkeypatch, capsys):
     monkeypatch.setattr(listing, "_tracks", raising(KeyboardInterrupt()))
     assert exit_of(monkeypatch, "list", "tracks") == 1
-    assert "run the same command again to go on" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
 
 
 def test_a_programming_error_is_not_hidden(monkeypatch):

@@ -1,4 +1,4 @@
-"""The pages Submit and Queue in Streamlit's own with_access; uploads are tried in a browser (``test_browser_submit.py``)."""
+"""The pages Submit and Queue in Streamlit's own test harness; uploads are tried in a browser (``test_browser_submit.py``)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_state_has_a_mark_and_a_word():
 
 
 def test_an_empty_queue_says_so(store):
-    assert "Nothing was handed in yet" in text(page("queue"))
+    assert "Nothing was submitted yet" in text(page("queue"))
 
 
 def test_the_queue_lists_jobs_and_a_link_opens_one(store):
@@ -85,5 +85,5 @@ def test_uploading_needs_a_token_that_is_somebodys(store):
     assert not test.get("file_uploader")
     test.text_input(key="submit_token").set_value(token).run()
     assert test.get("file_uploader")
-    assert "hand in for team Nordlicht" in plain(test)
+    assert "submit for team Nordlicht" in plain(test)
     assert token not in str(dict(test.query_params))

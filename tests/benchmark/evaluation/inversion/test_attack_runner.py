@@ -25,7 +25,7 @@ class Probe(InversionAttack):
     """Noise, or whatever ``returns`` says; it counts its calls and shows its context."""
 
     name: ClassVar[str] = "probe_in_test"
-    summary: ClassVar[str] = "A probe of the with_access."
+    summary: ClassVar[str] = "A probe of the runner."
     reference: ClassVar[Reference] = Reference(title="none")
     access: ClassVar[Access] = Access.WEIGHTS
     goals: ClassVar[tuple[Goal, ...]] = (Goal.TEMPLATE, Goal.TRAINING_IDENTITIES)
