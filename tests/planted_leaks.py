@@ -101,8 +101,8 @@ def _training(epochs: int, batch_size: int) -> TrainingConfig:
     return TrainingConfig(epochs=epochs, batch_size=batch_size, optimizer="adamw", lr=0.003, weight_decay=0.0)
 
 
-_FACES = Roles(members=40, held_out=40, verification=20, auxiliary=80, judges=2, seen=2, unseen=2)
-_PEOPLE = Roles(members=32, held_out=32, verification=20, auxiliary=60, judges=2, seen=2, unseen=3)
+_FACES = Roles(pool=80, photos=4, verification=20, auxiliary=80, judges=2)
+_PEOPLE = Roles(pool=64, photos=5, verification=20, auxiliary=60, judges=2)
 TRACKS = {
     "views": _track("views", _FACES, _training(60, 16)),
     "parts": _track("parts", _FACES, _training(30, 40), norm="group"),  # BatchNorm would mix photos and parts

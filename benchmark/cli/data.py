@@ -12,7 +12,7 @@ from benchmark.interfaces import FaceVeilError
 
 app = typer.Typer(help="Look at faces, check a data set, export the photos a submitter trains on.", no_args_is_help=True)
 Data = Annotated[Path | None, typer.Option("--data", help="Folder, zip, tar or .rec of aligned faces, identity/image.")]
-ROLES = ("members", "verification", "auxiliary", "judges")
+ROLES = ("members", "verification", "public", "auxiliary", "judges")
 
 
 def register(root: typer.Typer) -> None:
@@ -71,7 +71,9 @@ def check(
 def export(
     track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")],
     out_: Annotated[Path, typer.Option("--out", help="Folder to write; must not hold anything yet.")],
-    role: Annotated[str, typer.Option(help="members (their seen photos), verification, auxiliary or judges.")] = "members",
+    role: Annotated[
+        str, typer.Option(help="members (their seen photos), verification, public, auxiliary or judges.")
+    ] = "members",
     data: Data = None,
 ) -> None:
     """Writes the photos that a submitter trains on with their own code."""

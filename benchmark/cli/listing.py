@@ -32,10 +32,11 @@ def _tracks() -> list[dict[str, Any]]:
 
     rows = []
     for t in known_tracks().values():
-        people = ", ".join(f"{getattr(t.roles, r)} {r}" for r in ("members", "held_out", "verification", "auxiliary", "judges"))
+        people = ", ".join(f"{getattr(t.roles, r)} {r}" for r in ("pool", "verification", "public", "auxiliary", "judges"))
         rows.append({
             "name": t.name, "summary": t.summary, "image_size": t.image_size, "people": people,
-            "photos": f"{t.roles.seen} seen + {t.roles.unseen} unseen", "backbone": t.backbone.name,
+            "photos": f"{t.roles.photos} of a person of the pool, half of them trained on",
+            "backbones_of_an_entry": t.population, "backbone": t.backbone.name,
             "epochs": t.training.epochs, "minutes_on_2_cores": t.budget.cpu_minutes, "protocol": t.version,
         })  # fmt: skip
     return rows

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.procedural.faces import SyntheticFaces
+from benchmark.data.memberships import HELD_OUT, SEEN, SPARE, UNSEEN, Membership, membership
+from benchmark.data.procedural.domains import domain_digest
+from benchmark.data.procedural.faces import GENERATOR_VERSION, SyntheticFaces
 from benchmark.data.readers.open import open_faces
 from benchmark.data.splits import Split, fit_roles, split_people, split_synthetic
 from benchmark.interfaces import Contrast, FaceVeilError, Photos, content_hash
 from benchmark.protocol.track import Roles, Track
 
-# Which photos a membership evaluation asks about, in the order in which they stand in `Populations.queried`.
-SEEN, UNSEEN, HELD_OUT = 0, 1, 2
+__all__ = [
+    "HELD_OUT", "SEEN", "SIDES", "SPARE", "UNSEEN", "Populations", "open_populations", "photo_counts",
+]  # fmt: skip
+
+NO_PUBLIC = "track {!r} has no public faces of its own: pass --public PATH (aligned faces of other people)."
+
 SIDES = {
     Contrast.SAMPLE: (SEEN, UNSEEN),
     Contrast.IDENTITY: (UNSEEN, HELD_OUT),
@@ -27,25 +33,50 @@ SIDES = {
 
 @dataclass(frozen=True)
 class Populations:
-    """Photos per role.  ``source`` turns (identity, photo) pairs into photos; ``roles`` are the counts really drawn."""
+    """Photos per role, and what they are to backbone ``number`` of an entry.
+
+    ``source`` turns (identity, photo) pairs into photos, under a name for what they are; ``roles`` are the counts really drawn.
+    ``public`` are the faces a defender may train on besides members; None where the track has none.
+    """
 
     track: Track
     roles: Roles
     split: Split
     data_digest: str
     source: Callable[[np.ndarray, str], Photos]
-    spare: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))  # see `companions`
+    public: Photos | None = None
     data: Path | None = None  # what was opened, and with which cache: for opening it again in another process
     cache: Path | None = None
+    public_data: Path | None = None
+    number: int = 0
 
     @property
     def split_digest(self) -> str:
         return self.split.digest
 
     @cached_property
+    def public_people(self) -> int:
+        """How many people the public faces show."""
+        return 0 if self.public is None else len(np.unique(self.public.identity))
+
+    def numbered(self, number: int) -> Populations:
+        """The same photos as backbone ``number`` of an entry is trained on and asked about."""
+        _ = self.queried  # opened once for all numbers
+        other = copy.copy(self)
+        object.__setattr__(other, "number", number)
+        for name in ("membership", "seen", "side"):
+            other.__dict__.pop(name, None)
+        return other
+
+    @cached_property
+    def membership(self) -> Membership:
+        """Whom and what backbone ``number`` trains on."""
+        return membership(self, self.number)
+
+    @cached_property
     def seen(self) -> Photos:
-        """The photos that are trained on."""
-        return self.source(self.split.members_seen, "seen")
+        """The photos that backbone ``number`` is trained on."""
+        return self.queried.take(np.flatnonzero(self.membership.photo))
 
     @cached_property
     def verification(self) -> Photos:
@@ -53,7 +84,7 @@ class Populations:
 
     @cached_property
     def auxiliary(self) -> Photos:
-        """The attacker's public faces; also the public faces of defences that want some."""
+        """The attacker's public faces."""
         return self.source(self.split.auxiliary, "auxiliary")
 
     @cached_property
@@ -61,68 +92,56 @@ class Populations:
         return self.source(self.split.judges, "judges")
 
     def role(self, name: str) -> Photos:
-        """The photos of one role: ``members`` (those trained on), ``verification``, ``auxiliary`` or ``judges``."""
-        photos: Photos = getattr(self, "seen" if name == "members" else name)
+        """The photos of one role: ``members`` (those trained on), ``verification``, ``public``, ``auxiliary`` or ``judges``.
+
+        Raises:
+            FaceVeilError: a track without public faces was asked for them.
+        """
+        photos: Photos | None = getattr(self, "seen" if name == "members" else name)
+        if photos is None:
+            raise FaceVeilError(NO_PUBLIC.format(self.track.name))
         return photos
 
     @cached_property
     def queried(self) -> Photos:
-        """Seen, unseen and held-out photos, in this order; :attr:`side` tells them apart."""
+        """(N,) every photo of every person of the pool, by person, then photo; :attr:`side` says what each is."""
         return self.source(self.queried_pairs, "queried")
 
-    @cached_property
+    @property
     def queried_pairs(self) -> np.ndarray:
         """(N, 2) identity and photo of ``queried``."""
-        return np.concatenate([self.split.members_seen, self.split.members_unseen, self.split.held_out])
+        return self.split.pool
 
     @property
     def companions(self) -> np.ndarray:
-        """(n, 2) photos that stand for a person without being asked about on the identity contrast, ``seen`` a person.
+        """(n, 2) photos that stand for a person without being asked about on the identity contrast.
 
-        Of a member those trained on; of a held-out person others than those asked about, ``spare``: a shadow that trains on
-        them knows the person and none of the photos in question.
+        Of a member those trained on; of a held-out person the spare ones: a shadow that trains on them knows the person and
+        none of the photos in question.
         """
-        return np.concatenate([self.split.members_seen, self.spare])
+        return self.queried_pairs[np.isin(self.side, (SEEN, SPARE))]
 
     @cached_property
     def side(self) -> np.ndarray:
-        """(N,) of ``queried``: SEEN, UNSEEN or HELD_OUT."""
-        lengths = [len(self.split.members_seen), len(self.split.members_unseen), len(self.split.held_out)]
-        return np.repeat([SEEN, UNSEEN, HELD_OUT], lengths)
+        """(N,) of ``queried``: SEEN, UNSEEN, HELD_OUT or SPARE, as backbone ``number`` was trained."""
+        return self.membership.side
 
     @cached_property
     def labelled(self) -> np.ndarray:
         """(N,) mask of ``queried``: photos of the people whose membership a ``partial`` attacker knows.
 
-        The same share of members and of held-out people, drawn by the split's seed; the rest are the people asked about.
+        A share of the pool drawn by the split's seed, the same for every number; the rest are the people asked about.
         """
         rng = np.random.default_rng([self.track.split_seed, 77])
-        identity = np.asarray(self.queried.identity)
-        known = []
-        for side in (UNSEEN, HELD_OUT):
-            people = np.unique(identity[self.side == side])
-            known.append(rng.permutation(people)[: round(self.track.partial_share * len(people))])
-        return np.isin(identity, np.concatenate(known))
+        people = np.unique(self.queried_pairs[:, 0])
+        known = rng.permutation(people)[: round(self.track.partial_share * len(people))]
+        return np.isin(self.queried_pairs[:, 0], known)
 
     def relabelled(self, side: np.ndarray, labelled: np.ndarray) -> Populations:
         """The same photos with other sides, and other people whose membership is known: for checks of what chance finds."""
         other = copy.copy(self)
         other.__dict__.update(side=side, labelled=labelled)  # in place of what would be derived from the split
         return other
-
-
-def spare_photos(held_out: np.ndarray, photos: Callable[[int], int], seen: int, seed: int) -> np.ndarray:
-    """Up to ``seen`` photos of each held-out person that are not asked about, (n, 2), drawn by the split's seed.
-
-    Args:
-        photos: how many photos a person has.
-    """
-    rows = []
-    for person in np.unique(held_out[:, 0]).tolist():
-        others = np.setdiff1d(np.arange(photos(person)), held_out[held_out[:, 0] == person, 1])
-        chosen = np.sort(np.random.default_rng([seed, 78, person]).permutation(others)[:seen])
-        rows.append(np.column_stack([np.full(len(chosen), person), chosen]))
-    return np.concatenate(rows).astype(np.int64)
 
 
 def photo_counts(photos: Photos) -> np.ndarray:
@@ -138,28 +157,22 @@ def _positions(photos: Photos) -> Callable[[np.ndarray], np.ndarray]:
     return lambda pairs: order[starts[pairs[:, 0]] + pairs[:, 1]]
 
 
-def open_populations(track: Track, data: Path | None = None, cache: Path | None = None) -> Populations:
+def open_populations(
+    track: Track, data: Path | None = None, cache: Path | None = None, public: Path | None = None
+) -> Populations:
     """The photos of a track.
 
     Args:
         data: the folder, zip, tar or RecordIO of aligned faces, for tracks that read one.
         cache: where rendered photos and scan results are kept.
+        public: another set of aligned faces, of other people, that a defender may train on besides members; instead of the
+            track's own public people.
 
     Raises:
         FaceVeilError: data missing where the track needs it, given where it does not, or too few people.
     """
     if track.source == "synthetic":
-        if data is not None:
-            raise FaceVeilError(f"track {track.name!r} draws its own faces; leave out --data, or choose --track faces-112.")
-        split = split_synthetic(track.roles, seed=track.split_seed)
-        digest = content_hash("synthetic", track.data_seed, track.image_size)
-
-        def render(pairs: np.ndarray, _role: str) -> Photos:
-            return SyntheticFaces(pairs, track.image_size, track.data_seed, cache)
-
-        roles = track.roles
-        spare = spare_photos(split.held_out, lambda _person: roles.seen + roles.unseen, roles.seen, track.split_seed)
-        return Populations(track, roles, split, digest, render, spare, None, cache)
+        return _synthetic(track, data, cache, public)
     if data is None:
         raise FaceVeilError(
             f"track {track.name!r} needs aligned faces: pass --data PATH (a folder, zip, tar or .rec of identity/image, "
@@ -167,10 +180,29 @@ def open_populations(track: Track, data: Path | None = None, cache: Path | None 
         )
     photos = open_faces(data, track.image_size, cache=cache)
     counts = photo_counts(photos)
-    roles = fit_roles(counts, track.roles)
+    roles = fit_roles(counts, track.roles if public is None else track.roles.model_copy(update={"public": 0}))
     split = split_people(counts, roles, dataset_digest=photos.digest, seed=track.split_seed)
-    spare = spare_photos(split.held_out, lambda person: int(counts[person]), roles.seen, track.split_seed)
     position = _positions(photos)
-    return Populations(
-        track, roles, split, photos.digest, lambda pairs, _role: photos.take(position(pairs)), spare, data, cache
-    )
+
+    def take(pairs: np.ndarray, _role: str) -> Photos:
+        return photos.take(position(pairs))
+
+    faces: Photos | None = take(split.public, "public") if len(split.public) else None
+    if public is not None:
+        faces = open_faces(public, track.image_size, cache=cache)
+    return Populations(track, roles, split, photos.digest, take, faces, data, cache, public)
+
+
+def _synthetic(track: Track, data: Path | None, cache: Path | None, public: Path | None) -> Populations:
+    for path, option in ((data, "--data"), (public, "--public")):
+        if path is not None:
+            raise FaceVeilError(f"track {track.name!r} draws its own faces; leave out {option}, or choose --track faces-112.")
+    size, seed = track.image_size, track.data_seed
+    split = split_synthetic(track.roles, seed=track.split_seed)
+    digest = content_hash("synthetic", GENERATOR_VERSION, seed, size, domain_digest("wild"), domain_digest(track.public_domain))
+
+    def render(pairs: np.ndarray, _role: str) -> Photos:
+        return SyntheticFaces(pairs, size, seed, cache)
+
+    faces = SyntheticFaces(split.public, size, seed, cache, track.public_domain) if len(split.public) else None
+    return Populations(track, track.roles, split, digest, render, faces, None, cache)

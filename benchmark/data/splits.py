@@ -1,4 +1,4 @@
-"""Who plays which role: five disjoint sets of people, drawn by a pure function of data set, roles and seed."""
+"""Who plays which role: disjoint sets of people, drawn by a pure function of data set, roles and seed."""
 
 from __future__ import annotations
 
@@ -14,21 +14,24 @@ from benchmark.interfaces import FaceVeilError
 from benchmark.protocol.track import Roles
 
 # Below these a set of people says nothing: intervals would span everything, a panel would know nobody.
-MINIMUM_PEOPLE = {"members": 8, "held_out": 8, "verification": 4, "auxiliary": 8, "judges": 2}
+MINIMUM_PEOPLE = {"pool": 16, "verification": 4, "public": 8, "auxiliary": 8, "judges": 2}
 PhotoCounts = Mapping[int, int] | np.ndarray
+
+# The first person of each role among procedural people, of whom there are as many as wanted.  A role that grows moves no
+# other one, and all synthetic tracks share their auxiliary people: those whom the shipped generator was trained on.
+FIRST_PERSON = {"pool": 0, "auxiliary": 1250, "verification": 10_000, "judges": 20_000, "public": 30_000}
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Photos per role, each (n, 2) int64 rows of (identity, photo index within the identity), sorted.
 
-    ``members_seen`` and ``members_unseen`` show the same people; the sets of people are disjoint otherwise.
+    The sets of people are disjoint.  Whom of the ``pool`` a backbone trains on: :mod:`benchmark.data.memberships`.
     """
 
-    members_seen: np.ndarray
-    members_unseen: np.ndarray
-    held_out: np.ndarray
+    pool: np.ndarray
     verification: np.ndarray
+    public: np.ndarray
     auxiliary: np.ndarray
     judges: np.ndarray
 
@@ -45,11 +48,10 @@ class Split:
 def split_people(photo_counts: PhotoCounts, roles: Roles, *, dataset_digest: str, seed: int) -> Split:
     """The split of a data set.
 
-    People are eligible for ``members`` and ``held_out`` alike when they have at least ``seen + unseen`` photos, so that no
-    contrast can be told by who has many photos; of a held-out person exactly ``unseen`` photos are taken, drawn at
-    random as those of members are.  ``auxiliary`` people (up to ``seen + unseen`` photos each) come from the same pool as
-    far as it goes, after that, like ``verification`` people (up to ``verification_photos``), from those with 2 photos or
-    more.  ``judges`` are drawn from who is left, with all their photos.
+    People are eligible for the ``pool`` when they have at least ``photos`` photos, of which exactly so many are drawn, so that
+    no contrast can be told by who has many photos.  ``auxiliary`` people (up to ``photos`` photos each) come from the same
+    people as far as they go, after that, like ``verification`` people (up to ``verification_photos``) and ``public`` ones (up
+    to ``photos``), from those with 2 photos or more.  ``judges`` are drawn from who is left, with all their photos.
 
     Args:
         photo_counts: photos per person: (P,) int for people 0..P-1, or a mapping from person to count.
@@ -66,37 +68,50 @@ def split_people(photo_counts: PhotoCounts, roles: Roles, *, dataset_digest: str
         raise FaceVeilError(_too_few(roles, shortages))
     rng = _generator("people", dataset_digest, seed)
     full, some, single = (rng.permutation(pool) for pool in (pools.full, pools.some, pools.single))
-    members, held_out, full = np.split(full, [roles.members, roles.members + roles.held_out])
+    asked, full = full[: roles.pool], full[roles.pool :]
     auxiliary, full = full[: roles.auxiliary], full[roles.auxiliary :]
     rest = rng.permutation(np.concatenate([full, some]))
-    verification, more, rest = np.split(rest, np.cumsum([roles.verification, roles.auxiliary - len(auxiliary)]))
+    sizes = [roles.verification, roles.auxiliary - len(auxiliary), roles.public]
+    verification, more, public, rest = np.split(rest, np.cumsum(sizes))
     judges = np.concatenate([rest, single])[: roles.judges]
-    return _draw_photos(
-        counts.__getitem__, roles, rng, members, held_out, verification, np.concatenate([auxiliary, more]), judges
-    )
+    people = {
+        "pool": asked,
+        "verification": verification,
+        "public": public,
+        "auxiliary": np.concatenate([auxiliary, more]),
+        "judges": judges,
+    }
+    return _draw_photos(counts.__getitem__, roles, rng, people)
 
 
 def split_synthetic(roles: Roles, *, seed: int) -> Split:
-    """The split of procedural people, of whom there are as many as roles ask for: identities 0, 1, 2, ... role by role.
+    """The split of procedural people, of whom there are as many as roles ask for: numbered from ``FIRST_PERSON`` on.
 
-    A person has ``seen + unseen`` photos (for verification ``verification_photos``); which of a member's are seen, and which
-    of a held-out person's are asked about, is drawn at random.
+    A person has ``photos`` photos (for verification ``verification_photos``).
+
+    Raises:
+        FaceVeilError: more people asked for in a role than there is room for before the next one.
     """
-    sizes = [roles.members, roles.held_out, roles.verification, roles.auxiliary, roles.judges]
-    ends = np.cumsum(sizes)
-    people = np.split(np.arange(ends[-1]), ends[:-1])
-    first, last = ends[1], ends[2]
+    starts = sorted(FIRST_PERSON.values())
+    people = {}
+    for role, first in FIRST_PERSON.items():
+        room = next((start - first for start in starts if start > first), None)
+        size = getattr(roles, role)
+        if room is not None and size > room:
+            raise FaceVeilError(f"{size} {role} people asked for; a synthetic track has room for {room}.")
+        people[role] = np.arange(first, first + size)
+    of_verification = set(people["verification"].tolist())
 
     def photos(person: int) -> int:
-        return roles.verification_photos if first <= person < last else roles.seen + roles.unseen
+        return roles.verification_photos if person in of_verification else roles.photos
 
-    return _draw_photos(photos, roles, _generator("synthetic", "", seed), *people)
+    return _draw_photos(photos, roles, _generator("synthetic", "", seed), people)
 
 
 def fit_roles(photo_counts: PhotoCounts, roles: Roles) -> Roles:
     """``roles`` with the numbers of people scaled down, all by the same factor, to what a data set can give.
 
-    The factor is the largest m / ``members`` (m whole, at most ``members``) at which :func:`split_people` succeeds; counts
+    The factor is the largest m / ``pool`` (m whole, at most ``pool``) at which :func:`split_people` succeeds; counts
     are rounded down, but not below ``MINIMUM_PEOPLE`` (or the role's own count, where that is less).  Photos per person
     are left as they are: they say what is measured.
 
@@ -106,21 +121,21 @@ def fit_roles(photo_counts: PhotoCounts, roles: Roles) -> Roles:
     pools = _Pools.of(_as_mapping(photo_counts), roles)
     bound = min([Fraction(1), *(Fraction(there, needed) for _, needed, there in pools.demands(roles))])
     scaled = roles
-    for members in range(max(1, int(roles.members * bound)), -1, -1):
-        scaled = roles.model_copy(update={role: _scaled(roles, role, members) for role in MINIMUM_PEOPLE})
+    for pool in range(max(1, int(roles.pool * bound)), -1, -1):
+        scaled = roles.model_copy(update={role: _scaled(roles, role, pool) for role in MINIMUM_PEOPLE})
         if not pools.shortages(scaled):
             return scaled
     raise FaceVeilError(_too_few(scaled, pools.shortages(scaled)))
 
 
-def _scaled(roles: Roles, role: str, members: int) -> int:
+def _scaled(roles: Roles, role: str, pool: int) -> int:
     people: int = getattr(roles, role)
-    return max(people * members // roles.members, min(people, MINIMUM_PEOPLE[role]))
+    return max(people * pool // roles.pool, min(people, MINIMUM_PEOPLE[role]))
 
 
 @dataclass(frozen=True)
 class _Pools:
-    """People by how many photos they have: ``full`` >= seen + unseen, ``some`` >= 2, ``single`` one."""
+    """People by how many photos they have: ``full`` as many as the pool needs, ``some`` >= 2, ``single`` one."""
 
     full: np.ndarray
     some: np.ndarray
@@ -128,19 +143,19 @@ class _Pools:
 
     @staticmethod
     def of(counts: Mapping[int, int], roles: Roles) -> _Pools:
-        whole = roles.seen + roles.unseen
+        whole = roles.photos
         people = np.array(sorted(counts), np.int64)
         photos = np.array([counts[person] for person in people.tolist()], np.int64)
         return _Pools(people[photos >= whole], people[(photos >= 2) & (photos < whole)], people[photos == 1])
 
     def demands(self, roles: Roles) -> list[tuple[str, int, int]]:
         """(what, people needed, people there): necessary, and enough for the order in which the split draws."""
-        needed = np.cumsum([roles.members + roles.held_out, roles.verification + roles.auxiliary, roles.judges]).tolist()
+        some = roles.verification + roles.public + roles.auxiliary
+        needed = np.cumsum([roles.pool, some, roles.judges]).tolist()
         there = np.cumsum([len(self.full), len(self.some), len(self.single)]).tolist()
-        whole = roles.seen + roles.unseen
         return [
-            (f"members and held_out: people with >= {whole} photos", needed[0], there[0]),
-            ("these with verification and auxiliary: people with >= 2 photos", needed[1], there[1]),
+            (f"pool: people with >= {roles.photos} photos", needed[0], there[0]),
+            ("these with verification, public and auxiliary: people with >= 2 photos", needed[1], there[1]),
             ("these with judges: people with a photo", needed[2], there[2]),
         ]
 
@@ -153,8 +168,7 @@ def _too_few(roles: Roles, shortages: Iterable[str]) -> str:
     lines = "\n".join(f"  {shortage}" for shortage in shortages)
     return (
         f"the data set has too few people for the roles ({wanted}):\n{lines}\n"
-        f"choose a track with fewer people or with fewer than {roles.seen} + {roles.unseen} photos a person, or give a "
-        "larger data set"
+        f"choose a track with fewer people or with fewer than {roles.photos} photos a person, or give a larger data set"
     )
 
 
@@ -170,30 +184,19 @@ def _generator(kind: str, dataset_digest: str, seed: int) -> np.random.Generator
 
 
 def _draw_photos(
-    photos: Callable[[int], int],
-    roles: Roles,
-    rng: np.random.Generator,
-    members: np.ndarray,
-    held_out: np.ndarray,
-    verification: np.ndarray,
-    auxiliary: np.ndarray,
-    judges: np.ndarray,
+    photos: Callable[[int], int], roles: Roles, rng: np.random.Generator, people: Mapping[str, np.ndarray]
 ) -> Split:
-    whole = roles.seen + roles.unseen
+    """Photos of the ``people`` of each role, drawn at random, role by role in the order of :class:`Split`."""
+    most = {"verification": roles.verification_photos, "judges": None}
 
-    def draw(people: np.ndarray, most: int | None) -> list[np.ndarray]:
-        """Per person, in order, up to ``most`` (identity, photo) rows at random."""
-        return [_rows(person, rng.permutation(photos(person))[:most]) for person in np.sort(people).tolist()]
+    def draw(role: str) -> np.ndarray:
+        parts = [
+            _rows(person, rng.permutation(photos(person))[: most.get(role, roles.photos)])
+            for person in np.sort(people[role]).tolist()
+        ]
+        return _stack(parts) if parts else np.zeros((0, 2), np.int64)
 
-    of_members = draw(members, whole)
-    return Split(
-        members_seen=_stack([rows[: roles.seen] for rows in of_members]),
-        members_unseen=_stack([rows[roles.seen :] for rows in of_members]),
-        held_out=_stack(draw(held_out, roles.unseen)),
-        verification=_stack(draw(verification, roles.verification_photos)),
-        auxiliary=_stack(draw(auxiliary, whole)),
-        judges=_stack(draw(judges, None)),
-    )
+    return Split(**{role.name: draw(role.name) for role in fields(Split)})
 
 
 def _rows(person: int, photos: np.ndarray) -> np.ndarray:

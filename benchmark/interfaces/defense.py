@@ -74,7 +74,7 @@ class Defense(Plugin):
 
     family: ClassVar[str]  # none | bn_statistics | dp | training | architecture | embedding
     couples_samples: ClassVar[bool] = False  # one sample's gradient depends on others: DP refuses it
-    needs_public: ClassVar[bool] = False  # wants the track's auxiliary people
+    needs_public: ClassVar[bool] = False  # wants the track's public people
     post_hoc: ClassVar[bool] = False  # only ``release``/``inference``: undefended weights and shadows are reused
     needs_batchnorm: ClassVar[bool] = False  # refused where no BatchNorm is left for it to act on
     resets_statistics: ClassVar[bool] = False  # writes all BatchNorm statistics afresh: what was done to them before is lost
@@ -90,7 +90,7 @@ class Defense(Plugin):
         """
 
     def uses_public(self) -> bool:
-        """Whether this configuration trains on the track's auxiliary people: ``needs_public``, or what a setting says."""
+        """Whether this configuration trains on the track's public people: ``needs_public``, or what a setting says."""
         return self.needs_public
 
     def prepare(self, backbone: BackboneSpec) -> BackboneSpec:

@@ -19,16 +19,39 @@ class _Frozen(BaseModel):
 
 
 class Roles(_Frozen):
-    """People per role, and photos per person.  The five sets of people are disjoint."""
+    """People per role, and photos per person.  The five sets of people are disjoint.
 
-    members: PositiveInt
-    held_out: PositiveInt
+    Of the ``pool`` each backbone of a population trains on a random half of the people, and of each of these on a random half
+    of the photos (see :mod:`benchmark.data.memberships`).
+    """
+
+    pool: int = Field(ge=2)  # people whose membership is asked about
+    photos: int = Field(ge=2)  # of a person of the pool; at most as many of a public or auxiliary one
     verification: PositiveInt
-    auxiliary: PositiveInt
-    judges: PositiveInt
-    seen: PositiveInt  # photos of a member that are trained on
-    unseen: PositiveInt  # photos of a member, and of a held-out person, that are asked about
     verification_photos: PositiveInt = 4
+    public: NonNegativeInt = 0  # what a defender may train on besides members; 0: another file, or the initial weights
+    auxiliary: PositiveInt  # the attacker's public faces, of the pool's own distribution
+    judges: PositiveInt
+
+    @property
+    def members(self) -> int:
+        """People of the pool whom one backbone trains on."""
+        return self.pool // 2
+
+    @property
+    def held_out(self) -> int:
+        """People of the pool whom one backbone does not train on."""
+        return self.pool - self.members
+
+    @property
+    def seen(self) -> int:
+        """Photos of a member that are trained on."""
+        return self.photos // 2
+
+    @property
+    def unseen(self) -> int:
+        """Photos of a member that are not, and of a held-out person that are asked about."""
+        return self.photos - self.seen
 
 
 class InputSpec(_Frozen):
@@ -101,6 +124,8 @@ class Track(_Frozen):
     data_seed: int = 2401_13719  # of the procedural faces
     split_seed: int = 0
     roles: Roles
+    public_domain: str = "wild"  # how the public people's photos differ from the others'; "wild": not at all
+    population: int = Field(2, ge=2)  # backbones of an entry: each a target in its turn, and a shadow of the others
     backbone: BackboneSpec
     head: HeadSpec = HeadSpec()
     training: TrainingConfig = TrainingConfig()

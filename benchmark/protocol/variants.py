@@ -1,4 +1,4 @@
-"""Tracks with a factor changed: ``synthetic-quick[head=softmax,seen=2]``.
+"""Tracks with a factor changed: ``synthetic-quick[head=softmax,photos=4]``.
 
 The loss, the photos per person and the attacker's shadows belong to a track, not to a defence: with another of them the
 results stand apart, under the variant's own name, by which it can be asked for anywhere.
@@ -15,7 +15,7 @@ from benchmark.protocol.track import HeadSpec, ShadowBudget, Track
 
 HEADS = get_args(HeadSpec.model_fields["name"].annotation)  # by name alone: tracks are read without torch
 
-FACTORS = ("head", "seen", "unseen", "epochs", "shadows")
+FACTORS = ("head", "photos", "epochs", "population", "shadows")
 _NAME = re.compile(r"(?P<base>[^\[\]]+)\[(?P<factors>[^\[\]]*)\]")
 
 
@@ -23,9 +23,9 @@ def variant(track: Track, factors: Mapping[str, Any]) -> Track:
     """A track with factors changed and named so; the track itself where none is.
 
     Args:
-        factors: ``head`` (a name in :mod:`benchmark.models.heads`), ``seen`` and ``unseen`` (photos per person), ``epochs``,
-        and
-            ``shadows`` (auxiliary, photos and people, as ``1/0/0``).
+        factors: ``head`` (a name in :mod:`benchmark.models.heads`), ``photos`` (of a person of the pool; half of them are
+            trained on), ``epochs``, ``population`` (backbones of an entry), and ``shadows`` (auxiliary, photos and people, as
+            ``1/0/0``).
 
     Raises:
         FaceVeilError: an unknown factor, or a value that it cannot have.
@@ -42,10 +42,11 @@ def variant(track: Track, factors: Mapping[str, Any]) -> Track:
         elif key == "shadows":
             updates["shadows"] = _shadows(value)
         elif key == "epochs":
-            updates["training"] = track.training.model_copy(update={"epochs": _positive(key, value)})
+            updates["training"] = track.training.model_copy(update={"epochs": _at_least(1, key, value)})
+        elif key == "population":
+            updates["population"] = _at_least(2, key, value)
         else:
-            roles = updates.get("roles", track.roles)
-            updates["roles"] = roles.model_copy(update={key: _positive(key, value)})
+            updates["roles"] = track.roles.model_copy(update={key: _at_least(2, key, value)})
     return track.model_copy(update=updates)
 
 
@@ -65,15 +66,15 @@ def _present(track: Track, factor: str) -> Any:
         return "/".join(str(getattr(track.shadows, kind)) for kind in ShadowBudget.model_fields)
     return {
         "head": track.head.name,
-        "seen": track.roles.seen,
-        "unseen": track.roles.unseen,
+        "photos": track.roles.photos,
         "epochs": track.training.epochs,
+        "population": track.population,
     }[factor]
 
 
-def _positive(factor: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise FaceVeilError(f"factor {factor}={value}: a whole number of at least 1.")
+def _at_least(least: int, factor: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise FaceVeilError(f"factor {factor}={value}: a whole number of at least {least}.")
     return value
 
 

@@ -63,7 +63,7 @@ def make_submission(
         defense: one spec, or several that are composed in their order.
         photos: what is trained on: the members' seen photos, or a shadow's.
         work: where checkpoints and bases of post-hoc defences are kept between runs.
-        public: public faces for defences that need some; default the track's auxiliary people.
+        public: public faces for defences that need some; default the track's own.
         card: more fields of the card (name, team, licence ...).
 
     Raises:
@@ -71,9 +71,9 @@ def make_submission(
     """
     composition = compose(defense)
     track = training_track(populations.track, backbone, init)
-    check_on(composition, track, len(photos), populations.roles.auxiliary)
+    check_on(composition, track, len(photos), populations.public_people)
     if composition.uses_public() and public is None:
-        public = populations.auxiliary
+        public = populations.public
     run = _Run(track, photos, public, seed, work, init, device, progress)
     named = (defense,) if isinstance(defense, DefenseSpec) else defense  # as its maker named it, not with every default
     fields = {"name": " + ".join(spec.label for spec in named)[:80], **(card or {})}
@@ -180,7 +180,7 @@ def _card(
     claim = training.get("claim")
     idle = {m.name: m.not_applicable for m in defense.members if m.not_applicable}
     using = ", ".join(m.name for m in defense.members if m.uses_public())
-    public = (AdditionalData(name="auxiliary", use=f"the track's public people, by {using}"),) if using else ()
+    public = (AdditionalData(name="public", use=f"the track's public people, by {using}"),) if using else ()
     values: dict[str, Any] = {
         "name": defense.label[:80],
         "track": run.track.name,

@@ -49,7 +49,7 @@ def check_setting(members: Sequence[Defense], backbone: BackboneSpec, *, photos:
     for m in members:
         if m.uses_public() and not public:
             raise CompositionError(
-                f"{m.name} needs public faces and this track has none: choose a track with auxiliary people."
+                f"{m.name} needs public faces and this track has none: choose one with public people, or pass --public PATH."
             )
         if m.family == "dp" and couples_samples(head):
             raise CompositionError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.data.populations import HELD_OUT, UNSEEN, Populations
+from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def photo_half(populations: Populations, number: int) -> Half:
 
     Shadows 2k and 2k + 1 are complements: where as many photos are seen as unseen, every photo is inside exactly one of them.
     """
-    pairs, of_member = populations.queried_pairs, populations.side != HELD_OUT
+    pairs, of_member = populations.queried_pairs, np.isin(populations.side, (SEEN, UNSEEN))
     inside = np.zeros(len(pairs), bool)
     rng = np.random.default_rng([populations.track.split_seed, 103, number // 2])
     for person in np.unique(pairs[of_member, 0]):

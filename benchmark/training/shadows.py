@@ -29,7 +29,7 @@ from benchmark.training.build import UNDEFENDED, make_submission
 from benchmark.training.composition import Composition, Defenses, compose
 from benchmark.training.query_pool import people_half, photo_half
 
-PUBLIC_SHARE = 0.2  # of the auxiliary people: never in a shadow's training, kept to estimate statistics on
+REFERENCE_SHARE = 0.2  # of the auxiliary people: never in a shadow's training, kept to estimate statistics on
 SHADOW_SEED = 1_000_000  # keeps shadows apart from the seeds of entries
 
 
@@ -41,17 +41,17 @@ class AuxiliaryPeople:
     side: np.ndarray  # (n,) SEEN, UNSEEN, HELD_OUT
 
 
-def public_pairs(populations: Populations) -> np.ndarray:
+def reference_pairs(populations: Populations) -> np.ndarray:
     """Photos of the auxiliary people that no shadow trains on, for re-estimating statistics."""
-    public, _ = _partition(populations)
+    reference, _ = _partition(populations)
     auxiliary = populations.split.auxiliary
-    return auxiliary[np.isin(auxiliary[:, 0], public)]
+    return auxiliary[np.isin(auxiliary[:, 0], reference)]
 
 
 def _partition(populations: Populations) -> tuple[np.ndarray, np.ndarray]:
     people = np.unique(populations.split.auxiliary[:, 0])
     people = np.random.default_rng([populations.track.split_seed, 101]).permutation(people)
-    cut = round(PUBLIC_SHARE * len(people))
+    cut = round(REFERENCE_SHARE * len(people))
     return people[:cut], people[cut:]
 
 
@@ -65,18 +65,18 @@ def auxiliary_people(populations: Populations, number: int) -> AuxiliaryPeople:
     auxiliary = populations.split.auxiliary
     rng = np.random.default_rng([populations.track.split_seed, 102, number])
     counts = {int(p): np.flatnonzero(auxiliary[:, 0] == p) for p in people}
-    full = [p for p in people if len(counts[int(p)]) >= roles.seen + roles.unseen]
+    full = [p for p in people if len(counts[int(p)]) >= roles.photos]
     full = list(rng.permutation(full))
     members = min(roles.members, 2 * len(full) // 3)
     if members < 10:
         raise FaceVeilError(
-            f"track {populations.track.name!r}: {len(full)} auxiliary people with {roles.seen + roles.unseen} photos are too "
+            f"track {populations.track.name!r}: {len(full)} auxiliary people with {roles.photos} photos are too "
             "few for a shadow backbone (15 or more are needed). Use a larger data set or attacks with knowledge=partial."
         )
     rows, side = [], []
     for p in full[:members]:
         photos = rng.permutation(counts[int(p)])
-        rows.append(photos[: roles.seen + roles.unseen])
+        rows.append(photos[: roles.photos])
         side.append(np.repeat([SEEN, UNSEEN], [roles.seen, roles.unseen]))
     for p in full[members : members + roles.members]:
         rows.append(rng.permutation(counts[int(p)])[: roles.unseen])
@@ -129,6 +129,7 @@ class ShadowTraining:
     track: Track
     data: Path | None
     cache: Path | None
+    public: Path | None
     folder: Path
     device: str
     kind: Kind
@@ -142,14 +143,14 @@ class ShadowTraining:
     def of(pool: ShadowPool, recipe: ShadowRecipe) -> ShadowTraining:
         p = pool.populations
         return ShadowTraining(
-            p.track, p.data, p.cache, pool.folder, str(pool.device), recipe.kind, recipe.number, recipe.defense.specs,
-            recipe.backbone, recipe.init.path if recipe.init else None, plugin_files(),
+            p.track, p.data, p.cache, p.public_data, pool.folder, str(pool.device), recipe.kind, recipe.number,
+            recipe.defense.specs, recipe.backbone, recipe.init.path if recipe.init else None, plugin_files(),
         )  # fmt: skip
 
     def __call__(self) -> None:
         for path in self.plugins:
             load_plugin_file(path)
-        pool = ShadowPool(open_populations(self.track, self.data, self.cache), self.folder, self.device)
+        pool = ShadowPool(open_populations(self.track, self.data, self.cache, self.public), self.folder, self.device)
         init = load_submission(self.init) if self.init else None
         pool.trained(ShadowRecipe(self.kind, self.number, compose(self.defense), self.backbone, init))
 
@@ -216,8 +217,6 @@ class ShadowPool:
                 work=self.folder,
                 backbone=unfolded(recipe.backbone),  # what is folded at release was trained with BatchNorm
                 init=recipe.init,
-                # a defence's public faces are never its own members: not those of the other shadows' trainings, then
-                public=self.populations.source(public_pairs(self.populations), "public"),
                 device=self.device,
                 progress=progress,
             )

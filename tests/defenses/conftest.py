@@ -83,7 +83,7 @@ def trained(track: Track, photos: NoisyPeople) -> nn.Module:
 
 @pytest.fixture(scope="session")
 def track() -> Track:
-    roles = Roles(members=PEOPLE, held_out=5, verification=5, auxiliary=5, judges=5, seen=PHOTOS, unseen=2)
+    roles = Roles(pool=2 * PEOPLE, photos=2 * PHOTOS, verification=5, auxiliary=5, judges=5)
     return Track(
         name="tiny",
         summary="for tests",

@@ -157,10 +157,14 @@ def _positive(n: Numbers) -> Numbers:
     return {name: np.maximum(n[name], value) for name, value in least.items()}
 
 
-def face_values(seed: int, identity: np.ndarray, photo: np.ndarray) -> dict[str, torch.Tensor]:
-    """Everything that :func:`benchmark.data.procedural.drawing.draw` reads, float32, shaped to broadcast over (B, H, W)."""
+def face_values(seed: int, identity: np.ndarray, photo: np.ndarray, spread: np.ndarray) -> dict[str, torch.Tensor]:
+    """Everything that :func:`benchmark.data.procedural.drawing.draw` reads, float32, shaped to broadcast over (B, H, W).
+
+    Args:
+        spread: (len(PHOTO),) standard deviations of the nuisances.
+    """
     n = identity_numbers(seed, identity)
-    t = photo_numbers(seed, identity, photo)
+    t = photo_numbers(seed, identity, photo, spread)
     n |= _style(n) | _moles(n)
     n |= _positive(n)
     n |= _expression(n, t) | _pose(t) | _light(t) | _scene(t)

@@ -14,19 +14,20 @@ import torch
 from benchmark.data.procedural import parameters
 from benchmark.data.procedural.appearance import face_values
 from benchmark.data.procedural.counter_hash import Stream, keys, pixel_noise
+from benchmark.data.procedural.domains import domain_digest, spreads
 from benchmark.data.procedural.drawing import draw
 from benchmark.interfaces import FaceVeilError, content_hash
 from benchmark.runtime.atomic import replacing
 from benchmark.runtime.threads import own_threads
 
-GENERATOR_VERSION = 1  # raise it with every change of what a photo looks like
+GENERATOR_VERSION = 2  # raise it with every change of what a photo looks like
 SMALLEST, LARGEST = 32, 112
 _CHUNK_PIXELS = 1 << 15  # drawn at once: small enough for the processor's cache, large enough to outweigh the calls
 _CHUNK_PHOTOS = 512  # written to the cache at once
 
 
-def _draw_chunk(identity: np.ndarray, photo: np.ndarray, size: int, seed: int) -> torch.Tensor:
-    values = face_values(seed, identity, photo)
+def _draw_chunk(identity: np.ndarray, photo: np.ndarray, size: int, seed: int, spread: np.ndarray) -> torch.Tensor:
+    values = face_values(seed, identity, photo, spread)
     image = draw(values, size, len(identity))
     image = ((image - 0.4) * values["contrast"][:, None]).add_(0.4)
     noise = torch.from_numpy(pixel_noise(keys(seed, Stream.NOISE, identity, photo), 3 * size * size)).view(-1, 3, size, size)
@@ -34,22 +35,24 @@ def _draw_chunk(identity: np.ndarray, photo: np.ndarray, size: int, seed: int) -
     return (image * 255.0).add_(0.5).clamp_(0.0, 255.0).to(torch.uint8)
 
 
-def render(identity: np.ndarray, photo: np.ndarray, size: int, seed: int) -> torch.Tensor:
+def render(identity: np.ndarray, photo: np.ndarray, size: int, seed: int, domain: str = "wild") -> torch.Tensor:
     """Photos of procedural people, uint8 (B, 3, size, size) RGB.
 
-    A photo depends on (seed, its identity, its photo number, size) alone, to the last bit.
+    A photo depends on (seed, its identity, its photo number, size, domain) alone, to the last bit.
 
     Args:
         identity, photo: (B,) numbers from 0.
         size: side in pixels, 32 to 112.
+        domain: how much photos differ; see :mod:`benchmark.data.procedural.domains`.
     """
+    spread = spreads(domain)
     out = torch.empty((len(identity), 3, size, size), dtype=torch.uint8)
     chunk = max(1, _CHUNK_PIXELS // (size * size))
 
     def fill(start: int) -> None:
         part = slice(start, start + chunk)
         with torch.inference_mode():
-            out[part] = _draw_chunk(identity[part], photo[part], size, seed)
+            out[part] = _draw_chunk(identity[part], photo[part], size, seed, spread)
 
     # Hundreds of short operations: one thread each for whole chunks, because torch's own threads would wait for each
     # other after every operation, which on a busy machine costs more than fifty-fold.
@@ -81,8 +84,8 @@ def _checked(pairs: np.ndarray, size: int, seed: int) -> np.ndarray:
 class _Store:
     """All photos of one set in a .npy file on disk, drawn once and read as a memory map."""
 
-    def __init__(self, path: Path, pairs: np.ndarray, size: int, seed: int) -> None:
-        self.path, self.pairs, self.size, self.seed = path, pairs, size, seed
+    def __init__(self, path: Path, pairs: np.ndarray, size: int, seed: int, domain: str) -> None:
+        self.path, self.pairs, self.size, self.seed, self.domain = path, pairs, size, seed, domain
 
     def _write(self) -> None:
         shape = (len(self.pairs), 3, self.size, self.size)
@@ -90,7 +93,7 @@ class _Store:
             photos = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
             for start in range(0, len(self.pairs), _CHUNK_PHOTOS):
                 part = self.pairs[start : start + _CHUNK_PHOTOS]
-                photos[start : start + len(part)] = render(part[:, 0], part[:, 1], self.size, self.seed).numpy()
+                photos[start : start + len(part)] = render(*part.T, self.size, self.seed, self.domain).numpy()
             photos.flush()
 
     @cached_property
@@ -115,18 +118,21 @@ class SyntheticFaces:
         size: side in pixels, 32 to 112.
         seed: another seed, other people.
         cache: folder in which the set is kept as one uint8 file, drawn when first read.  None: drawn on every ``load``.
+        domain: how much photos of one person differ; see :mod:`benchmark.data.procedural.domains`.
 
     Raises:
-        FaceVeilError: size, seed or pairs out of range; a damaged cache file, on ``load``.
+        FaceVeilError: size, seed or pairs out of range; no such domain; a damaged cache file, on ``load``.
     """
 
-    def __init__(self, pairs: np.ndarray, size: int, seed: int, cache: Path | None = None) -> None:
+    def __init__(self, pairs: np.ndarray, size: int, seed: int, cache: Path | None = None, domain: str = "wild") -> None:
+        spreads(domain)  # raises for one that does not exist
+        self.domain = domain
         self._pairs = _checked(pairs, size, seed)
         self.size, self.seed = int(size), int(seed)
         self._rows = np.arange(len(self._pairs))
         self._store = None
         if cache is not None and len(self._pairs):
-            self._store = _Store(Path(cache) / f"synthetic-{self.digest}.npy", self._pairs, self.size, self.seed)
+            self._store = _Store(Path(cache) / f"synthetic-{self.digest}.npy", self._pairs, self.size, self.seed, domain)
 
     @property
     def identity(self) -> np.ndarray:
@@ -141,7 +147,7 @@ class SyntheticFaces:
     @cached_property
     def digest(self) -> str:
         """Hash of the generator, its settings, seed, size and pairs: of everything that the pixels follow from."""
-        spread = (parameters.IDENTITY_SPREAD, parameters.NUISANCE_SPREAD)
+        spread = (parameters.IDENTITY_SPREAD, domain_digest(self.domain))
         pairs = hashlib.sha256(np.ascontiguousarray(self._pairs, "<i8").tobytes()).hexdigest()
         return content_hash("synthetic", GENERATOR_VERSION, *spread, self.seed, self.size, pairs)
 
@@ -152,13 +158,13 @@ class SyntheticFaces:
         """Photos as uint8 (B, 3, size, size), RGB."""
         rows = np.arange(len(self))[np.asarray(index, dtype=np.int64)]
         if self._store is None:
-            return render(self._pairs[rows, 0], self._pairs[rows, 1], self.size, self.seed)
+            return render(*self._pairs[rows].T, self.size, self.seed, self.domain)
         return torch.from_numpy(np.array(self._store.photos[self._rows[rows]]))
 
     def take(self, index: Sequence[int] | np.ndarray) -> SyntheticFaces:
         """Some of the photos, in the order of ``index`` (int, or a mask); they are read from the same cache file."""
         index = np.asarray(index)
         rows = np.arange(len(self))[index if index.dtype == bool else index.astype(np.int64)]
-        part = SyntheticFaces(self._pairs[rows], self.size, self.seed)
+        part = SyntheticFaces(self._pairs[rows], self.size, self.seed, domain=self.domain)
         part._rows, part._store = self._rows[rows], self._store
         return part

@@ -108,7 +108,7 @@ IDENTITY = {
     **{f"mole_{m}_{k}": (0.0, 1.0) for m in "abc" for k in ("x", "y", "r", "dark")},
 }
 
-# What differs from photo to photo, around 0 with standard deviation NUISANCE_SPREAD.
+# What differs from photo to photo, around 0; how much is said by the domain that photos are drawn in.
 PHOTO = (
     "yaw",
     "pitch",
@@ -191,7 +191,7 @@ def identity_numbers(seed: int, identity: np.ndarray) -> Numbers:
     return numbers | {"texture": _texture(keys(seed, Stream.TEXTURE, identity, whole))}
 
 
-def photo_numbers(seed: int, identity: np.ndarray, photo: np.ndarray) -> Numbers:
-    """Nuisance numbers by name, each (N,), normal with standard deviation ``NUISANCE_SPREAD``."""
-    drawn = normals(keys(seed, Stream.PHOTO, identity, photo), len(PHOTO)) * NUISANCE_SPREAD
+def photo_numbers(seed: int, identity: np.ndarray, photo: np.ndarray, spread: np.ndarray) -> Numbers:
+    """Nuisance numbers by name, each (N,), normal with the standard deviations ``spread`` (len(PHOTO),)."""
+    drawn = normals(keys(seed, Stream.PHOTO, identity, photo), len(PHOTO)) * spread
     return {name: drawn[:, column] for column, name in enumerate(PHOTO)}

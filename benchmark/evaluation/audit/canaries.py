@@ -7,7 +7,7 @@ photo under the name of a member, in the unit ``person`` a whole person more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -155,9 +155,8 @@ def _spread(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _first_free(populations: Populations) -> int:
     """A number above that of everyone who plays a role."""
-    split = populations.split
-    roles = (split.members_seen, split.held_out, split.verification, split.auxiliary, split.judges)
-    return 1 + max(int(rows[:, 0].max()) for rows in roles)
+    roles = (getattr(populations.split, role.name) for role in fields(populations.split))
+    return 1 + max(int(rows[:, 0].max()) for rows in roles if len(rows))
 
 
 def _strangers(populations: Populations, count: int, each: int) -> np.ndarray:

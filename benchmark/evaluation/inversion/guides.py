@@ -28,7 +28,7 @@ from benchmark.protocol.registry import build_attack
 from benchmark.signals.channel_moments import ReferenceStatistics, estimated_statistics, stored_statistics
 from benchmark.signals.extraction import measure
 from benchmark.signals.target import Target
-from benchmark.training.shadows import Shadow, public_pairs
+from benchmark.training.shadows import Shadow, reference_pairs
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,6 @@ class Guides:
                 known = np.flatnonzero(self.populations.labelled & (self.populations.side == SEEN))
                 found[reference] = estimated_statistics(self.target, self.populations.queried.take(known), reference)
             else:
-                public = self.populations.source(public_pairs(self.populations), "public")
+                public = self.populations.source(reference_pairs(self.populations), "reference")
                 found[reference] = estimated_statistics(self.target, public, reference)
         return found

@@ -90,9 +90,7 @@ def identity_subjects(populations: Populations, seed: int) -> IdentitySubjects:
     people = {group: np.array(sorted(found)) for group, found in groups.items()}
     people[GENERATOR] = np.unique(auxiliary[:, 0])
     number = min(len(p) for p in people.values())
-    identity_photo = np.concatenate(
-        [populations.split.members_seen, populations.split.members_unseen, populations.split.held_out]
-    )
+    identity_photo = populations.queried_pairs
     rows, photos, group_of = [], [], []
     for group in (MEMBER, HELD_OUT_GROUP, GENERATOR):
         for p in np.sort(rng.permutation(people[group])[:number]):

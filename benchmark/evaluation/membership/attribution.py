@@ -32,7 +32,7 @@ from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import UNDEFENDED, make_untrained
 from benchmark.training.order import cuts, last_batches, remembered
-from benchmark.training.shadows import ShadowPool, public_pairs
+from benchmark.training.shadows import ShadowPool, reference_pairs
 
 DISTANCES = {
     "BN distance, mean": AttackSpec(name="bn_distance"),
@@ -96,7 +96,7 @@ def ask_statistics(subject: Subject) -> list[AttributionRow]:
     target = subject.target(subject.submission)
     public = {name: _public(spec) for name, spec in ATTACKS.items()}
     evidence = subject.evidence(target, [*ATTACKS.values(), *public.values()])
-    replaced = target.recalibrated(populations.source(public_pairs(populations), "public"))
+    replaced = target.recalibrated(populations.source(reference_pairs(populations), "reference"))
     replaced_evidence = subject.evidence(replaced, DISTANCES.values())
     rows = []
     for name, spec in ATTACKS.items():

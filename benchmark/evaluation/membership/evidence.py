@@ -34,7 +34,7 @@ from benchmark.signals.extraction import (
 )
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
-from benchmark.training.shadows import PoolShadow, Shadow, public_pairs
+from benchmark.training.shadows import PoolShadow, Shadow, reference_pairs
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _extract(
     references = _references(target, populations, plain, photos, members)
     signals = extract(target, photos, plain, references=references, head=head, cache=cache, progress=progress)
     if again:
-        other = target.recalibrated(populations.source(public_pairs(populations), "public"))
+        other = target.recalibrated(populations.source(reference_pairs(populations), "reference"))
         own = {"repaired": stored_statistics(other.backbone)}
         more = extract(other, photos, again, references=own, cache=cache, progress=progress)
         signals = replace(signals, values={**signals.values, **more.values})
@@ -262,6 +262,6 @@ def _references(
         if reference == "partial":
             known = photos.take(np.flatnonzero(members))
         else:
-            known = populations.source(public_pairs(populations), "public")
+            known = populations.source(reference_pairs(populations), "reference")
         found[reference] = estimated_statistics(target, known, reference)
     return found

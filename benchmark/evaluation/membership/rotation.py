@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
+from benchmark.data.populations import SEEN, UNSEEN, Populations
 from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather
 from benchmark.evaluation.membership.scores import EVALUATION_VERSION, Scores, describe, load_scores, run_contrast, save_scores
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, NotApplicableError, content_hash
@@ -152,4 +152,4 @@ def check_turns(backbones: int) -> None:
 
 def sides_under(populations: Populations, inside: np.ndarray) -> np.ndarray:
     """(N,) sides of the queried photos under a shadow that trained on those of ``inside`` (N,)."""
-    return np.where(populations.side == HELD_OUT, HELD_OUT, np.where(inside, SEEN, UNSEEN))
+    return np.where(np.isin(populations.side, (SEEN, UNSEEN)), np.where(inside, SEEN, UNSEEN), populations.side)

@@ -63,13 +63,12 @@ class Block(_Model):
     seeds: tuple[int, ...] = ()
     norm: tuple[str, ...] = ()
     head: tuple[str | None, ...] = (None,)
-    seen: tuple[int | None, ...] = (None,)
-    unseen: tuple[int | None, ...] = (None,)
+    photos: tuple[int | None, ...] = (None,)
     epochs: tuple[int | None, ...] = (None,)
     data: tuple[Path | None, ...] = (None,)
     init: tuple[Path | None, ...] = (None,)
 
-    @field_validator("defense", "track", "seeds", "norm", "head", "seen", "unseen", "epochs", "data", "init", mode="before")
+    @field_validator("defense", "track", "seeds", "norm", "head", "photos", "epochs", "data", "init", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return _listed(value)
@@ -186,11 +185,9 @@ def _of_block(sweep: SweepFile, block: Block, data: Path | None, init: Path | No
     for track_name, text, *values in axes:
         named_specs = parse_defenses(text, dict(zip(block.settings, values, strict=True)))
         defense = compose(named_specs)
-        factors = itertools.product(
-            block.head, block.seen, block.unseen, block.epochs, block.norm or (None,), block.data, block.init
-        )
-        for head, seen, unseen, epochs, norm, own_data, own_init in factors:
-            changes = {"head": head, "seen": seen, "unseen": unseen, "epochs": epochs, "shadows": sweep.shadows}
+        factors = itertools.product(block.head, block.photos, block.epochs, block.norm or (None,), block.data, block.init)
+        for head, photos, epochs, norm, own_data, own_init in factors:
+            changes = {"head": head, "photos": photos, "epochs": epochs, "shadows": sweep.shadows}
             track = variant(get_track(track_name), changes)
             for seed in block.seeds or sweep.seeds:
                 faces = own_data or (data if track.source == "folder" else None)

@@ -11,17 +11,17 @@ TRACK = TRACKS["synthetic-smoke"]
 
 
 def test_a_factor_makes_another_track_under_its_own_name():
-    changed = variant(TRACK, {"head": "softmax", "seen": 2})
-    assert changed.name == "synthetic-smoke[head=softmax,seen=2]"
-    assert (changed.head.name, changed.roles.seen, changed.roles.unseen) == ("softmax", 2, TRACK.roles.unseen)
+    changed = variant(TRACK, {"head": "softmax", "photos": 4})
+    assert changed.name == "synthetic-smoke[head=softmax,photos=4]"
+    assert (changed.head.name, changed.roles.seen, changed.roles.unseen) == ("softmax", 2, 2)
     assert changed.head.margin == TRACK.head.margin
     assert changed.digest != TRACK.digest
     assert get_track(changed.name) == changed
-    assert parse(changed.name) == ("synthetic-smoke", {"head": "softmax", "seen": 2})
+    assert parse(changed.name) == ("synthetic-smoke", {"head": "softmax", "photos": 4})
 
 
 def test_the_track_s_own_values_change_nothing():
-    own = {"head": TRACK.head.name, "seen": TRACK.roles.seen, "epochs": TRACK.training.epochs, "unseen": None}
+    own = {"head": TRACK.head.name, "photos": TRACK.roles.photos, "epochs": TRACK.training.epochs, "population": None}
     assert variant(TRACK, own) is TRACK
     assert get_track("synthetic-smoke") is TRACK
 
@@ -38,8 +38,10 @@ def test_shadows_and_epochs():
     [
         ("colour=blue", "unknown factor 'colour'"),
         ("head=margin", "one of softmax, cosface, arcface, adaface"),
-        ("seen=0", "at least 1"),
-        ("seen=many", "whole number"),
+        ("photos=1", "at least 2"),
+        ("epochs=0", "at least 1"),
+        ("population=1", "at least 2"),
+        ("photos=many", "whole number"),
         ("shadows=1", "auxiliary/photos/people"),
     ],
 )

@@ -153,7 +153,7 @@ def test_an_interrupted_training_goes_on_where_it_stopped(make, flow, tmp_path):
 def test_public_faces_and_inference_are_on_the_card(make, plugin_table):
     plugin_table(Scaled)
     card = make(DefenseSpec(name="scaled")).card
-    assert [d.name for d in card.additional_data] == ["auxiliary"]
+    assert [d.name for d in card.additional_data] == ["public"]
     assert card.inference == {"kind": "int8"}
     assert make(UNDEFENDED, name="plain").card.additional_data == ()
 

@@ -273,13 +273,12 @@ def test_one_photo_is_too_few():
 
 
 def track(**changes) -> Track:
-    counts = dict.fromkeys(("members", "held_out", "verification", "auxiliary", "judges", "seen", "unseen"), 1)
     return Track(
         name="tiny",
         summary="a test",
         source="synthetic",
         image_size=SIZE,
-        roles=Roles(**counts),
+        roles=Roles(pool=2, photos=2, verification=1, auxiliary=1, judges=1),
         backbone=BackboneSpec(name="iresnet_slim", kwargs=SMALL),
         training=config(epochs=2, **changes),
         attacks=(),

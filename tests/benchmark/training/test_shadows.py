@@ -12,7 +12,7 @@ from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, open_populations
 from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError
 from benchmark.protocol.track import ShadowBudget
 from benchmark.training import shadows
-from benchmark.training.shadows import ShadowPool, auxiliary_people, public_pairs
+from benchmark.training.shadows import ShadowPool, auxiliary_people, reference_pairs
 
 TWO = FLOW.model_copy(update={"shadows": ShadowBudget(auxiliary=2)})
 
@@ -40,14 +40,14 @@ def test_a_shadow_plays_the_targets_game_with_public_people(world, number, reque
         assert len(counts) > 0
     assert len(np.unique(drawn.pairs, axis=0)) == len(drawn.pairs), "no photo plays two parts"
     assert people(drawn.pairs) <= people(split.auxiliary)
-    for others in (split.members_seen, split.members_unseen, split.held_out, split.verification, split.judges):
+    for others in (split.pool, split.verification, split.public, split.judges):
         assert people(drawn.pairs).isdisjoint(people(others))
     assert len(people(by_side[SEEN])) <= roles.members
 
 
 def test_statistics_are_estimated_on_people_that_no_shadow_knows(flow):
     populations = flow.populations
-    public = people(public_pairs(populations))
+    public = people(reference_pairs(populations))
     assert len(public) == 4  # a fifth of the 20 auxiliary people
     assert public < people(populations.split.auxiliary)
     for number in range(5):
@@ -164,7 +164,8 @@ def test_another_backbone_has_its_own_shadow(flow, tmp_path, count):
 
 def test_halves_of_the_photos_train_a_shadow_that_knows_every_member(flow, tmp_path):
     pool = ShadowPool(flow.populations, tmp_path)
-    populations, members = flow.populations, flow.populations.side != HELD_OUT
+    populations = flow.populations
+    members = np.isin(populations.side, (SEEN, UNSEEN))
     first, second = pool.query_pool("photos", FLOW.backbone)
     assert not (first.inside & second.inside).any()
     assert ((first.inside | second.inside) == members).all(), "complements, and no held-out person"
@@ -184,7 +185,7 @@ def test_halves_of_the_people_leave_every_queried_photo_out(flow, tmp_path, monk
     monkeypatch.setattr(shadows, "make_submission", spy)
     populations = flow.populations
     first, second = ShadowPool(populations, tmp_path).query_pool("people", FLOW.backbone)
-    asked = {populations.queried.keys[i] for i in np.flatnonzero(populations.side != SEEN)}
+    asked = {populations.queried.keys[i] for i in np.flatnonzero(np.isin(populations.side, (UNSEEN, HELD_OUT)))}
     for shadow, keys in zip((first, second), trained, strict=True):
         assert not keys & asked
         inside = {key.partition("/")[0] for key in np.asarray(populations.queried.keys)[shadow.inside]}

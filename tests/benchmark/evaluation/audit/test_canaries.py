@@ -71,7 +71,7 @@ def test_mislabelled_photos_show_people_without_a_role(flow):
         draw_canaries(replace(flow.populations, source=watched), make_plan(unit, "mislabelled", 6, 0))
     assert len(asked) == 2
     split = flow.populations.split
-    with_roles = set().union(*(people(getattr(split, r)) for r in ("members_seen", "held_out", "verification", "auxiliary")))
+    with_roles = set().union(*(people(getattr(split, r)) for r in ("pool", "verification", "public", "auxiliary")))
     assert all(not people(rows) & with_roles for rows in asked)
 
 
@@ -90,7 +90,7 @@ def test_extra_people_have_names_and_as_many_photos_as_a_member(draw, flow, kind
     assert np.bincount(canaries.canary).tolist() == [roles.seen] * 5
     names = canaries.photos.identity
     assert len(set(names.tolist())) == 5
-    assert not set(names.tolist()) & people(flow.populations.split.members_seen)
+    assert not set(names.tolist()) & people(flow.populations.split.pool)
     shown = [key.split("/")[1] for key in canaries.photos.keys]  # who is really on the photos
     per_name = [len({shown[i] for i in np.flatnonzero(names == name)}) for name in np.unique(names)]
     assert per_name == [1 if kind == "natural" else roles.seen] * 5

@@ -57,7 +57,7 @@ def test_three_equal_groups_of_different_people(flow):
 
 
 def test_one_photo_a_person_is_refused(flow, tmp_path):
-    roles = flow.track.roles.model_copy(update={"unseen": 1})
+    roles = flow.track.roles.model_copy(update={"photos": 2})
     populations = open_populations(flow.track.model_copy(update={"roles": roles}), cache=tmp_path)
     with pytest.raises(FaceVeilError, match="one photo a person"):
         template_subjects(populations, 2, seed=0)

@@ -9,7 +9,7 @@ from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather, 
 from benchmark.interfaces import Access, AttackSpec, BackboneSpec, Contrast, Knowledge, SignalRequest
 from benchmark.signals.target import Target
 from benchmark.training.build import make_untrained
-from benchmark.training.shadows import public_pairs
+from benchmark.training.shadows import reference_pairs
 
 BN = AttackSpec(name="bn_distance")
 BN_AUXILIARY = AttackSpec(name="bn_distance", settings={"knowledge": "auxiliary"})
@@ -116,7 +116,7 @@ def test_estimated_statistics_come_from_public_photos_or_known_members(flow, mon
     )
     specs = [AttackSpec(name="bn_distance", settings={"statistics": s}) for s in ("auxiliary", "partial", "feature_means")]
     gathered(flow, specs)
-    public = flow.populations.source(public_pairs(flow.populations), "public")
+    public = flow.populations.source(reference_pairs(flow.populations), "reference")
     assert used["auxiliary"].digest == used["feature_means"].digest == public.digest
     populations = flow.populations
     known = np.flatnonzero(populations.labelled & (populations.side == SEEN))

@@ -47,7 +47,7 @@ def test_a_planted_leak_is_found_in_every_target(found):
 
 def test_photos_of_all_targets_are_pooled_and_people_counted_once(found, tiny):
     populations = tiny.populations
-    asked = ~populations.labelled & (populations.side != HELD_OUT)
+    asked = ~populations.labelled & np.isin(populations.side, (SEEN, UNSEEN))
     for turn in found.turns:
         assert turn.pooled.n_positive == turn.pooled.n_negative == 4 * asked.sum() // 2
         assert turn.pooled.people == len(np.unique(np.asarray(populations.queried.identity)[asked]))
@@ -80,7 +80,7 @@ def test_wrong_halves_are_at_chance(tiny, pool):
     drawn = []
     for shadow in pool:
         inside = np.zeros(len(identity), bool)
-        for person in np.unique(identity[populations.side != HELD_OUT]):
+        for person in np.unique(identity[np.isin(populations.side, (SEEN, UNSEEN))]):
             inside[rng.permutation(np.flatnonzero(identity == person))[:2]] = True
         drawn.append(replace(shadow, inside=inside))
     turn = Rotator(populations, drawn, tiny.folder / "null").run([REGROWN]).turns[0]

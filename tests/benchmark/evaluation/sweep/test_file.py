@@ -69,12 +69,12 @@ entries:
   - defense: undefended
     head: [softmax, arcface]
     norm: [batch, group]
-    seen: [2, 4]
+    photos: [4, 8]
 """)
     )
     assert len(entries) == 8
     assert {e.track.name for e in entries} == {
-        f"synthetic-smoke[{factors}shadows=1/0/0]" for factors in ("head=softmax,seen=2,", "head=softmax,", "seen=2,", "")
+        f"synthetic-smoke[{factors}shadows=1/0/0]" for factors in ("head=softmax,photos=4,", "head=softmax,", "photos=4,", "")
     }
     assert {e.backbone.kwargs["norm"] if e.backbone else "" for e in entries} == {"", "group"}
     assert {e.label for e in entries} == {"undefended", "undefended [norm=group]"}
