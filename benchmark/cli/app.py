@@ -15,6 +15,7 @@ import typer
 from benchmark.cli import (
     attribute,
     audit,
+    audit_model,
     bench,
     card,
     data,
@@ -30,6 +31,7 @@ from benchmark.cli import (
     sweep,
     team,
     train,
+    was_i_in_it,
     worker,
 )
 from benchmark.cli.output import fail
@@ -80,6 +82,8 @@ GROUPS = (
     evaluate,
     sweep,
     audit,
+    audit_model,
+    was_i_in_it,
     attribute,
     rotate,
     invert,

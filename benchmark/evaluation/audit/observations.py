@@ -1,0 +1,164 @@
+"""What attacks may read in an audit: signals of a module, and of shadows of it, on the photos asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import nn
+
+from benchmark.evaluation.audit.question import Question
+from benchmark.interfaces import (
+    AccessError,
+    FaceVeilError,
+    MembershipAttack,
+    NotApplicableError,
+    Photos,
+    QueryShadow,
+    SignalRequest,
+    Signals,
+)
+from benchmark.signals.extraction import (
+    ReferenceStatistics,
+    check_applicable,
+    estimated_statistics,
+    extract,
+    stored_statistics,
+)
+from benchmark.signals.target import Target
+
+
+@dataclass(frozen=True)
+class AuditShadow:
+    """A model of the same kind, trained on other photos: what an attacker compares the audited one with.
+
+    Attributes:
+        model: an ``nn.Module`` with the same inputs and outputs as the audited one.
+        members: (M,) bool, which of ``members`` it was trained on, in the order in which they were handed to the audit.
+        nonmembers: (K,) bool, the same of ``nonmembers``.  Both None: it was trained on none of them.
+    """
+
+    model: nn.Module
+    members: Sequence[bool] | np.ndarray | None = None
+    nonmembers: Sequence[bool] | np.ndarray | None = None
+
+    @property
+    def offline(self) -> bool:
+        """Whether it was trained on none of the photos asked about."""
+        return self.members is None and self.nonmembers is None
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Signals of all photos of a question; ``missing`` says by request key why a signal could not be had."""
+
+    question: Question
+    signals: Signals
+    missing: dict[str, str] = field(default_factory=dict)
+    shadows: Sequence[QueryShadow] = ()
+    offline: bool = False  # whether the shadows were trained on none of the photos
+
+    def reasons(self, attack: MembershipAttack) -> list[str]:
+        """Why an attack cannot be run here; empty where it can."""
+        return [self.missing[r.key] for r in attack.requests() if r.key in self.missing]
+
+
+def observe(
+    target: Target,
+    question: Question,
+    requests: Sequence[SignalRequest],
+    *,
+    public: Photos | None = None,
+    shadows: Sequence[tuple[Target, AuditShadow]] = (),
+    shadow_requests: Sequence[SignalRequest] = (),
+) -> Observations:
+    """All signals in as few passes as possible; one that fails on this module is left out with its reason.
+
+    Args:
+        public: photos from which the attacker estimates feature statistics; default those he knows were not trained on.
+    """
+    observer = _Observer(question, public)
+    missing: dict[str, str] = {}
+    values = observer.values(target, requests, missing)
+    found = []
+    for model, shadow in shadows:
+        wanted = [r for r in shadow_requests if r.key in values]
+        own = observer.values(model, wanted, missing)
+        inside = _inside(shadow, question)
+        found.append(QueryShadow(Signals(values=own, identity=question.identity), inside))
+    offline = bool(shadows) and all(shadow.offline for _, shadow in shadows)
+    return Observations(question, Signals(values=values, identity=question.identity), missing, found, offline)
+
+
+def _inside(shadow: AuditShadow, question: Question) -> np.ndarray:
+    """(N,) which photos the shadow was trained on."""
+    inside = np.zeros(len(question.photos), bool)
+    for number, (given, what) in enumerate(((shadow.members, "members"), (shadow.nonmembers, "nonmembers"))):
+        if given is None:
+            continue
+        mask = np.asarray(given, bool)
+        expected = len(question.photos.sets[number])
+        if mask.shape != (expected,):
+            raise FaceVeilError(f"a shadow's {what}= must say of each of the {expected} {what} whether it was trained on it.")
+        rows = [row for row, (s, _) in enumerate(question.photos.where) if s == number]
+        inside[rows] = mask[[question.photos.where[row][1] for row in rows]]
+    return inside
+
+
+@dataclass(frozen=True)
+class _Observer:
+    question: Question
+    public: Photos | None
+
+    def values(self, target: Target, requests: Sequence[SignalRequest], missing: dict[str, str]) -> dict[str, np.ndarray]:
+        """Signals by key; together where that works, one by one where a module does not bear one of them."""
+        possible = []
+        for request in requests:
+            try:
+                check_applicable(target, request)
+                possible.append(request)
+            except (NotApplicableError, AccessError) as error:
+                missing[request.key] = str(error)
+        try:
+            return self._together(target, possible)
+        except Exception:  # anybody's code may raise anything under hooks and views
+            values: dict[str, np.ndarray] = {}
+            for request in possible:
+                try:
+                    values.update(self._together(target, [request]))
+                except Exception as error:
+                    missing[request.key] = f"the model does not bear it: {type(error).__name__}: {str(error)[:200]}"
+            return values
+
+    def _together(self, target: Target, requests: Sequence[SignalRequest]) -> dict[str, np.ndarray]:
+        again = [r for r in requests if r.reference == "repaired" or (r.layers == "embedding" and r.reference != "stored")]
+        # Apart, because a pass backward takes more memory and cannot run in inference mode.
+        with_gradients = [r for r in requests if r.gradients != "none"]
+        plain = [r for r in requests if r not in again and r not in with_gradients]
+        values: dict[str, np.ndarray] = {}
+        for part in (plain, with_gradients):
+            if part:
+                values.update(extract(target, self.question.photos, part, references=self._references(target, part)).values)
+        if again:
+            other = target.recalibrated(self._reference_photos())
+            own = {"repaired": stored_statistics(other.backbone)}
+            values.update(extract(other, self.question.photos, again, references=own).values)
+        unusable = [key for key, v in values.items() if not np.isfinite(v).all()]
+        if unusable:
+            raise FaceVeilError(f"{', '.join(unusable)}: not finite.")
+        return values
+
+    def _reference_photos(self) -> Photos:
+        if self.public is not None:
+            return self.public
+        question = self.question
+        return question.photos.take(np.flatnonzero(question.labelled & (question.side != 0)))
+
+    def _references(self, target: Target, requests: Sequence[SignalRequest]) -> dict[str, ReferenceStatistics]:
+        found = {}
+        for reference in sorted({r.reference for r in requests if r.layers == "norm"} - {"stored"}):
+            known = np.flatnonzero(self.question.labelled & (self.question.side == 0))
+            photos = self.question.photos.take(known) if reference == "partial" else self._reference_photos()
+            found[reference] = estimated_statistics(target, photos, reference)
+        return found

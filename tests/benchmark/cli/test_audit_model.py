@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from command_line import run
+from PIL import Image
+from strangers import pictures
+
+PHOTOS, PERSON = pictures(48, 4, seed=7, side=32)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Photos of 48 people, half of the photos of 24 of them as members; and weights of a small timm model."""
+    root = tmp_path_factory.mktemp("audit")
+    for i, pixels in enumerate(PHOTOS):
+        side = "members" if PERSON[i] < 24 and i % 4 < 2 else "nonmembers"
+        path = root / side / f"person-{PERSON[i]:02d}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(timm.create_model("test_resnet", num_classes=10).state_dict(), root / "weights.pt")
+    return root
+
+
+def arguments(folders, *more):
+    return [
+        "audit-model", str(folders / "weights.pt"), "--backbone", "test_resnet", "--device", "cpu",
+        "--members", str(folders / "members"), "--nonmembers", str(folders / "nonmembers"),
+        "--attacks", "embedding_norm,regrown_head:gallery=weighted", *more,
+    ]  # fmt: skip
+
+
+def test_it_writes_a_page_and_says_what_it_found(folders, tmp_path):
+    result = run(*arguments(folders, "--report", str(tmp_path / "report.html")))
+    assert result.exit_code == 0, result.output
+    assert "48 photos trained on" in result.stdout
+    assert "linear on pixels" in result.stdout
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Privacy audit of weights.pt" in page
+    assert "<svg" in page
+
+
+def test_json_is_one_document(folders):
+    result = run(*arguments(folders, "--json"))
+    document = json.loads(result.stdout)
+    assert document["photos"] == {"photos trained on": 48, "photos not trained on": 144, "people": 48}
+    assert len(document["verdicts"]) == 3
+    assert any("no part of the backbone" in note for note in document["notes"])  # the file's classification layer
+
+
+def test_wrong_files_and_names_are_told(folders, tmp_path):
+    assert "ends in .html" in run(*arguments(folders, "--report", str(tmp_path / "report.pdf"))).output
+    wrong = [a if a != "test_resnet" else "test_vit" for a in arguments(folders)]
+    assert "does not hold the weights of 'test_vit'" in run(*wrong).output
+    assert run(*arguments(folders, "--mean", "a,b")).exit_code == 2
+
+
+def test_was_i_in_it_says_its_error_rate_or_refuses(folders, tmp_path):
+    mine = folders / "nonmembers" / "person-40"
+    others = tmp_path / "others"
+    others.mkdir()
+    for person in range(24, 40):
+        (others / f"person-{person}").symlink_to(folders / "nonmembers" / f"person-{person}")
+    command = ["was-i-in-it", str(folders / "weights.pt"), "--backbone", "test_resnet", "--device", "cpu", "--mine", str(mine)]
+    refused = run(*command, "--others", str(others), "--json")
+    assert json.loads(refused.stdout)["outcome"] == "refused"
+    rest = tmp_path / "rest"
+    rest.mkdir()
+    for person in (*range(24, 40), *range(41, 48)):
+        (rest / f"person-{person}").mkdir()
+        for photo in (folders / "nonmembers" / f"person-{person}").iterdir():
+            (rest / f"person-{person}" / photo.name).write_bytes(photo.read_bytes())
+    result = run(*command, "--others", str(rest), "--json")
+    found = json.loads(result.stdout)
+    assert found["others"] == 23
+    assert found["outcome"] in ("not_found", "found", "confounded")
+    assert found["fpr"] == pytest.approx((found["above"] + 1) / 24)
+    assert np.isfinite(found["conditional"]).all()
+    assert "people not trained on who stand out as much" in run(*command, "--others", str(rest)).stdout
