@@ -14,7 +14,7 @@ from typing import Any
 _NAMES = {
     "AuditShadow": "benchmark.evaluation.audit.observations",
     "FaceVeilError": "benchmark.interfaces",
-    "audit": "benchmark.evaluation.audit.audit_model",
+    "audit": "benchmark.evaluation.audit.model_audit",
     "evaluate": "benchmark.service.notebook",
     "load_records": "benchmark.service.notebook",
     "load_submission": "benchmark.submissions.submission",

@@ -21,7 +21,7 @@ def test_importing_it_loads_no_torch():
 def test_every_name_can_be_had_and_others_are_told():
     for name in faceveil.__all__:
         assert callable(getattr(faceveil, name)), name
-    with pytest.raises(AttributeError, match="it has .*audit"):
+    with pytest.raises(AttributeError, match=r"it has .*audit"):
         faceveil.adit  # noqa: B018
 
 
@@ -30,7 +30,8 @@ def test_train_evaluate_store_and_rank(tmp_path, fresh_home, monkeypatch):
     submission = faceveil.train(FLOW.name, "undefended", out=tmp_path / "entry", seed=3)
     assert faceveil.load_submission(tmp_path / "entry").submission_id == submission.submission_id
     record = faceveil.evaluate(submission, FLOW.name)
-    assert [r.submission_id for r in faceveil.load_records(FLOW.name)] == [record.submission_id]
-    assert [entry.runs[0].submission_id for entry in faceveil.rank(faceveil.load_records())] == [record.submission_id]
+    assert record.provenance.submission_id == submission.submission_id
+    assert [r.provenance.submission_id for r in faceveil.load_records(FLOW.name)] == [submission.submission_id]
+    assert len(faceveil.rank(faceveil.load_records())) == 1
     with pytest.raises(FaceVeilError, match="not empty"):
         faceveil.train(FLOW.name, out=tmp_path / "entry")

@@ -86,7 +86,7 @@ def audit_model(
     json: Json = False,
 ) -> None:
     """Audits any model on photos of yours, without a track: blind probes first, then every attack that applies."""
-    from benchmark.evaluation.audit.audit_model import audit
+    from benchmark.evaluation.audit.model_audit import audit
     from benchmark.evaluation.audit.model_files import open_model
     from benchmark.evaluation.audit.observations import AuditShadow
 

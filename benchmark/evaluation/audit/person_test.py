@@ -70,7 +70,7 @@ def was_i_in_it(
     """Tests whether a person's photos were trained on, against people whose photos were not.
 
     Args:
-        mine: photos of one person, two or more; see :func:`benchmark.evaluation.audit.audit_model.audit` for kinds of sources.
+        mine: photos of one person, two or more; see :func:`benchmark.evaluation.audit.model_audit.audit` for kinds of sources.
         others: photos of people who were certainly not trained on, of the same kind, one folder a person.
         people: who is on the photos of ``others``, instead of its folders.
         input: what the model takes; default the photos' size, normalised to -1..1.

@@ -62,13 +62,23 @@ class AuditPhotos:
         image = torch.from_numpy(np.array(self.sets[number].read(at))).permute(2, 0, 1)
         if tuple(image.shape[1:]) == self.size:
             return image
-        small = F.interpolate(image[None].float(), size=self.size, mode="bilinear", align_corners=False, antialias=True)
+        part = _middle(image, self.size)[None].float()
+        small = F.interpolate(part, size=self.size, mode="bilinear", align_corners=False, antialias=True)
         return small[0].round().clamp(0, 255).to(torch.uint8)
 
 
 def one_set(photos: PhotoSet, size: tuple[int, int]) -> AuditPhotos:
     """A single set of photos in one size, everybody a person of their own."""
     return AuditPhotos((photos,), tuple((0, i) for i in range(len(photos))), np.arange(len(photos)), size)
+
+
+def _middle(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The largest part around the centre with the proportions of ``size``, so that no face is squeezed."""
+    height, width = image.shape[1:]
+    scale = min(height / size[0], width / size[1])
+    rows, columns = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return image[:, top : top + rows, left : left + columns]
 
 
 @dataclass(frozen=True)
