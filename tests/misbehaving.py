@@ -31,3 +31,38 @@ def write(path: Path) -> Report:
     """Writes beside the submission."""
     (path.parent / "escaped").write_bytes(b"x" * 100)
     return Report(path=str(path))
+
+
+class Unreadable:
+    """What a check may return if it is taken over."""
+
+    def model_dump_json(self) -> str:
+        return "[" * 500 + "]" * 500
+
+
+def unreadable(_path: Path) -> Report:
+    """Returns what is no report."""
+    return Unreadable()  # type: ignore[return-value]
+
+
+def crash_once(path: Path) -> Report:
+    """Ends the process the first time."""
+    mark = path.parent / "crashed"
+    if not mark.exists():
+        os.mkdir(mark)  # the process may write no file
+        os.kill(os.getpid(), 11)
+    return Report(path=str(path))
+
+
+def killed(_path: Path) -> Report:
+    """Is killed, as by an operator or a machine without memory."""
+    os.kill(os.getpid(), 9)
+    raise AssertionError
+
+
+def slow(path: Path) -> Report:
+    """Takes everything, after a while."""
+    from card_factory import make_card
+
+    time.sleep(0.3)
+    return Report(path=str(path), submission_id="a" * 64, weights_sha256="b" * 64, card=make_card())

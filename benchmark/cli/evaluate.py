@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.output import Device, Json, Ray, Workers, emit, number, out, pick_device, settings, steps, table
+from benchmark.cli.output import Device, Json, Ray, Workers, emit, number, out, pick_device, settings, steps, table, unreadable
 from benchmark.cli.train import Data, open_init
 from benchmark.interfaces import AttackSpec, FaceVeilError
 
@@ -179,7 +179,7 @@ def rank_(track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")
     from benchmark.protocol.tracks import get_track
     from benchmark.service.store import Store
 
-    records = Store().records(get_track(track).name)
+    records = Store().records(get_track(track).name, unreadable)
     if not records:
         raise FaceVeilError(
             f"no record of track {track!r} in the store yet; run `faceveil quickstart`, or `faceveil evaluate`."

@@ -35,6 +35,11 @@ def fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
+def unreadable(reason: str) -> None:
+    """Names a record that is left out."""
+    err.print(f"[yellow]left out:[/] {escape(reason)}", soft_wrap=True)
+
+
 def emit(value: Any, as_json: bool, show: Callable[[], None]) -> None:
     """Prints ``value`` as JSON, or calls ``show``."""
     if as_json:

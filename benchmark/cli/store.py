@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.output import Json, emit, facts
+from benchmark.cli.output import Json, emit, facts, unreadable
 from benchmark.cli.submit import StoreOption, open_store
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def export(
         raise typer.BadParameter("--thin goes with --format json: the other formats hold no curves")
     if (format_ is Format.EVAL_RESULTS) != bool(dataset):
         raise typer.BadParameter("--dataset NAMESPACE/NAME goes with --format eval-results, and is needed there")
-    records = open_store(store).records(track)
+    records = open_store(store).records(track, unreadable)
     if submission:
         records = [r for r in records if r.provenance.submission_id.startswith(submission)]
     text = _text([thinned(record) for record in records] if thin else records, format_, dataset)

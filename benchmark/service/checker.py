@@ -1,7 +1,7 @@
 """Checks submissions in a process of its own, which may neither write a file nor take more memory and time than it is given.
 
 What a hostile file could do to the process that reads it (exhaust its memory, crash it, hang it) it does to that one; the
-server goes on, and the submission is refused.
+server goes on, and the submission is refused, once a second process has come to the same end.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from benchmark.interfaces import FaceVeilError
 from benchmark.submissions.problems import Problem
 from benchmark.submissions.report import Report
 
@@ -21,7 +23,14 @@ SECONDS = 300.0  # for one submission
 START_SECONDS = 300.0  # until the process is there
 MEMORY = 8 * 2**30  # bytes beyond what the process takes at its start
 
+MOST_BYTES = 8 * 2**20  # of a report; what comes out of that process is bytes, never a pickle
+_DOUBTFUL = frozenset(("check_too_slow", "check_unreadable", "check_ended", "check_memory", "check_failed"))
+
 Check = Callable[[Path], Report]
+
+
+class CheckerError(FaceVeilError):
+    """The checks could not be run, which says nothing of the submission: try again later."""
 
 
 class Examiner:
@@ -42,18 +51,51 @@ class Examiner:
         self._pipe: Connection | None = None
 
     def __call__(self, path: Path) -> Report:
-        """The report on a submission; one that ends the process, or takes too long, is reported as refused."""
+        """The report on a submission.  What fails in one process is checked again in a fresh one before it is refused.
+
+        Raises:
+            CheckerError: the checks could not be run, whatever the submission is: the process cannot start, or was killed.
+        """
         with self._lock:
-            try:
-                pipe = self._started()
-                pipe.send(str(path))
-                if not pipe.poll(self.seconds):
-                    self._end()
-                    return _refused(path, "check_too_slow", f"The checks were not done after {self.seconds:.0f} s.")
-                return Report.model_validate_json(pipe.recv())
-            except (EOFError, OSError):
-                self._end()
-                return _refused(path, "check_ended", "The checks of it ended the process that ran them.")
+            first = self._examined(path)
+            if isinstance(first, Report) and not _doubtful(first):
+                return first
+            self._end()
+            second = self._examined(path)
+            if isinstance(second, CheckerError):
+                raise second
+            return second
+
+    def _examined(self, path: Path) -> Report | CheckerError:
+        """One try: a report (perhaps that the process did not survive), or the error that says the fault is ours."""
+        try:
+            pipe = self._started()
+        except (EOFError, OSError) as error:
+            self._end()
+            return CheckerError(f"the process of the checks cannot be started ({type(error).__name__}).")
+        try:
+            pipe.send_bytes(str(path).encode())
+            if not pipe.poll(self.seconds):
+                return self._failed(path, "check_too_slow", f"The checks were not done after {self.seconds:.0f} s.")
+            return Report.model_validate_json(pipe.recv_bytes(MOST_BYTES))
+        except ValueError:  # pydantic's ValidationError is one
+            return self._failed(path, "check_unreadable", "The report of its checks cannot be read.")
+        except (EOFError, OSError):
+            if self._killed():
+                return CheckerError("the process of the checks was killed.")
+            return self._failed(path, "check_ended", "The checks of it ended the process that ran them.")
+
+    def _failed(self, path: Path, code: str, message: str) -> Report:
+        self._end()
+        return _refused(path, code, message)
+
+    def _killed(self) -> bool:
+        """True where the process was ended from outside, which no fault of its own does."""
+        assert self._process is not None
+        self._process.join(5)
+        code = self._process.exitcode
+        self._end()
+        return code in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
 
     def close(self) -> None:
         """Ends the process."""
@@ -71,7 +113,7 @@ class Examiner:
         theirs.close()
         if not self._pipe.poll(START_SECONDS):
             raise EOFError
-        self._pipe.recv()  # it is ready
+        self._pipe.recv_bytes(MOST_BYTES)  # it is ready
         return self._pipe
 
     def _end(self) -> None:
@@ -81,6 +123,11 @@ class Examiner:
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = None
+
+
+def _doubtful(report: Report) -> bool:
+    """True where the checks did not come to an end: it may have been the process's fault."""
+    return any(problem.code in _DOUBTFUL for problem in report.problems)
 
 
 def _refused(path: Path, code: str, message: str) -> Report:
@@ -93,16 +140,16 @@ def _serve(pipe: Connection, memory: int, check: Check | None) -> None:
         from benchmark.submissions.validation import validate as check  # with torch: seconds, once
     _confine(memory)
     with contextlib.suppress(EOFError, KeyboardInterrupt):
-        pipe.send("ready")
+        pipe.send_bytes(b"ready")
         while True:
-            path = Path(pipe.recv())
+            path = Path(pipe.recv_bytes().decode())
             try:
                 report = check(path)
             except MemoryError:
                 report = _refused(path, "check_memory", f"The checks of it take more than {memory / 2**30:.0f} GiB of memory.")
             except Exception as error:  # a fault of ours; the type alone, since its text may be the submitter's
                 report = _refused(path, "check_failed", f"The checks of it failed ({type(error).__name__}).")
-            pipe.send(report.model_dump_json())
+            pipe.send_bytes(report.model_dump_json().encode())
 
 
 def _confine(memory: int) -> None:

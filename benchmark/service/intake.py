@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmark.service.checker import Check, Examiner
+from benchmark.service.checker import Check, CheckerError, Examiner
 from benchmark.service.database import StoreError
 from benchmark.service.heartbeat import heartbeat
 from benchmark.service.jobs import Job, Lease, State
@@ -24,6 +24,7 @@ from benchmark.service.teams import Team
 from benchmark.submissions.problems import Problem
 
 CHUNK = 2**20  # bytes
+RETRY_SECONDS = 20.0  # until checks that could not be run are tried again
 _ENDED = (State.REFUSED, State.WITHDRAWN)  # jobs whose file is of no more use
 
 
@@ -95,7 +96,11 @@ class Intake:
         if (problem := lost(path, lease.job.sha256)) is not None:
             return self.store.leases.fail(lease, problem)
         with heartbeat(self.store.leases, lease):
-            report = self._check(path)
+            try:
+                report = self._check(path)
+            except CheckerError as error:
+                text = f"its checks could not be run, through no fault of its own: {error} They will be tried again."
+                return self.store.leases.release(lease, text, wait=RETRY_SECONDS)
         job = self.store.leases.checked(lease, report)
         if job.state == State.REFUSED:
             self.quarantine.discard(job.id)

@@ -3,7 +3,7 @@
 uploaded -> quarantined -> validated -> queued -> running -> published
                  |                        |         |
                  v                        |         v
-              refused                     |       failed  (retry: queued)
+          refused, failed                 |       failed  (retry: queued, or its checks again)
 withdrawn: from any state; what was published stays listed, marked as withdrawn
 """
 
@@ -36,11 +36,11 @@ OPEN = (State.UPLOADED, State.QUARANTINED, State.VALIDATED, State.QUEUED, State.
 
 MOVES: dict[State, tuple[State, ...]] = {
     State.UPLOADED: (State.QUARANTINED, State.REFUSED, State.WITHDRAWN),
-    State.QUARANTINED: (State.VALIDATED, State.REFUSED, State.WITHDRAWN),
+    State.QUARANTINED: (State.VALIDATED, State.REFUSED, State.FAILED, State.WITHDRAWN),
     State.VALIDATED: (State.QUEUED, State.WITHDRAWN),
     State.QUEUED: (State.RUNNING, State.WITHDRAWN),
     State.RUNNING: (State.PUBLISHED, State.FAILED, State.QUEUED, State.WITHDRAWN),
-    State.FAILED: (State.QUEUED, State.WITHDRAWN),
+    State.FAILED: (State.QUARANTINED, State.QUEUED, State.WITHDRAWN),  # tried again: from its checks, or its evaluation
     State.PUBLISHED: (State.WITHDRAWN,),
     State.REFUSED: (),
     State.WITHDRAWN: (),

@@ -72,8 +72,7 @@ class Leases:
         if State.QUARANTINED in takes:
             wanted.append(and_(JobRow.state == State.QUARANTINED, unheld))
         if State.QUEUED in takes:
-            left = and_(JobRow.state == State.RUNNING, unheld)
-            evaluations = or_(JobRow.state == State.QUEUED, left)
+            evaluations = and_(JobRow.state.in_((State.QUEUED, State.RUNNING)), unheld)
             wanted.append(evaluations if tracks is None else and_(evaluations, JobRow.track.in_(tracks)))
         return or_(*wanted)
 
@@ -83,8 +82,7 @@ class Leases:
             row.deaths += 1
             log(session, row, f"worker {row.worker} was not heard from any more")
         if row.deaths >= self.limits.attempts:
-            state = State.REFUSED if row.state == State.QUARANTINED else State.FAILED
-            give_up(session, row, state, [_deadly(row.deaths)])
+            give_up(session, row, State.FAILED, [_deadly(row.deaths)])  # its file is kept, for `--retry`
             return False
         row.attempts += 1
         row.worker, row.lease_until = worker, moment + self.limits.lease_seconds
@@ -125,7 +123,7 @@ class Leases:
             if problems:
                 give_up(session, row, State.REFUSED, problems)
             else:
-                row.worker, row.lease_until = "", None
+                row.worker, row.lease_until, row.deaths = "", None, 0
                 move(session, row, State.VALIDATED, f"valid: submission {str(report.submission_id)[:16]}")
             return read(session, row)
 
@@ -148,11 +146,17 @@ class Leases:
             give_up(session, row, State.REFUSED if row.state == State.QUARANTINED else State.FAILED, [problem])
             return read(session, row)
 
-    def release(self, lease: Lease, text: str) -> Job:
-        """Gives a job back, for another worker to go on with."""
+    def release(self, lease: Lease, text: str, wait: float = 0.0, blamed: bool = False) -> Job:
+        """Gives a job back, for another worker to go on with.
+
+        Args:
+            wait: seconds until it may be taken up again.
+            blamed: the worker failed over this job: it counts as one that was lost.
+        """
         with self._database.session(write=True) as session:
             row = self._held(session, lease)
-            row.worker, row.lease_until = "", None
+            row.worker, row.lease_until = "", self._now(session) + wait if wait else None
+            row.deaths += blamed
             if row.state == State.RUNNING:
                 move(session, row, State.QUEUED, text)
             else:
@@ -171,6 +175,5 @@ class Leases:
 
 def _deadly(deaths: int) -> Problem:
     message = f"{deaths} workers were lost over it, one after the other: it needs more memory or time than they have, perhaps."
-    return Problem(
-        part="behaviour", code="workers_lost", message=message, remedy="Submit a smaller model, or ask the evaluator."
-    )
+    remedy = "Try again, submit a smaller model, or ask the evaluator."
+    return Problem(part="behaviour", code="workers_lost", message=message, remedy=remedy)

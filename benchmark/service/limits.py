@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
 from benchmark.submissions.package import CARD, HEAD, MAX_BYTES, WEIGHTS
 
@@ -20,5 +20,6 @@ class Limits(BaseModel):
     open_jobs: PositiveInt = 10  # of one team: neither published nor refused, failed or withdrawn
     attempts: PositiveInt = 5  # workers that may die over one job before it is taken for the cause
     lease_seconds: PositiveFloat = 60.0
+    turn_seconds: float = Field(600.0, ge=0)  # between the turns of one team's jobs, so that another team's come in between
     upload_seconds: PositiveFloat = 3600.0  # an upload that is not whole by then was interrupted
     consent_seconds: PositiveFloat = 86400.0  # how long a validated job waits for consent

@@ -157,9 +157,18 @@ class Queue:
         """
         with self._database.session(write=True) as session:
             row = _own(locked(session, job_id), team)
-            row.consent = row.queued = now()
+            row.consent, row.queued = now(), self._turn(session, row)
             move(session, row, State.QUEUED, "consent given; waits for a worker")
             return read(session, row)
+
+    def _turn(self, session: Session, row: JobRow) -> str:
+        """When a job's turn comes: now, or a while after the last one of its team, so that nobody waits behind all of them."""
+        waiting = JobRow.state.in_((State.QUEUED, State.RUNNING))
+        last = session.scalar(select(func.max(JobRow.queued)).where(JobRow.team_id == row.team_id, waiting))
+        if last is None:
+            return now()
+        after = datetime.fromisoformat(last) + timedelta(seconds=self.limits.turn_seconds)
+        return max(now(), after.isoformat(timespec="microseconds"))
 
     def retry(self, job_id: str, team: Team | None = None) -> Job:
         """Queues a failed job again, behind those that wait; it resumes what was finished."""
@@ -167,8 +176,12 @@ class Queue:
             row = _own(locked(session, job_id), team)
             if row.state != State.FAILED:
                 raise MoveError(f"job {row.id} is {row.state}; only a failed job can be tried again.")
-            row.queued, row.deaths, row.problems = now(), 0, "[]"
-            move(session, row, State.QUEUED, "to be tried again; waits for a worker")
+            row.deaths, row.problems = 0, "[]"
+            if row.consent is None:  # it did not come through its checks
+                move(session, row, State.QUARANTINED, "its checks will be tried again")
+            else:
+                row.queued = self._turn(session, row)
+                move(session, row, State.QUEUED, "to be tried again; waits for a worker")
             return read(session, row)
 
     def withdraw(self, job_id: str, team: Team | None = None, reason: str = "") -> Job:

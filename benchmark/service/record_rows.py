@@ -14,6 +14,9 @@ from benchmark.records.listing import summarise
 from benchmark.records.record import SCHEMA_VERSION, Record
 from benchmark.service.database import StoreError, StoreVersionError
 from benchmark.service.tables import CHANGES, Meta, RecordRow, SubmissionRow
+from benchmark.submissions.bounds import check_bounds
+
+_DEPTH, _VALUES, _TEXT = 32, 2_000_000, 20_000  # of a record
 
 
 class Outcome(StrEnum):
@@ -44,6 +47,10 @@ def to_row(record: Record) -> RecordRow:
     Raises:
         StoreError: it could not be read back, or its date is none.
     """
+    try:
+        check_record(record)
+    except ValueError as error:
+        raise StoreError(f"record {record.card.name!r} cannot be stored: {error} (NaN, perhaps).") from None
     payload = record.model_dump_json()
     try:
         Record.model_validate_json(payload)
@@ -66,6 +73,18 @@ def to_row(record: Record) -> RecordRow:
         payload=payload,
         summary=summarise(record).model_dump_json(),
     )
+
+
+def check_record(record: Record) -> None:
+    """Accepts a record whose numbers are finite and whose parts are small enough to be shown.
+
+    Raises:
+        ValueError: names the first place.
+    """
+    check_bounds(record.model_dump(), depth=_DEPTH, values=_VALUES, text=_TEXT)
+    names = [*record.attacks, *record.defenses, record.track, record.protocol_version, *(a.label for a in record.membership)]
+    if any(len(name) > 400 or not name.isprintable() for name in names):
+        raise ValueError("a track, attack or defence has a name that cannot be shown")
 
 
 def _utc(created: str) -> str:

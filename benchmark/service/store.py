@@ -7,9 +7,10 @@ changes nothing; a complete record takes the place of an incomplete one, and of 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,11 +26,14 @@ from benchmark.service.database import BUSY_SECONDS, Database, StoreError
 from benchmark.service.leases import Leases
 from benchmark.service.limits import Limits
 from benchmark.service.queue import Queue
-from benchmark.service.record_rows import Outcome, add_row, parse, record_id, to_row
+from benchmark.service.record_rows import Outcome, add_row, check_record, parse, record_id, to_row
 from benchmark.service.tables import CHANGES, Meta, RecordRow
 from benchmark.service.teams import Teams
 
 __all__ = ["Outcome", "RecordFileError", "Store", "StoreError", "UnknownRecordError", "record_id", "store_location"]
+
+
+_log = logging.getLogger("faceveil.store")
 
 
 def store_location() -> str:
@@ -89,14 +93,19 @@ class Store:
         with self._database.session() as session:
             return add_row(session, row, record.provenance.weights_sha256)
 
-    def records(self, track: str | None = None) -> list[Record]:
-        """Every record (of one track), by track, date and name; withdrawn ones say so among the reasons for no rank."""
+    def records(self, track: str | None = None, unreadable: Callable[[str], None] = _log.warning) -> list[Record]:
+        """Every record (of one track), by track, date and name; withdrawn ones say so among the reasons for no rank.
+
+        Args:
+            unreadable: is told of each record that cannot be read; the others are returned all the same.
+        """
         query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn)
         if track is not None:
             query = query.where(RecordRow.track == track)
         query = query.order_by(RecordRow.track, RecordRow.created, RecordRow.id)
         with self._database.session() as session:
-            return [_read(*row) for row in session.execute(query).yield_per(100)]
+            rows = session.execute(query).yield_per(100)
+            return [record for row in rows for record in _readable(row, unreadable)]
 
     def index(self, track: str | None = None) -> list[Listed]:
         """As :meth:`records`, but without reading them: what lists show, and what tells whether a record has changed."""
@@ -106,7 +115,13 @@ class Store:
             query = query.where(RecordRow.track == track)
         with self._database.session() as session:
             rows = session.execute(query).mappings().all()
-        return [Listed(**{**row, "summary": Summary.model_validate_json(row["summary"])}) for row in rows]
+        listed = []
+        for row in rows:
+            try:
+                listed.append(Listed(**{**row, "summary": Summary.model_validate_json(row["summary"])}))
+            except ValueError:  # pydantic's ValidationError is one
+                _log.warning("record %s cannot be listed: its row is damaged", row["id"][:16])
+        return listed
 
     def record(self, submission_id: str, track: str | None = None, board: str | None = None) -> Record:
         """The newest record of a submission (on one track, on one board).
@@ -181,6 +196,13 @@ class Store:
             return Counter(add_row(session, row, weights) for row, weights in rows)
 
 
+def _readable(row: Any, unreadable: Callable[[str], None]) -> Iterator[Record]:
+    try:
+        yield _read(*row)
+    except StoreError as error:
+        unreadable(str(error))
+
+
 def _read(name: str, payload: str, withdrawn: str | None) -> Record:
     record = parse(payload, name)
     if withdrawn is None:
@@ -204,7 +226,9 @@ def _read_files(files: list[Path]) -> list[Record]:
         try:
             content: Any = json.loads(file.read_text(encoding="utf-8"))
             for item in content if isinstance(content, list) else [content]:
-                records.append(Record.model_validate_json(json.dumps(item)))
+                record = Record.model_validate_json(json.dumps(item))
+                check_record(record)
+                records.append(record)
         except OSError as error:
             problems.append(f"{file}: {error.strerror}")
         except ValidationError as error:

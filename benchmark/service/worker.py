@@ -6,7 +6,6 @@ evaluation (:mod:`benchmark.runtime.step_cache`), and the record is stored in th
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import socket
@@ -19,9 +18,10 @@ from typing import Any
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
+from benchmark.runtime.disk import disk_is_full
 from benchmark.service.database import StoreError
 from benchmark.service.heartbeat import Heart, heartbeat
-from benchmark.service.intake import Intake, lost
+from benchmark.service.intake import RETRY_SECONDS, Intake, lost
 from benchmark.service.jobs import Job, Lease, LeaseLostError, State
 from benchmark.service.leases import TAKES
 from benchmark.service.store import Store
@@ -110,11 +110,15 @@ class Worker:
         except (KeyboardInterrupt, SystemExit):
             self.store.leases.release(lease, f"worker {self.name} was ended; waits for another")
             raise
+        except (StoreError, DiskFullHereError):
+            raise
+        except Exception as error:  # no job may end the worker that took it up
+            job = self._survived(lease, error)
         self._log(f"{job.id}: {job.state}")
         return job
 
     def run(self, pause: float = 5.0) -> None:
-        """Works until it is interrupted; a store that cannot be reached is asked again."""
+        """Works until it is interrupted, or its disk is full; whatever else goes wrong is logged, and it goes on."""
         while True:
             try:
                 self.intake.sweep()
@@ -122,7 +126,17 @@ class Worker:
                     pass
             except StoreError as error:
                 self._log(str(error))
+            except DiskFullHereError:
+                raise
+            except Exception as error:
+                traceback.print_exception(error, file=sys.stderr)
             time.sleep(pause)
+
+    def _survived(self, lease: Lease, error: Exception) -> Job:
+        """A job over which this worker's own code failed: it waits a while, and counts as one that ends workers."""
+        traceback.print_exception(error, file=sys.stderr)
+        text = f"a fault of the evaluator's: {type(error).__name__}: {shown(str(error), 200)}; it will be taken up again"
+        return self.store.leases.release(lease, text, wait=RETRY_SECONDS, blamed=True)
 
     def _checked(self, lease: Lease) -> Job:
         self._log(f"{lease.job.id}: checks")
@@ -142,7 +156,7 @@ class Worker:
             except FaceVeilError as error:
                 message = str(error).replace(str(path), path.name)  # where it lies here is nobody's business
                 return self.store.leases.fail(
-                    lease, _problem("evaluation_refused", message, "Mend what it names, submit again.")
+                    lease, _problem("evaluation_refused", message, "Correct what it names, and submit again.")
                 )
             except Exception as error:
                 return self._broken(lease, error)
@@ -150,7 +164,7 @@ class Worker:
 
     def _broken(self, lease: Lease, error: Exception) -> Job:
         """An evaluation that ended by a fault: of the disk, or one that nobody foresaw."""
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk_is_full(error):
             self.store.leases.release(lease, f"the disk of worker {self.name} is full; waits for another")
             raise DiskFullHereError("this worker's disk is full: free some space and start it again.") from error
         traceback.print_exception(error, file=sys.stderr)

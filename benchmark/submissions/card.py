@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from benchmark.interfaces import DefenseSpec
 from benchmark.protocol.track import PROTOCOL_VERSION, BackboneSpec, InputSpec
+from benchmark.submissions.bounds import MAX_INTEGER, MAX_TEXT, check_bounds
 
 CARD_VERSION = 1
 
 
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols without a shape
+
+
 def _clean(text: str) -> str:
-    """NFC text without control, format or private characters (they hide or reorder what a reader sees)."""
+    """NFC text without control, format, private or blank characters (they hide or reorder what a reader sees)."""
     text = unicodedata.normalize("NFC", text)
-    bad = sorted({f"U+{ord(c):04X}" for c in text if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Cn")})
+    hidden = {c for c in text if c in _BLANK or unicodedata.category(c) in ("Cc", "Cf", "Co", "Cs", "Cn")}
+    bad = sorted(f"U+{ord(c):04X}" for c in hidden)
     if bad:
         raise ValueError(f"contains invisible or control characters ({', '.join(bad[:5])}): remove them")
     return text.strip()
 
 
+def _visible(text: str) -> str:
+    """A name that a reader can see and tell apart: some letter or digit, no run of combining marks."""
+    if not any(unicodedata.category(c)[0] in "LN" for c in text):
+        raise ValueError("holds no letter and no digit: give it a name that readers can see")
+    marks = [unicodedata.category(c) == "Mn" for c in unicodedata.normalize("NFD", text)]
+    if any(all(marks[i : i + 4]) for i in range(len(marks) - 3)):
+        raise ValueError("stacks more than three marks on one letter")
+    return text
+
+
 Line = Annotated[str, AfterValidator(_clean), Field(max_length=200)]
-Name = Annotated[str, AfterValidator(_clean), Field(min_length=1, max_length=80)]
+Name = Annotated[str, AfterValidator(_clean), AfterValidator(_visible), Field(min_length=1, max_length=80)]
+Seed = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Count = Annotated[int, Field(gt=0, le=2**31)]
 
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -70,7 +88,7 @@ class CanaryNote(_Model):
 
     unit: Literal["photo", "person"]
     kind: Name
-    count: PositiveInt
+    count: Count
 
 
 class AdditionalData(_Model):
@@ -85,6 +103,17 @@ def _field(default: Any, description: str, example: Any = None, **limits: Any) -
     return Field(default, description=description, examples=None if example is None else [example], **limits)
 
 
+_SHORT = 200  # characters of a text that tables show
+
+
+def _check(part: str, data: Any, text: int = MAX_TEXT) -> None:
+    try:
+        check_bounds(data, text=text)
+        _clean(json.dumps(data, ensure_ascii=False))
+    except ValueError as error:
+        raise ValueError(f"{part}: {error}") from None
+
+
 class Card(_Model):
     """``card.json``.  ``defenses`` in the order in which they were composed."""
 
@@ -95,7 +124,7 @@ class Card(_Model):
     )
     track: Name = _field(..., "The track that the photos came from; see `faceveil list tracks`.", "synthetic-quick")
     protocol_version: Name = _field(PROTOCOL_VERSION, "Protocol of that track; another one than the evaluator's is refused.")
-    seed: int = _field(0, "Seed of the training.", 0)
+    seed: Seed = _field(0, "Seed of the training.", 0)
     defenses: tuple[DefenseSpec, ...] = _field(
         ...,
         "The defences, in the order in which they were applied; `undefended` where there was none.",
@@ -111,7 +140,7 @@ class Card(_Model):
     norm: Literal["batch", "group", "layer", "none"] = _field(
         ..., "The kind of normalisation layers that the backbone has; checked against the weights.", "batch"
     )
-    embedding_size: PositiveInt = _field(..., "Dimensions of an embedding; checked by running the backbone.", 128)
+    embedding_size: int = _field(..., "Dimensions of an embedding; checked by running the backbone.", 128, gt=0, le=65536)
     input: InputSpec = _field(
         ...,
         "What the backbone takes: height and width in pixels, and the mean and deviation that are taken off images in [0, 1].",
@@ -144,6 +173,17 @@ class Card(_Model):
     )
     notes: str = _field("", "Anything a reader should know, as plain text of at most 2,000 characters.", "", max_length=2000)
     training: Mapping[str, Any] = _field({}, "Written by the trainer: epochs, seconds, software.", {})
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        """Every free-form part is small enough to be kept, read again and shown."""
+        for number, defense in enumerate(self.defenses):
+            _check(f"defenses.{number}", defense.model_dump(), _SHORT)
+        _check("backbone", self.backbone.model_dump(), _SHORT)
+        _check("input", self.input.model_dump(), _SHORT)
+        _check("inference", self.inference, _SHORT)
+        _check("training", self.training)
+        return self
 
     @property
     def defense_label(self) -> str:

@@ -12,10 +12,12 @@ from pydantic import BaseModel, ValidationError
 from benchmark.interfaces import DefenseSpec, FaceVeilError
 from benchmark.models import output_transforms
 from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.submissions.bounds import check_bounds
 from benchmark.submissions.card import AdditionalData, CanaryNote, Card, Claim
 from benchmark.submissions.problems import CardError, Problem, shown
 
 MAX_INPUT = 512  # pixels a side
+MAX_CARD_VALUES = 20_000
 _EDIT = "Edit card.json."
 _NESTED: dict[str, type[BaseModel]] = {
     "additional_data": AdditionalData,
@@ -34,7 +36,8 @@ def parse_card(data: bytes) -> Card:
         CardError: not JSON, or fields that are unknown, missing or out of range, each named.
     """
     try:
-        values = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite)
+        values = json.loads(_decoded(data), object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite)
+        check_bounds(values, values=MAX_CARD_VALUES)
         json.dumps(values, ensure_ascii=False).encode("utf-8")  # lone surrogates cannot be stored or shown
     except (ValueError, RecursionError) as error:
         message = f"card.json is not valid JSON: {shown(str(error), 160)}."
@@ -47,6 +50,13 @@ def parse_card(data: bytes) -> Card:
     if problems:
         raise CardError(problems)
     return card
+
+
+def _decoded(data: bytes) -> str:
+    """The text of a file that an editor may have saved with a byte-order mark, or as UTF-16."""
+    if not json.detect_encoding(data).startswith("utf-8"):
+        raise ValueError("it is saved as UTF-16 or UTF-32: save it as UTF-8")
+    return data.decode("utf-8-sig")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,7 +78,9 @@ def _card_problem(code: str, message: str, remedy: str) -> Problem:
 
 
 def _field_problem(details: Any) -> Problem:
-    where = ".".join(str(part) for part in details["loc"]) or "card.json"
+    if not details["loc"]:  # of the card as a whole: the message names the place
+        return _card_problem("field_value", f"card.json: {details['msg'].removeprefix('Value error, ')}.", _EDIT)
+    where = ".".join(str(part) for part in details["loc"])
     if details["type"] == "extra_forbidden":
         model = Card if len(details["loc"]) == 1 else _NESTED[str(details["loc"][0])]
         near = difflib.get_close_matches(str(details["loc"][-1]), model.model_fields, n=1)

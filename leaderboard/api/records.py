@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from benchmark.records.listing import summarise
 from benchmark.records.record import Record
 from benchmark.service.store import Store, UnknownRecordError, record_id
-from leaderboard.board.library import Library
+from leaderboard.board.library import Library, dated
 
 
 class Listing:
@@ -31,7 +32,7 @@ class Listing:
         return (self.store.version(), self._files())
 
     def _files(self) -> tuple[tuple[str, int], ...]:
-        return tuple((str(path), path.stat().st_mtime_ns) for path in sorted(self.folder.glob("*.json")))
+        return tuple((str(path), date) for path, date in dated(self.folder))
 
     def shipped(self) -> dict[str, Record]:
         """The records in files, by permanent name; files that cannot be read are left out (the pages name them)."""
@@ -39,12 +40,7 @@ class Listing:
         if files != self._read:
             found: dict[str, Record] = {}
             for path, _ in files:
-                try:
-                    content = json.loads(Path(path).read_bytes())
-                    records = [Record.model_validate(item) for item in (content if isinstance(content, list) else [content])]
-                except (OSError, ValueError):
-                    continue
-                found |= {record_id(record): record for record in records}
+                found |= _readable(Path(path))
             self._shipped, self._read = found, files
         return self._shipped
 
@@ -80,6 +76,22 @@ class Listing:
         shown = frame.iloc[offset : offset + limit]
         rows = json.loads(shown.to_json(orient="records", force_ascii=False, double_precision=15))
         return {"total": len(frame), "offset": offset, "entries": rows}
+
+
+def _readable(path: Path) -> dict[str, Record]:
+    """The records of a file that can be read and listed, by permanent name."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    found = {}
+    for item in content if isinstance(content, list) else [content]:
+        with contextlib.suppress(ValueError, TypeError, OverflowError, RecursionError):
+            record = Record.model_validate(item)
+            name = record_id(record)
+            json.dumps(_brief(name, record), allow_nan=False)
+            found[name] = record
+    return found
 
 
 def _brief(name: str, record: Record) -> dict[str, Any]:

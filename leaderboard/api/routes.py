@@ -70,7 +70,7 @@ class Api:
     async def record(self, request: Request) -> Response:
         """One whole record."""
         name = request.path_params["name"]
-        return await self._answer(self._records, request, lambda: self.listing.record(name).model_dump(mode="json"))
+        return await self._answer(self._records, request, lambda: Answer.of(self.listing.record(name).model_dump_json()))
 
     async def model_index(self, request: Request) -> Response:
         """One record as ``model-index`` YAML for a model card on the Hugging Face Hub."""

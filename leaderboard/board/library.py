@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmark.interfaces import PluginInfo
+from benchmark.interfaces import FaceVeilError, PluginInfo
+from benchmark.records.listing import summarise as brief
 from benchmark.records.ranking import RankedEntry, by_scope, companions, rank_runs, rank_scope
 from benchmark.records.record import Record
 from benchmark.records.runs import RecordSource, Run, Scope, summarise
+from benchmark.service.database import StoreLockedError, StoreVanishedError
 from benchmark.service.store import Store, store_location
+from benchmark.submissions.bounds import check_bounds
 from leaderboard.board.frame import frame_of, haystack
 
 RECORDS = Path(__file__).parents[1] / "records"
@@ -35,7 +39,7 @@ class Board:
     entries: Mapping[str, RankedEntry]  # by key
     haystack: pd.Series  # what the search looks through, by the frame's index
     attacks: Mapping[str, PluginInfo]  # what the records say of the attacks, by name
-    problems: tuple[str, ...] = ()  # record files that could not be read
+    problems: tuple[str, ...] = ()  # records that cannot be shown, and why
 
 
 class Library:
@@ -57,7 +61,7 @@ class Library:
         Raises:
             StoreError: the store cannot be read.
         """
-        files = tuple((path, path.stat().st_mtime_ns) for path in sorted(self._folder.glob("*.json")))
+        files = tuple(dated(self._folder))
         state = (self._store.version(), files)
         with self._lock:
             if self._board is None or state != self._state:
@@ -86,35 +90,97 @@ class Library:
         problems: list[str] = []
         known, self._runs = self._runs, {}
         for name, fingerprint in self._store.fingerprints().items():
-            key = (name, fingerprint)
-            self._runs[key] = known.get(key) or [self._brief(self._store.record_named(name), RecordSource(name=name))]
+            key, source = (name, fingerprint), RecordSource(name=name)
+            read = partial(self._store.record_named, name)
+            self._runs[key] = known.get(key) or self._briefs([(f"record {name[:16]}", source, read)], problems)
         for path, date in files:
             try:
-                self._runs[path, date] = known.get((path, date)) or self._file(path)
-            except (OSError, ValueError) as error:  # pydantic's ValidationError is a ValueError
-                problems.append(f"{path.name}: {str(error).splitlines()[0]}")
+                self._runs[path, date] = known.get((path, date)) or self._briefs(_in_file(path), problems)
+            except Exception as error:
+                problems.append(_why_not(path.name, error))
         self._records.clear()
         runs = [run for found in self._runs.values() for run in found]
-        return _board(self._rank(runs), self._attacks, tuple(problems))
+        entries = self._rank(runs, problems)
+        return _board(entries, self._attacks, tuple(problems))
 
-    def _file(self, path: Path) -> list[Run]:
-        content = _content(path)
-        records = (Record.model_validate(item) for item in content)
-        return [self._brief(record, RecordSource(path=str(path), position=i)) for i, record in enumerate(records)]
+    def _briefs(self, items: Iterable[tuple[str, RecordSource, Callable[[], Record]]], problems: list[str]) -> list[Run]:
+        """The records that can be read and shown; of each other one the problem."""
+        runs = []
+        for name, source, read in items:
+            try:
+                runs.append(self._brief(read(), source))
+            except (StoreVanishedError, StoreLockedError):
+                raise  # the store itself, not a record
+            except Exception as error:  # one record never keeps the others from being shown
+                problems.append(_why_not(name, error))
+        return runs
 
     def _brief(self, record: Record, source: RecordSource) -> Run:
+        run = summarise(record, source)
+        check_bounds([brief(record).model_dump(), run.training_seconds, run.evaluation_seconds])
         self._attacks.update(record.attacks)
-        return summarise(record, source)
+        return run
 
-    def _rank(self, runs: Iterable[Run]) -> list[RankedEntry]:
+    def _rank(self, runs: Iterable[Run], problems: list[str]) -> list[RankedEntry]:
         """Ranks the scopes in which anything changed, or in those that are judged on the same people."""
         scopes, ranked = by_scope(runs), {}
         for scope, found in scopes.items():
             pool, (before, entries) = tuple(companions(scope, scopes)), self._ranked.get(scope, ((), []))
             same = len(pool) == len(before) and all(a is b for a, b in zip(pool, before, strict=True))
-            ranked[scope] = (pool, entries if same else rank_scope(scope, found, pool))
+            ranked[scope] = (pool, entries if same else _ranked(scope, found, pool, problems))
         self._ranked = ranked
         return [entry for _, entries in ranked.values() for entry in entries]
+
+
+def dated(folder: Path) -> Iterator[tuple[Path, int]]:
+    """The record files of a folder, each with the date of its last change; one that vanishes meanwhile is left out."""
+    for path in sorted(folder.glob("*.json")):
+        with contextlib.suppress(OSError):
+            yield path, path.stat().st_mtime_ns
+
+
+def _ranked(scope: Scope, runs: Sequence[Run], pool: Sequence[Run], problems: list[str]) -> list[RankedEntry]:
+    """The entries of a scope; where they cannot be ranked together, without those runs that cannot be ranked at all."""
+    try:
+        return _shown(scope, runs, pool)
+    except Exception as error:
+        reason = error
+    faults = {run.source: fault for run in {*runs, *pool} if (fault := _fault(run)) is not None}
+    problems += [_why_not(f"{r.name} by {r.team}", faults[r.source]) for r in runs if r.source in faults]
+    try:
+        return _shown(scope, *([r for r in some if r.source not in faults] for some in (runs, pool)))
+    except Exception:
+        problems.append(_why_not(f"track {scope.track}, {scope.board}", reason))
+        return []
+
+
+def _fault(run: Run) -> Exception | None:
+    """Why a run cannot be ranked even alone."""
+    try:
+        _shown(run.scope, [run], [run])
+    except Exception as error:
+        return error
+    return None
+
+
+def _shown(scope: Scope, runs: Sequence[Run], pool: Sequence[Run]) -> list[RankedEntry]:
+    """Ranks, and makes sure that what comes out can be put into a table."""
+    entries = rank_scope(scope, list(runs), pool)
+    frame_of(entries).to_json(orient="records", double_precision=15)
+    return entries
+
+
+def _why_not(name: str, error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    reason = lines[0] if isinstance(error, FaceVeilError | OSError | ValueError) else f"{type(error).__name__}: {lines[0]}"
+    return f"{name} is not shown: {reason[:200]}"
+
+
+def _in_file(path: Path) -> Iterator[tuple[str, RecordSource, Callable[[], Record]]]:
+    """The records of a file: what to call each, where it is, how to read it."""
+    for position, item in enumerate(_content(path)):
+        source = RecordSource(path=str(path), position=position)
+        yield f"{path.name} (record {position + 1})", source, partial(Record.model_validate, item)
 
 
 def _content(path: Path) -> list[Any]:

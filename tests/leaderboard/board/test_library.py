@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from record_factory import make_record
 
-from benchmark.service.store import Store, StoreError
+from benchmark.service.store import Store, StoreError, record_id
 from leaderboard.board import library as library_module
 from leaderboard.board.library import build, library, load
 
@@ -47,7 +49,7 @@ def test_files_that_are_no_records_are_named_and_the_rest_is_shown(tmp_path):
     (tmp_path / "c.json").write_text(make_record(name="good").model_dump_json())
     board = load(str(tmp_path / "s.sqlite"), tmp_path)
     assert list(board.frame["entry"]) == ["good"]
-    assert [p.split(":")[0] for p in board.problems] == ["a.json", "b.json"]
+    assert [p.split()[0] for p in board.problems] == ["a.json", "b.json"]
 
 
 def test_the_store_is_named_by_the_environment(tmp_path, monkeypatch):
@@ -100,3 +102,68 @@ def test_a_run_holds_no_curves_and_no_card(tmp_path):
     assert "card" not in fields
     assert fields["headline"].utility_replicates == ()
     assert len(fields["utility_replicates"]) == 200
+
+
+def spoil(path, name, edit):
+    """Changes the stored text of a record behind the store's back."""
+    with sqlite3.connect(path) as connection:
+        (payload,) = connection.execute("SELECT payload FROM records WHERE id = ?", (name,)).fetchone()
+        connection.execute("UPDATE records SET payload = ? WHERE id = ?", (edit(payload), name))
+        connection.execute("UPDATE meta SET value = value + 1")
+
+
+SPOILT = {
+    "cut": lambda text: text[: len(text) // 2],
+    "emptied": lambda _text: "",
+    "not text": lambda text: text.replace('"track"', '"tra\x00ck"', 1),
+    "seconds of 400 digits": lambda text: text.replace('"training":{}', '"training":{"seconds":1' + "0" * 400 + "}", 1),
+    "count of 30 digits": lambda text: text.replace('"n":150', '"n":1' + "0" * 30),
+    "infinite": lambda text: text.replace('"seconds":61.5', '"seconds":1e999', 1),
+    "no defence": lambda text: text.replace('"defenses":[{"name":"undefended"', '"defenses":[{"nam":"undefended"', 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_one_record_that_cannot_be_shown_is_named_and_the_others_are_shown(tmp_path, case):
+    url = tmp_path / "s.sqlite"
+    store = Store(url)
+    bad = make_record(name="bad")
+    store.add_record(bad)
+    for n in range(3):
+        store.add_record(make_record(name=f"good {n}", settings={"n": n}))
+    spoil(url, record_id(bad), SPOILT[case])
+    board = load(str(url), tmp_path)
+    assert sorted(board.frame["entry"]) == ["good 0", "good 1", "good 2"]
+    (problem,) = board.problems
+    assert record_id(bad)[:16] in problem
+    told = []
+    assert len(store.records(unreadable=told.append)) + len(told) == 4
+
+
+def test_a_record_that_cannot_be_ranked_is_named_and_the_others_are_ranked(tmp_path, monkeypatch):
+    url = str(tmp_path / "s.sqlite")
+    store = Store(url)
+    for n in range(3):
+        store.add_record(make_record(name=f"entry {n}", settings={"n": n}))
+    rank_scope = library_module.rank_scope
+
+    def fragile(scope, runs, pool):
+        if any(run.name == "entry 1" for run in runs):
+            raise OverflowError("int too large to convert to float")
+        return rank_scope(scope, runs, pool)
+
+    monkeypatch.setattr(library_module, "rank_scope", fragile)
+    board = load(url, tmp_path)
+    assert sorted(board.frame["entry"]) == ["entry 0", "entry 2"]
+    assert board.problems == ("entry 1 by FaceVeil is not shown: OverflowError: int too large to convert to float",)
+
+
+def test_a_record_out_of_bounds_is_not_stored(tmp_path):
+    store = Store(tmp_path / "s.sqlite")
+    record = make_record()
+    head = record.headline.utility.model_copy(update={"n": 10**30})
+    with pytest.raises(StoreError, match="n' is a whole number of 100 bits"):
+        store.add_record(record.model_copy(update={"headline": record.headline.model_copy(update={"utility": head})}))
+    with pytest.raises(StoreError, match="not a finite number"):
+        store.add_record(record.model_copy(update={"extra": {"x": float("inf")}}))
+    assert store.records() == []
