@@ -74,7 +74,7 @@ class Claim(_Model):
     unit: Literal["photo", "person"]
     covers: Literal["model", "bn_statistics"] = "model"
     accountant: Line = ""
-    tuning_runs: PositiveInt = Field(1, description="trainings on the private photos, this one among them, that epsilon covers")
+    tuning_runs: Count = Field(1, description="trainings on the private photos, this one among them, that epsilon covers")
 
     @property
     def scope(self) -> str:
@@ -183,6 +183,7 @@ class Card(_Model):
         _check("input", self.input.model_dump(), _SHORT)
         _check("inference", self.inference, _SHORT)
         _check("training", self.training)
+        _check("claim", self.claim.model_dump() if self.claim else None)
         return self
 
     @property
