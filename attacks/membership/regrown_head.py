@@ -21,7 +21,7 @@ from attacks.shared.joint_inference import (
     known_logits,
 )
 from attacks.shared.marginal_likelihood import MarginalInference
-from attacks.shared.shadow_calibration import lira, rmia, worlds
+from attacks.shared.shadow_calibration import bavaria, lira, rmia, worlds
 from benchmark.interfaces import (
     Access,
     Contrast,
@@ -73,7 +73,7 @@ class RegrownHead(MembershipAttack):
     knowledge: Literal[Knowledge.NONE, Knowledge.PARTIAL, Knowledge.AUXILIARY, Knowledge.QUERY_POOL] = Knowledge.NONE
     gallery: Literal["joint", "marginal", "weighted", "fitted", "mean"] = "joint"
     counts: Literal["learned", "unknown"] = "learned"
-    rule: Literal["lira", "rmia"] = "lira"
+    rule: Literal["lira", "rmia", "bavaria"] = "lira"
     scale: float = Field(32.0, gt=0)
     statistics: Literal["stored", "auxiliary"] = "stored"
     queries: PositiveInt = 1
@@ -156,8 +156,8 @@ class RegrownHead(MembershipAttack):
     def _calibrated(self, posterior: Posterior) -> np.ndarray:
         scores = np.stack([self._regrown(*self._photos(s.signals)).log_odds for s in self._shadows])
         inside = np.stack([s.inside for s in self._shadows])
-        if self.rule == "lira":
-            return lira(posterior.log_odds, scores, inside)
+        if self.rule != "rmia":
+            return {"lira": lira, "bavaria": bavaria}[self.rule](posterior.log_odds, scores, inside)
         return rmia(posterior.log_odds, scores, inside, temperature=float(np.std(scores)) or 1.0)
 
     def _jointly(self, embeddings: np.ndarray, person: np.ndarray) -> np.ndarray:

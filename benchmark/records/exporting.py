@@ -83,12 +83,15 @@ def to_csv(records: Sequence[Record]) -> str:
     return out.getvalue()
 
 
+def harmless(value: Any) -> Any:
+    """The value; text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA) else value
+
+
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return f"'{value}"
-    return "" if value is None else value
+    return "" if value is None else harmless(value)
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -9,16 +9,13 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from benchmark.records.exporting import harmless
 from leaderboard.board.frame import COLUMNS, rank_text
 
 
 def to_csv(frame: pd.DataFrame) -> str:
     """Every column of :data:`COLUMNS`.  Text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    return frame.map(_harmless).to_csv(index=False)
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return frame.map(harmless).to_csv(index=False)
 
 
 def to_json(frame: pd.DataFrame) -> str:

@@ -220,12 +220,13 @@ def test_a_store_that_cannot_be_read_is_explained(app, tmp_path):
 def test_csv_holds_every_number_and_no_formula():
     made = [
         make_record("=cmd|' /C calc'!A0", settings={"a": 1}, team="@team"),
+        make_record(" \uff1dcmd", settings={"a": 3}),  # a blank, and the full-width sign
         make_record("-x", settings={"a": 2}, utility=1 / 3),
     ]
     whole = build(made).frame
     read = pd.read_csv(io.StringIO(columns.to_csv(whole)))
     assert list(read.columns) == list(COLUMNS)
-    assert set(read["entry"]) == {"'=cmd|' /C calc'!A0", "'-x"}
+    assert set(read["entry"]) == {"'=cmd|' /C calc'!A0", "'-x", "'\uff1dcmd"}
     assert "'@team" in set(read["team"])
     assert read["utility"].tolist() == whole["utility"].tolist()  # all digits
 

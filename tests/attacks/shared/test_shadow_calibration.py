@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import norm as gaussian
+from scipy.stats import t as student
 
-from attacks.shared.shadow_calibration import lira, rmia, worlds
+from attacks.shared.shadow_calibration import bavaria, lira, rmia, worlds
 from benchmark.metrics.roc import auc
 
 
@@ -47,7 +48,7 @@ def test_calibration_pays_from_the_first_shadow_on(shadows, least):
     """Uncalibrated the gap of 1 drowns in a spread of 2.2; with the ease of each photo known it would reach 0.76."""
     target, scores, inside, labels = population(6000, shadows)
     assert auc(target, labels) < 0.63
-    for rule in (lira, rmia):
+    for rule in (lira, rmia, bavaria):
         assert auc(rule(target, scores, inside), labels) > least, rule.__name__
 
 
@@ -55,7 +56,7 @@ def test_offline_shadows_say_how_easy_a_photo_is():
     target, scores, inside, labels = population(6000, 8)
     scores = scores - 1.0 * inside  # as if none had any photo inside
     nothing = np.zeros_like(inside)
-    for rule in (lira, rmia):
+    for rule in (lira, rmia, bavaria):
         assert auc(rule(target, scores, nothing), labels) > auc(target, labels) + 0.08, rule.__name__
     assert worlds(scores, nothing).offline
 
@@ -78,7 +79,7 @@ def test_means_shrink_to_the_population_where_shadows_are_few():
 
 def test_without_a_leak_the_ratio_is_at_chance():
     target, scores, inside, labels = population(6000, 8, gap=0.0)
-    for rule in (lira, rmia):
+    for rule in (lira, rmia, bavaria):
         assert abs(auc(rule(target, scores, inside), labels) - 0.5) < 0.03
 
 
@@ -132,3 +133,57 @@ def test_temperature_changes_no_single_shadows_order():
     warm, cold = (rmia(target, scores, inside, temperature=t) for t in (1.0, 0.2))
     assert not np.allclose(warm, cold)
     assert ((warm >= 0) & (warm <= 1)).all()
+
+
+def uneven(photos: int, shadows: int, seed: int = 0):
+    """As ``population`` with a gap of 1.5, the photos' noise between a third and three times the usual."""
+    rng = np.random.default_rng(seed)
+    noise = np.exp(rng.uniform(-np.log(3), np.log(3), photos))
+    ease = rng.standard_normal(photos)
+    inside = rng.random((shadows, photos)) < 0.5
+    labels = rng.random(photos) < 0.5
+    scores = ease + 1.5 * inside + noise * rng.standard_normal(inside.shape)
+    return ease + 1.5 * labels + noise * rng.standard_normal(photos), scores, inside, labels
+
+
+def test_a_photo_s_own_variance_counts_where_photos_differ():
+    target, scores, inside, labels = uneven(5000, 16)
+    pooled, own = (auc(rule(target, scores, inside), labels) for rule in (lira, bavaria))
+    print(f"one variance for all {pooled:.3f}, posteriors of their own {own:.3f}")
+    assert own > pooled + 0.02
+
+
+def test_where_photos_are_alike_nothing_is_lost():
+    for shadows in (2, 4, 16):
+        target, scores, inside, labels = population(5000, shadows)
+        assert auc(bavaria(target, scores, inside), labels) > auc(lira(target, scores, inside), labels) - 0.005
+
+
+def test_with_many_shadows_the_predictive_density_is_the_photo_s_own():
+    """800 shadows outweigh any prior: the sample mean and variance of each world."""
+    target, scores, inside, _ = uneven(50, 800)
+    expected = []
+    for i, value in enumerate(target):
+        own, other = scores[inside[:, i], i], scores[~inside[:, i], i]
+        expected.append(
+            gaussian.logpdf(value, own.mean(), own.std(ddof=1)) - gaussian.logpdf(value, other.mean(), other.std(ddof=1))
+        )
+    np.testing.assert_allclose(bavaria(target, scores, inside), expected, atol=0.15, rtol=0.1)
+
+
+def test_the_posterior_of_one_photo_by_hand():
+    """Equal photos but for their means: the prior's variance is all but fixed, and the t is a Gaussian of known variance."""
+    target, scores, inside, _ = population(3000, 4, gap=0.0)
+    found = bavaria(target, scores, inside)
+    w = worlds(scores, inside)
+    close = gaussian.logpdf(target, w.mean_in, w.deviation_in) - gaussian.logpdf(target, w.mean_out, w.deviation_out)
+    assert np.corrcoef(found, close)[0, 1] > 0.95
+    assert student.logpdf(0.3, 2000) == pytest.approx(gaussian.logpdf(0.3), abs=1e-3)
+
+
+def test_weights_of_one_change_nothing_and_weights_of_nought_leave_shadows_out():
+    target, scores, inside, _ = population(500, 8)
+    np.testing.assert_allclose(lira(target, scores, inside, np.ones(scores.shape)), lira(target, scores, inside))
+    weights = np.ones(scores.shape)
+    weights[4:] = 0
+    np.testing.assert_allclose(lira(target, scores, inside, weights), lira(target, scores[:4], inside[:4]), rtol=1e-9)
