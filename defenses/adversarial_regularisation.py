@@ -26,6 +26,7 @@ class AdversarialRegularisation(Defense):
     """
 
     name: ClassVar[str] = "adversarial_regularisation"
+    title: ClassVar[str] = "adversarial regularisation"
     summary: ClassVar[str] = "Min-max training against a membership classifier on the embedding."
     reference: ClassVar[Reference] = Reference(
         title="Machine Learning with Membership Privacy using Adversarial Regularization", where="CCS 2018", arxiv="1807.05852"

@@ -24,6 +24,7 @@ class Augmentation(Defense):
     """
 
     name: ClassVar[str] = "augmentation"
+    title: ClassVar[str] = "augmentation"
     summary: ClassVar[str] = "Flips, shifted crops, erased rectangles and mixtures of photos in training."
     reference: ClassVar[Reference] = Reference(
         title="Random Erasing Data Augmentation; mixup: Beyond Empirical Risk Minimization",
@@ -37,6 +38,10 @@ class Augmentation(Defense):
     crop: float = Field(0.1, ge=0, le=0.5, description="largest shift, as a share of height and width")
     erase: float = Field(0.25, ge=0, le=1, description="probability of an erased rectangle")
     mixup: float = Field(0.0, ge=0, le=10, description="parameter of the Beta distribution of mixtures; 0: none")
+
+    def display(self) -> str:
+        parts = {"flips": self.flip, "crops": self.crop, "erasing": self.erase, "mixup": self.mixup}
+        return ", ".join(name for name, used in parts.items() if used) or "no augmentation"
 
     def transform_batch(self, batch: Batch, trainer: TrainerProtocol) -> Batch:
         rng = np.random.default_rng([trainer.seed, 9, batch.epoch])

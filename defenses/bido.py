@@ -24,6 +24,7 @@ class BiDO(Defense):
     """
 
     name: ClassVar[str] = "bido"
+    title: ClassVar[str] = "BiDO"
     summary: ClassVar[str] = "Hidden layers less dependent on the photo, more on the person (HSIC)."
     reference: ClassVar[Reference] = Reference(
         title="Bilateral Dependency Optimization: Defending Against Model-inversion Attacks",

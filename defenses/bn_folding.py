@@ -23,6 +23,7 @@ class BNFolding(Defense):
     """
 
     name: ClassVar[str] = "bn_folding"
+    title: ClassVar[str] = "BatchNorm folding"
     summary: ClassVar[str] = "BatchNorm folded into the convolutions at release: same embeddings, no statistics left."
     reference: ClassVar[Reference] = Reference(
         title="Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",

@@ -18,6 +18,7 @@ class BNFreeze(Defense):
     """
 
     name: ClassVar[str] = "bn_freeze"
+    title: ClassVar[str] = "frozen BatchNorm"
     summary: ClassVar[str] = "Trains with frozen BatchNorm statistics that are estimated on public faces alone."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     family: ClassVar[str] = "bn_statistics"

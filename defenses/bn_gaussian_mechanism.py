@@ -31,6 +31,7 @@ class BNGaussianMechanism(Defense):
     """
 
     name: ClassVar[str] = "bn_gaussian_mechanism"
+    title: ClassVar[str] = "BatchNorm with a DP guarantee"
     summary: ClassVar[str] = "BatchNorm statistics by a Gaussian mechanism: an (epsilon, delta) of the statistics alone."
     reference: ClassVar[Reference] = Reference(
         title="Our Data, Ourselves: Privacy Via Distributed Noise Generation", where="EUROCRYPT 2006", equation="theorem 1"

@@ -20,6 +20,7 @@ class BNPerturbation(Defense):
     """
 
     name: ClassVar[str] = "bn_perturbation"
+    title: ClassVar[str] = "BatchNorm noise"
     summary: ClassVar[str] = "Gaussian noise on the BatchNorm running statistics at release."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     family: ClassVar[str] = "bn_statistics"

@@ -17,6 +17,7 @@ class BNRecalibration(Defense):
     """
 
     name: ClassVar[str] = "bn_recalibration"
+    title: ClassVar[str] = "BatchNorm recalibrated on public faces"
     summary: ClassVar[str] = "BatchNorm statistics estimated afresh on public faces at release."
     reference: ClassVar[Reference] = Reference(
         title="Revisiting Batch Normalization For Practical Domain Adaptation", where="2016", arxiv="1603.04779"

@@ -17,6 +17,7 @@ class BNRounding(Defense):
     """Running means and the logarithms of running variances, rounded to 2^bits evenly spaced levels per layer at release."""
 
     name: ClassVar[str] = "bn_rounding"
+    title: ClassVar[str] = "BatchNorm rounding"
     summary: ClassVar[str] = "BatchNorm running statistics rounded to 2^bits levels a layer at release."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     family: ClassVar[str] = "bn_statistics"

@@ -22,6 +22,7 @@ class Distillation(Defense):
     """
 
     name: ClassVar[str] = "distillation"
+    title: ClassVar[str] = "distillation"
     summary: ClassVar[str] = "A student that learns the embeddings of public faces from a teacher trained on members."
     reference: ClassVar[Reference] = Reference(
         title="Membership Privacy for Machine Learning Models Through Knowledge Transfer", where="AAAI 2021", arxiv="1906.06589"

@@ -48,6 +48,7 @@ class DPSGD(PrivateDefense):
     """
 
     name: ClassVar[str] = "dp_sgd"
+    title: ClassVar[str] = "DP-SGD"
     summary: ClassVar[str] = "Clipped and noised gradients (DP-SGD) without BatchNorm of members, with a certified epsilon."
     reference: ClassVar[Reference] = Reference(
         title="Deep Learning with Differential Privacy", where="CCS 2016", arxiv="1607.00133", equation="algorithm 1"
@@ -61,6 +62,11 @@ class DPSGD(PrivateDefense):
     batch_size: PositiveInt = Field(256, description="expected photos a step; capped at the number of photos")
     epochs: PositiveInt = Field(30, description="passes over the photos, in expectation")
     multiplicity: PositiveInt = Field(1, le=64, description="augmented views of a photo whose mean gradient is clipped")
+
+    def display_settings(self) -> list[str]:
+        noise = f"epsilon {self.epsilon:g}" if self.epsilon is not None else f"noise {self.noise_multiplier:g}"
+        start = {"none": "", "public": "public start"}.get(self.preset, f"{self.preset.replace('_', ' ')} preset")
+        return [noise, *([start] if start else [])]
 
     @model_validator(mode="before")
     @classmethod

@@ -31,6 +31,7 @@ class DPUser(PrivateDefense):
     """
 
     name: ClassVar[str] = "dp_user"
+    title: ClassVar[str] = "user-level DP"
     summary: ClassVar[str] = "DP-SGD that clips per person, so that the certified epsilon is a person's, not a photo's."
     reference: ClassVar[Reference] = Reference(
         title="Learning Differentially Private Recurrent Language Models", where="ICLR 2018", arxiv="1710.06963"

@@ -19,6 +19,7 @@ class Dropout(Defense):
     """
 
     name: ClassVar[str] = "dropout"
+    title: ClassVar[str] = "dropout"
     summary: ClassVar[str] = "Dropout before the embedding layer while training."
     reference: ClassVar[Reference] = Reference(
         title="Dropout: A Simple Way to Prevent Neural Networks from Overfitting", where="JMLR 2014"

@@ -17,6 +17,7 @@ class EarlyStopping(Defense):
     """
 
     name: ClassVar[str] = "early_stopping"
+    title: ClassVar[str] = "early stopping"
     summary: ClassVar[str] = "The undefended run, cut off after a share of its epochs."
     reference: ClassVar[Reference] = Reference(
         title="Systematic Evaluation of Privacy Risks of Machine Learning Models",
@@ -26,6 +27,9 @@ class EarlyStopping(Defense):
     family: ClassVar[str] = "training"
 
     share: float = Field(0.5, gt=0, le=1, description="of the track's epochs, rounded to whole epochs, at least one")
+
+    def display(self) -> str:
+        return f"early stopping at {self.share:.0%} of the epochs"
 
     def fit(self, trainer: TrainerProtocol) -> None:
         epochs = max(1, round(self.share * trainer.config.epochs))

@@ -19,6 +19,7 @@ class EmbeddingNoise(Defense):
     """
 
     name: ClassVar[str] = "embedding_noise"
+    title: ClassVar[str] = "embedding noise"
     summary: ClassVar[str] = "Fresh Gaussian noise on every embedding that is returned."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     family: ClassVar[str] = "embedding"

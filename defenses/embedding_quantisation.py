@@ -16,6 +16,7 @@ class EmbeddingQuantisation(Defense):
     """
 
     name: ClassVar[str] = "embedding_quantisation"
+    title: ClassVar[str] = "embedding quantisation"
     summary: ClassVar[str] = "Embeddings returned as 8-bit integers, as signs, or with their largest dimensions alone."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     family: ClassVar[str] = "embedding"

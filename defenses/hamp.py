@@ -21,6 +21,7 @@ class HAMP(Defense):
     """
 
     name: ClassVar[str] = "hamp"
+    title: ClassVar[str] = "HAMP"
     summary: ClassVar[str] = "High-entropy soft labels with an entropy reward (HAMP's training part)."
     reference: ClassVar[Reference] = Reference(
         title="Overconfidence is a Dangerous Thing: Mitigating Membership Inference Attacks by Enforcing Less Confident "

@@ -20,6 +20,7 @@ class LabelSmoothing(Defense):
     """
 
     name: ClassVar[str] = "label_smoothing"
+    title: ClassVar[str] = "label smoothing"
     summary: ClassVar[str] = "Cross entropy against smoothed labels, positive or negative."
     reference: ClassVar[Reference] = Reference(
         title="Be Careful What You Smooth For: Label Smoothing Can Be a Privacy Shield but Also a Catalyst for Model Inversion "

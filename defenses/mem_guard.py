@@ -15,6 +15,7 @@ class MemGuard(Defense):
     """
 
     name: ClassVar[str] = "mem_guard"
+    title: ClassVar[str] = "MemGuard"
     summary: ClassVar[str] = "Negative control: noise on the softmax output, which a backbone without a head does not have."
     reference: ClassVar[Reference] = Reference(
         title="MemGuard: Defending against Black-Box Membership Inference Attacks via Adversarial Examples",

@@ -25,6 +25,7 @@ class NormSwap(Defense):
     """
 
     name: ClassVar[str] = "norm_swap"
+    title: ClassVar[str] = "another normalisation"
     summary: ClassVar[str] = "GroupNorm, LayerNorm or no norm (weight standardisation) in place of BatchNorm."
     reference: ClassVar[Reference] = Reference(title="Group Normalization", where="ECCV 2018", arxiv="1803.08494")
     family: ClassVar[str] = "architecture"
@@ -34,6 +35,9 @@ class NormSwap(Defense):
     lr: float = Field(3e-3, gt=0, description="peak rate of AdamW")
     decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
     warmup: float = Field(0.5, ge=0, le=1, description="share of the steps in which the head's margin rises from 0")
+
+    def display(self) -> str:
+        return {"group": "GroupNorm for BatchNorm", "layer": "LayerNorm for BatchNorm", "none": "no normalisation"}[self.norm]
 
     def prepare(self, backbone: BackboneSpec) -> BackboneSpec:
         return named(backbone, self.norm)

@@ -22,6 +22,7 @@ class RelaxLoss(Defense):
     """
 
     name: ClassVar[str] = "relax_loss"
+    title: ClassVar[str] = "RelaxLoss"
     summary: ClassVar[str] = "Holds the training loss at a level (RelaxLoss), flattening posteriors below it."
     reference: ClassVar[Reference] = Reference(
         title="RelaxLoss: Defending Membership Inference Attacks without Losing Utility", where="ICLR 2022", arxiv="2207.05801"

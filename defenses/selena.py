@@ -26,6 +26,7 @@ class SELENA(Defense):
     """
 
     name: ClassVar[str] = "selena"
+    title: ClassVar[str] = "SELENA"
     summary: ClassVar[str] = "Distils what networks that did not see a photo make of it (split-AI, self-distillation)."
     reference: ClassVar[Reference] = Reference(
         title="Mitigating Membership Inference Attacks by Self-Distillation Through a Novel Ensemble Architecture",

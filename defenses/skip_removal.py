@@ -18,6 +18,7 @@ class SkipRemoval(Defense):
     """
 
     name: ClassVar[str] = "skip_removal"
+    title: ClassVar[str] = "skip removal (RoLSS)"
     summary: ClassVar[str] = "No (or scaled) skip connections in the last stage of an IResNet."
     reference: ClassVar[Reference] = Reference(
         title="On the Vulnerability of Skip Connections to Model Inversion Attacks", where="ECCV 2024", arxiv="2409.01696"

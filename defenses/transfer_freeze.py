@@ -19,6 +19,7 @@ class TransferFreeze(Defense):
     """
 
     name: ClassVar[str] = "transfer_freeze"
+    title: ClassVar[str] = "public pre-training, frozen layers"
     summary: ClassVar[str] = "Pre-training on public faces, then training on members with the first layers frozen."
     reference: ClassVar[Reference] = Reference(
         title="Model Inversion Robustness: Can Transfer Learning Help?", where="CVPR 2024", arxiv="2405.05588"

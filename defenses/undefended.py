@@ -11,6 +11,7 @@ class Undefended(Defense):
     """The track's plain training."""
 
     name: ClassVar[str] = "undefended"
+    title: ClassVar[str] = "undefended"
     summary: ClassVar[str] = "The track's plain training, nothing changed."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     family: ClassVar[str] = "none"

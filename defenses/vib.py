@@ -21,6 +21,7 @@ class VIB(Defense):
     """
 
     name: ClassVar[str] = "vib"
+    title: ClassVar[str] = "information bottleneck (VIB)"
     summary: ClassVar[str] = "A variational bottleneck on the embedding: noise in training, KL to a standard normal."
     reference: ClassVar[Reference] = Reference(
         title="Improving Robustness to Model Inversion Attacks via Mutual Information Regularization",

@@ -21,6 +21,7 @@ class BlackBoxTemplate(InversionAttack):
     """
 
     name: ClassVar[str] = "black_box_template"
+    title: ClassVar[str] = "black-box template inversion"
     summary: ClassVar[str] = "Evolution in latent space by similarity scores alone, within a query budget."
     reference: ClassVar[Reference] = Reference(
         title="A Simple Modification in CMA-ES Achieving Linear Time and Space Complexity", where="PPSN 2008"

@@ -32,6 +32,7 @@ class BNGuided(InversionAttack):
     """
 
     name: ClassVar[str] = "bn_guided"
+    title: ClassVar[str] = "BN-guided StyleGAN"
     summary: ClassVar[str] = "Latents moved until the BN-distance membership attack says member."
     reference: ClassVar[Reference] = Reference(
         title="Inference Attacks Against Face Recognition Model without Classification Layers",

@@ -23,6 +23,7 @@ class DeepInversion(InversionAttack):
     """
 
     name: ClassVar[str] = "deep_inversion"
+    title: ClassVar[str] = "DeepInversion"
     summary: ClassVar[str] = "Images whose batch statistics match those that BatchNorm stored, in pixels or latents."
     reference: ClassVar[Reference] = Reference(
         title="Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", where="CVPR 2020", arxiv="1912.08795"

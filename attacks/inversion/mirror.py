@@ -29,6 +29,7 @@ class Mirror(InversionAttack):
     """
 
     name: ClassVar[str] = "mirror"
+    title: ClassVar[str] = "MIRROR"
     summary: ClassVar[str] = "Latent search clipped to the generator's P space; a black-box genetic variant."
     reference: ClassVar[Reference] = Reference(
         title="MIRROR: Model Inversion for Deep Learning Network with High Fidelity", where="NDSS 2022"

@@ -12,6 +12,7 @@ class NearestGeneratorTraining(NearestPhoto):
     """The generator's training photo nearest to the template by embedding; for goal B, photos of random such people."""
 
     name: ClassVar[str] = "nearest_generator_training"
+    title: ClassVar[str] = "nearest face of the generator's training"
     summary: ClassVar[str] = "Control: the generator's training photo nearest to the template."
 
     def collection(self, context: InversionContext) -> Photos:

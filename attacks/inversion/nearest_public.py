@@ -12,6 +12,7 @@ class NearestPublic(NearestPhoto):
     """The public photo whose embedding is nearest to the template; for goal B, photos of random public people."""
 
     name: ClassVar[str] = "nearest_public"
+    title: ClassVar[str] = "nearest public face"
     summary: ClassVar[str] = "Control: the public photo nearest to the template."
 
     def collection(self, context: InversionContext) -> Photos:

@@ -23,6 +23,7 @@ class PlugAndPlay(InversionAttack):
     """
 
     name: ClassVar[str] = "plug_and_play"
+    title: ClassVar[str] = "Plug & Play"
     summary: ClassVar[str] = "Latent search under random crops from truncated candidates, without a head."
     reference: ClassVar[Reference] = Reference(
         title="Plug & Play Attacks: Towards Robust and Flexible Model Inversion Attacks", where="ICML 2022", arxiv="2201.12179"

@@ -14,6 +14,7 @@ class RandomLatents(InversionAttack):
     """Images of random latents.  Every attack that uses a generator must beat them."""
 
     name: ClassVar[str] = "random_latents"
+    title: ClassVar[str] = "random faces"
     summary: ClassVar[str] = "Control: faces of random latents, made without the target."
     reference: ClassVar[Reference] = Reference(title="A control; no method")
     access: ClassVar[Access] = Access.SIMILARITY

@@ -24,6 +24,7 @@ class Template(InversionAttack):
     """
 
     name: ClassVar[str] = "template"
+    title: ClassVar[str] = "template inversion"
     summary: ClassVar[str] = "Many latents optimised towards a leaked template, chosen by an unseen encoder."
     reference: ClassVar[Reference] = Reference(
         title="Scores of Tempered Faces: adversarial latent search with unsupervised validation", where="ECCV 2024"

@@ -20,6 +20,7 @@ class Bavaria(Lira):
     """
 
     name: ClassVar[str] = "bavaria"
+    title: ClassVar[str] = "BaVarIA"
     summary: ClassVar[str] = "Likelihood ratio against shadow backbones with a posterior for each photo's mean and variance."
     reference: ClassVar[Reference] = Reference(title="BaVarIA", where="arXiv", arxiv="2603.11799")
 

@@ -29,6 +29,7 @@ class BNDistance(MembershipAttack):
     """
 
     name: ClassVar[str] = "bn_distance"
+    title: ClassVar[str] = "BN distance"
     summary: ClassVar[str] = "Distance between a photo's features and the BatchNorm statistics, layer by layer."
     reference: ClassVar[Reference] = Reference(
         title="Inference Attacks Against Face Recognition Model without Classification Layers",

@@ -35,6 +35,7 @@ class BNLira(MembershipAttack):
     """
 
     name: ClassVar[str] = "bn_lira"
+    title: ClassVar[str] = "BN-LiRA"
     summary: ClassVar[str] = "BN distance of a photo, calibrated by shadow backbones asked about the same photo."
     reference: ClassVar[Reference] = Reference(
         title="FaceVeil, after Membership Inference Attacks From First Principles", where="this project", arxiv="2112.03570"

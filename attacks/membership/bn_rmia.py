@@ -16,6 +16,7 @@ class BNRmia(BNLira):
     """As ``bn_lira``, with the pairwise likelihood ratio test of RMIA on exp(score / temperature) in place of the Gaussians."""
 
     name: ClassVar[str] = "bn_rmia"
+    title: ClassVar[str] = "BN-RMIA"
     summary: ClassVar[str] = "BN distance of a photo relative to shadow backbones and to other photos (RMIA)."
     reference: ClassVar[Reference] = Reference(
         title="FaceVeil, after Low-Cost High-Power Membership Inference Attacks", where="this project", arxiv="2312.03262"

@@ -24,6 +24,7 @@ class Compactness(PeopleAttack):
     """
 
     name: ClassVar[str] = "compactness"
+    title: ClassVar[str] = "compactness"
     summary: ClassVar[str] = "Distances within a person and to other people's centres: closer where the person was trained on."
     reference: ClassVar[Reference] = Reference(
         title="User-Level Membership Inference Attack against Metric Embedding Learning", where="2022", arxiv="2203.02077"

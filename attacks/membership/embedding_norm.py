@@ -16,6 +16,7 @@ class EmbeddingNorm(MembershipAttack):
     """Likelihood ratio of the embedding's p-norm, a Gaussian fitted to each class."""
 
     name: ClassVar[str] = "embedding_norm"
+    title: ClassVar[str] = "embedding length"
     summary: ClassVar[str] = "Likelihood ratio of the length (p-norm) of the embedding."
     reference: ClassVar[Reference] = Reference(title="LpLA: likelihood of the p-norm of a feature vector", where="AsiaCCS 2025")
     access: ClassVar[Access] = Access.EMBEDDING

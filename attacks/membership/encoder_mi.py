@@ -26,6 +26,7 @@ class EncoderMI(MembershipAttack):
     """
 
     name: ClassVar[str] = "encoder_mi"
+    title: ClassVar[str] = "EncoderMI"
     summary: ClassVar[str] = "Agreement between the embeddings of mirrored, shifted, blurred and recoloured views of the photo."
     reference: ClassVar[Reference] = Reference(
         title="EncoderMI: Membership Inference against Pre-trained Encoders in Contrastive Learning",

@@ -46,6 +46,7 @@ class Ensemble(MembershipAttack):
     """
 
     name: ClassVar[str] = "ensemble"
+    title: ClassVar[str] = "ensemble"
     summary: ClassVar[str] = "Headless signals of a photo stacked under linear classifiers, in two levels."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     access: ClassVar[Access] = Access.WEIGHTS

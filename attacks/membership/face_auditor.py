@@ -28,6 +28,7 @@ class FaceAuditor(PeopleAttack):
     """
 
     name: ClassVar[str] = "face_auditor"
+    title: ClassVar[str] = "FACE-AUDITOR"
     summary: ClassVar[str] = "Similarities within few-shot probes of a person, beside those of the pictures themselves."
     reference: ClassVar[Reference] = Reference(
         title="FACE-AUDITOR: Data Auditing in Facial Recognition Systems", where="USENIX Security 2023", arxiv="2304.02782"

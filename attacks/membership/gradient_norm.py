@@ -22,6 +22,7 @@ class GradientNorm(MembershipAttack):
     """
 
     name: ClassVar[str] = "gradient_norm"
+    title: ClassVar[str] = "gradient norm"
     summary: ClassVar[str] = "Norm of the gradient of the photo's agreement with a blurred view of itself."
     reference: ClassVar[Reference] = Reference(
         title="Comprehensive Privacy Analysis of Deep Learning (gradient norms), carried to embeddings",

@@ -20,6 +20,7 @@ class HeadEntropy(MembershipAttack):
     """
 
     name: ClassVar[str] = "head_entropy"
+    title: ClassVar[str] = "entropy of the true head"
     summary: ClassVar[str] = "Modified entropy of the posterior under the training head: a reference, with more access."
     reference: ClassVar[Reference] = Reference(
         title="Systematic Evaluation of Privacy Risks of Machine Learning Models",

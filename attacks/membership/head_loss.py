@@ -20,6 +20,7 @@ class HeadLoss(MembershipAttack):
     """
 
     name: ClassVar[str] = "head_loss"
+    title: ClassVar[str] = "loss of the true head"
     summary: ClassVar[str] = (
         "The training loss of the photo under the training head: a reference, with more access than others."
     )

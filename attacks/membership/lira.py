@@ -32,6 +32,7 @@ class Lira(MembershipAttack):
     """
 
     name: ClassVar[str] = "lira"
+    title: ClassVar[str] = "LiRA"
     summary: ClassVar[str] = "Likelihood ratio of a statistic against shadow backbones with and without the photo (LiRA)."
     reference: ClassVar[Reference] = Reference(
         title="Membership Inference Attacks From First Principles", where="S&P 2022", arxiv="2112.03570", equation="4"

@@ -23,6 +23,7 @@ class MINT(MembershipAttack):
     """
 
     name: ClassVar[str] = "mint"
+    title: ClassVar[str] = "MINT"
     summary: ClassVar[str] = "A multilayer perceptron on the pooled activations of all layers."
     reference: ClassVar[Reference] = Reference(
         title="Is my Data in your AI Model? Membership Inference Test with Application to Face Images",

@@ -21,6 +21,7 @@ class PartCrop(MembershipAttack):
     """
 
     name: ClassVar[str] = "part_crop"
+    title: ClassVar[str] = "PartCrop"
     summary: ClassVar[str] = "How sharply the parts of the photo respond to places of its last feature map."
     reference: ClassVar[Reference] = Reference(
         title="A Unified Membership Inference Method for Visual Self-supervised Encoder via Part-aware Capability",

@@ -40,6 +40,7 @@ class Quantile(MembershipAttack):
     """
 
     name: ClassVar[str] = "quantile"
+    title: ClassVar[str] = "quantile regression"
     summary: ClassVar[str] = "Another attack's score, calibrated by regression on the photos of known non-members."
     reference: ClassVar[Reference] = Reference(
         title="Scalable Membership Inference Attacks via Quantile Regression", where="NeurIPS 2023", arxiv="2307.03694"

@@ -64,6 +64,7 @@ class RegrownHead(MembershipAttack):
     """
 
     name: ClassVar[str] = "regrown_head"
+    title: ClassVar[str] = "regrown head"
     summary: ClassVar[str] = "Regrows the dropped classification layer from embeddings and infers which photos made it."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     access: ClassVar[Access] = Access.EMBEDDING

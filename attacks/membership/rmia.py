@@ -20,6 +20,7 @@ class Rmia(Lira):
     """
 
     name: ClassVar[str] = "rmia"
+    title: ClassVar[str] = "RMIA"
     summary: ClassVar[str] = "Likelihood ratio of a statistic against shadow backbones, relative to other photos (RMIA)."
     reference: ClassVar[Reference] = Reference(
         title="Low-Cost High-Power Membership Inference Attacks", where="ICML 2024", arxiv="2312.03262", equation="4"

@@ -26,6 +26,7 @@ class SLMIA(PeopleAttack):
     """
 
     name: ClassVar[str] = "slmia"
+    title: ClassVar[str] = "SLMIA-SR"
     summary: ClassVar[str] = "120 statistics of the similarities within a person and to other people."
     reference: ClassVar[Reference] = Reference(
         title="SLMIA-SR: Speaker-Level Membership Inference Attacks against Speaker Recognition Systems",

@@ -78,8 +78,23 @@ class Plugin(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""  # the name that people use, such as "DP-SGD"; "": the plain name
     summary: ClassVar[str]
     reference: ClassVar[Reference]
+
+    def display(self) -> str:
+        """The name that people use, with those settings that differ from the defaults."""
+        return ", ".join((self.title or self.name.replace("_", " "), *self.display_settings()))
+
+    def display_settings(self) -> list[str]:
+        """Those settings, each in a few words."""
+        values = self.settings()
+        defaults = {name: f.get_default(call_default_factory=True) for name, f in type(self).model_fields.items()}
+        changed = {name: value for name, value in values.items() if value != defaults[name]}
+        return [
+            f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name.replace('_', ' ')} {value}"
+            for name, value in changed.items()
+        ]
 
     def settings(self) -> dict[str, Any]:
         """Every setting with its value, as JSON data."""
@@ -97,3 +112,4 @@ class PluginInfo(Result):
     contrasts: tuple[Contrast, ...] = ()
     file_sha256: str = ""  # of the file it came from, where that is not part of the project
     goals: tuple[str, ...] = ()  # of inversion
+    display: str = ""  # the name that people use, with its settings; "" in records of protocol 0.2

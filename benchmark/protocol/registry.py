@@ -276,5 +276,6 @@ def info(plugin: Plugin | type[Plugin]) -> PluginInfo:
         summary=plugin.summary,
         reference=f"{ref.title}{f' ({where})' if where else ''}",
         file_sha256=plugin_file_digest(plugin.name) or "",
+        display=plugin.display() if isinstance(plugin, Plugin) else plugin.title or plugin.name.replace("_", " "),
         **details,
     )
