@@ -1,21 +1,19 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
+import naive_joint_inference as naive
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 from scipy.stats import norm as gaussian
 
+from attacks.shared import subsets
 from attacks.shared.centres import regrow_weighted, unit
-from attacks.shared.joint_inference import (
-    JointInference,
-    fitted_densities,
-    gaussian_densities,
-    hypotheses,
-    known_logits,
-    subset_logits,
-)
+from attacks.shared.densities import fitted_densities, gaussian_densities
+from attacks.shared.joint_inference import JointInference, known_logits
+from attacks.shared.subsets import hypotheses, subset_logits
 from benchmark.metrics.roc import auc
 
 SCALE = 32.0
@@ -122,7 +120,7 @@ def test_without_learning_the_counts_every_subset_is_equally_probable():
     first = regrow_weighted(embeddings, person, SCALE)
     inference = JointInference(embeddings, person, first.others, first.log_odds, SCALE, learn_sizes=False)
     found = inference.log_odds(inference.learn())
-    assert (inference._prior(hypotheses(np.zeros((1, 6), int))) == 0).all()
+    assert all((inference._prior(group) == 0).all() for group in inference._groups)
     assert auc(found, label) > 0.95
 
 
@@ -165,3 +163,46 @@ def test_a_person_without_another_photo_inside_has_no_known_logit():
     assert np.isnan(logits[alone])
     assert np.isfinite(logits[np.flatnonzero(person == 0)[1:]]).all()
     assert np.isnan(logits[person > 0]).all()
+
+
+@pytest.mark.parametrize(("people", "photos"), [(60, 4), (40, 8), (30, 12)])
+@pytest.mark.parametrize("learn_sizes", [True, False])
+@pytest.mark.parametrize("told", ["nothing", "densities", "gaussians"])
+def test_the_scores_are_those_of_the_naive_inference(people, photos, learn_sizes, told):
+    embeddings, person, label = gallery(people, photos, photos // 2, near=0.5, far=0.8, seed=photos)
+    first = regrow_weighted(embeddings, person, SCALE)
+    rng = np.random.default_rng(0)
+    means = tuple(centre + rng.standard_normal(len(person)) for centre in (14, 8))
+    deviations = tuple(1 + rng.random(len(person)) for _ in range(2))
+    logits = known_logits(embeddings, person, first.others, label, SCALE)
+    found = []
+    for way in (naive.JointInference, JointInference):
+        one = naive if way is naive.JointInference else sys.modules[fitted_densities.__module__]
+        known = {
+            "nothing": lambda: None,
+            "densities": lambda one=one: one.fitted_densities(logits, label),
+            "gaussians": lambda one=one: one.gaussian_densities(means, deviations),
+        }[told]()
+        inference = way(embeddings, person, first.others, first.log_odds, SCALE, learn_sizes)
+        found.append(inference.log_odds(inference.learn(known)))
+    assert np.ptp(found[0]) > 1
+    np.testing.assert_allclose(found[1], found[0], rtol=0, atol=1e-6)
+
+
+def test_what_is_too_large_to_keep_is_computed_again_with_the_same_result(monkeypatch):
+    embeddings, person, _ = gallery(40, 6, 3)
+    kept = inference_of(embeddings, person)
+    monkeypatch.setattr(subsets, "KEPT", 0)
+    again = inference_of(embeddings, person)
+    assert kept._groups._items is not None
+    assert again._groups._items is None
+    np.testing.assert_array_equal(again.log_odds(again.learn()), kept.log_odds(kept.learn()))
+
+
+def test_people_are_taken_in_chunks(monkeypatch):
+    embeddings, person, _ = gallery(20, 4, 2)
+    whole = inference_of(embeddings, person)
+    monkeypatch.setattr(subsets, "CHUNK", 3 * 4 * 16)
+    parts = inference_of(embeddings, person)
+    assert [len(g.rows) for g in parts._groups] == [3] * 6 + [2]
+    np.testing.assert_allclose(parts.log_odds(parts.learn()), whole.log_odds(whole.learn()), rtol=0, atol=1e-9)

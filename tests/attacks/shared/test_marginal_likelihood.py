@@ -7,12 +7,15 @@ import pytest
 from scipy.special import ive
 
 from attacks.membership.regrown_head import RegrownHead
+from attacks.shared import marginal_likelihood
 from attacks.shared.centres import regrow_weighted, unit
 from attacks.shared.joint_inference import JointInference
 from attacks.shared.marginal_likelihood import (
+    LogNormaliser,
     MarginalInference,
     effective_dimension,
     log_marginal,
+    log_normaliser,
     subset_products,
 )
 from benchmark.interfaces import AttackSpec, SettingsError
@@ -41,7 +44,8 @@ def test_the_likelihood_is_the_integral_over_the_centre():
     embeddings = unit(rng.normal(size=(1, 3, 3)) + 2)
     inside = np.array(list(itertools.product((False, True), repeat=3)))[None]
     k_in, k_out = 6.0, 2.0
-    found = log_marginal(subset_products(embeddings, inside), inside, (k_in, k_out), 3.0)[0]
+    products = subset_products(embeddings, inside)
+    found = log_marginal(products, inside.sum(2), 3, (k_in, k_out), LogNormaliser(3.0))[0]
     centres = unit(rng.normal(size=(200_000, 3)))
 
     def constant(k):
@@ -108,3 +112,21 @@ def test_labels_and_shadows_are_refused():
     with pytest.raises(SettingsError, match="leave knowledge at none"):
         build_attack(AttackSpec(name="regrown_head", settings={"gallery": "marginal", "knowledge": "partial"}))
     assert RegrownHead(gallery="marginal").requests() == RegrownHead().requests()
+
+
+@pytest.mark.parametrize("dimension", [2.0, 5.5, 40.0, 128.0])
+def test_the_spline_gives_the_bessel_functions(dimension):
+    # from where the function of a high order is above the smallest number upwards
+    lengths = np.geomspace(1e-2, 1e6, 3001)
+    np.testing.assert_allclose(LogNormaliser(dimension)(lengths**2), log_normaliser(lengths, dimension), rtol=1e-12, atol=1e-8)
+
+
+@pytest.mark.parametrize("learn_sizes", [True, False])
+def test_the_scores_are_those_of_the_bessel_functions(learn_sizes, monkeypatch):
+    embeddings, person, _ = people(40, 6, 24, 0.4, 0.9)
+    fast = inference(embeddings, person, learn_sizes).log_odds()
+    monkeypatch.setattr(
+        marginal_likelihood, "LogNormaliser", lambda dimension: lambda squares: log_normaliser(np.sqrt(squares), dimension)
+    )
+    exact = inference(embeddings, person, learn_sizes).log_odds()
+    np.testing.assert_allclose(fast, exact, rtol=0, atol=1e-6)
