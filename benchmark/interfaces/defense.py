@@ -72,7 +72,7 @@ class Defense(Plugin):
     - ``inference`` names a transform of the embeddings from the closed set in ``benchmark.models.output_transforms``.
     """
 
-    family: ClassVar[str]  # none | bn_statistics | dp | training | architecture | embedding
+    family: ClassVar[str]  # none | bn_statistics | dp | training | architecture | input | embedding
     couples_samples: ClassVar[bool] = False  # one sample's gradient depends on others: DP refuses it
     needs_public: ClassVar[bool] = False  # wants the track's public people
     post_hoc: ClassVar[bool] = False  # only ``release``/``inference``: undefended weights and shadows are reused

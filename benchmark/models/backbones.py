@@ -17,6 +17,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import nn
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.models.input_transforms import fronted
 from benchmark.models.ir_se import IRSE
 from benchmark.models.iresnet import IResNet
 from benchmark.models.mobilefacenet import MobileFaceNet
@@ -109,7 +110,8 @@ def create(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
     """A freshly initialised backbone: normalised images (B, 3, H, W) to embeddings (B, D).
 
     Weights come from torch's current random state; see ``training.seeded``.  The argument ``norm`` ("batch", "group", "layer")
-    works with every model: see :mod:`benchmark.models.normalisation`.
+    works with every model: see :mod:`benchmark.models.normalisation`; ``front`` with every one that starts with a convolution:
+    see :mod:`benchmark.models.input_transforms`.
 
     Raises:
         FaceVeilError: unknown name, or arguments that the model does not take or that are not a card's to set.
@@ -126,9 +128,10 @@ def create(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
         )
     if name not in _NAMES:
         kwargs["num_classes"] = 0
-    norm = kwargs.pop("norm", "batch")
+    norm, front = kwargs.pop("norm", "batch"), kwargs.pop("front", None)
     try:
-        return exchange(timm.create_model(name, pretrained=False, **kwargs), norm)
+        backbone = timm.create_model(name, pretrained=False, **kwargs)
+        return exchange(backbone if front is None else fronted(backbone, front), norm)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise FaceVeilError(f"backbone {name!r} cannot be built with {kwargs}: {error}") from error
 

@@ -192,6 +192,7 @@ FAMILIES = {
     "dp": "Differential privacy",
     "training": "Training",
     "architecture": "Architecture",
+    "input": "Input",
     "embedding": "Embedding",
     "combined": "Combined",
     "other": "Other",

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from benchmark.interfaces import DefenseSpec, FaceVeilError
-from benchmark.models import output_transforms
+from benchmark.models import input_transforms, output_transforms
 from benchmark.protocol.track import BackboneSpec, InputSpec
 from benchmark.submissions.bounds import check_bounds
 from benchmark.submissions.card import AdditionalData, CanaryNote, Card, Claim
@@ -96,6 +96,12 @@ def _contradictions(card: Card) -> list[Problem]:
     problems = []
     if max(card.input.size) > MAX_INPUT:
         message = f"card.json: input.size is {list(card.input.size)}, more than {MAX_INPUT} pixels a side."
+        problems.append(_card_problem("input_size", message, "Submit a model for smaller photos."))
+    if "front" in card.backbone.kwargs and max(card.input.size) > input_transforms.LARGEST:
+        message = (
+            f"card.json: input.size is {list(card.input.size)}, more than {input_transforms.LARGEST} pixels a side, which "
+        )
+        message += "a transform in front of the backbone (`front`) may be given."
         problems.append(_card_problem("input_size", message, "Submit a model for smaller photos."))
     try:
         output_transforms.parse(card.inference)

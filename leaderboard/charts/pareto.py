@@ -22,6 +22,7 @@ STYLES = {
     "Differential privacy": ("#D55E00", "triangle-up"),
     "Training": ("#009E73", "diamond"),
     "Architecture": ("#CC79A7", "triangle-down"),
+    "Input": ("#9A6324", "triangle-left"),
     "Embedding": ("#E69F00", "cross"),
     "Combined": ("#56B4E9", "triangle-right"),
     "Other": (GREY, "stroke"),

@@ -126,6 +126,14 @@ CARDS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no defence": ({"defenses": []}, "field_value", "defenses"),
     "negative epsilon": ({"claim": {"epsilon": -1, "delta": 0, "unit": "photo"}}, "field_value", "claim.epsilon"),
     "script link": ({"links": ["javascript:alert(1)"]}, "field_value", "https://"),
+    "large photos behind a transform": (
+        {
+            "backbone": {"name": "iresnet_slim", "kwargs": {"input_size": [256, 256], "front": "partial_spectrum"}},
+            "input": {"size": [256, 256]},
+        },
+        "input_size",
+        "160",
+    ),
     "huge photos": ({"input": {"size": [100000, 100000]}}, "input_size", "512"),
     "unknown transform": ({"inference": {"kind": "pickle"}}, "inference", "noise, int8, sign, top_k"),
 }
