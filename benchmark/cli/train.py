@@ -106,7 +106,13 @@ def train(
     plan = make_plan(canary_unit, canary_kind, canaries, seed if canary_seed is None else canary_seed) if canaries else None
     setting, start = with_canaries(get_track(track)) if plan else get_track(track), open_init(init)
     roles = setting.roles  # those of the data may be fewer: checked again where they are known
-    check_on(compose(specs), training_track(setting, network, start), roles.members * roles.seen, roles.public)
+    check_on(
+        compose(specs),
+        training_track(setting, network, start),
+        roles.members * roles.seen,
+        roles.public,
+        initialised=start is not None,
+    )
     with steps() as progress:
         session = Session(setting, data, pick_device(device), init=start, progress=progress)
         card = {"team": team} | ({"name": name} if name else {})

@@ -24,6 +24,7 @@ def _origin(submission: Submission, populations: Populations) -> dict[str, Any]:
         "backbone": card.backbone.model_dump(mode="json"),
         "initialised_from": card.initialised_from,
         "seed": card.seed,
+        "number": card.number,
         "track": populations.track.digest,
         "data": populations.data_digest,
         "split": populations.split_digest,

@@ -27,6 +27,7 @@ class TrainerProtocol(Protocol):
     seed: int
     epoch: int  # epochs done
     public: Photos | None
+    initialised: bool  # training started from given weights
     provenance: dict[str, Any]  # what a defence wants written in the card, such as its measured (epsilon, delta)
 
     @property
@@ -72,8 +73,9 @@ class Defense(Plugin):
     - ``inference`` names a transform of the embeddings from the closed set in ``benchmark.models.output_transforms``.
     """
 
-    family: ClassVar[str]  # none | bn_statistics | dp | training | architecture | input | embedding
+    family: ClassVar[str]  # none | control | bn_statistics | dp | training | architecture | input | embedding
     couples_samples: ClassVar[bool] = False  # one sample's gradient depends on others: DP refuses it
+    trains_on_members: ClassVar[bool] = True  # False: a control that leaves the private photos alone
     needs_public: ClassVar[bool] = False  # wants the track's public people
     post_hoc: ClassVar[bool] = False  # only ``release``/``inference``: undefended weights and shadows are reused
     needs_batchnorm: ClassVar[bool] = False  # refused where no BatchNorm is left for it to act on

@@ -125,6 +125,9 @@ class Card(_Model):
     track: Name = _field(..., "The track that the photos came from; see `faceveil list tracks`.", "synthetic-quick")
     protocol_version: Name = _field(PROTOCOL_VERSION, "Protocol of that track; another one than the evaluator's is refused.")
     seed: Seed = _field(0, "Seed of the training.", 0)
+    number: int = _field(
+        0, "Which half of the pool it was trained on; 0 is what `faceveil data export` gives.", 0, ge=0, le=9999
+    )
     defenses: tuple[DefenseSpec, ...] = _field(
         ...,
         "The defences, in the order in which they were applied; `undefended` where there was none.",

@@ -71,7 +71,7 @@ def make_submission(
     """
     composition = compose(defense)
     track = training_track(populations.track, backbone, init)
-    check_on(composition, track, len(photos), populations.public_people)
+    check_on(composition, track, len(photos), populations.public_people, initialised=init is not None)
     if composition.uses_public() and public is None:
         public = populations.public
     run = _Run(track, photos, public, seed, work, init, device, progress)
@@ -83,11 +83,11 @@ def make_submission(
     return run.make(composition, out, fields)
 
 
-def check_on(composition: Composition, track: Track, photos: int, public: int) -> None:
+def check_on(composition: Composition, track: Track, photos: int, public: int, *, initialised: bool = False) -> None:
     """Refuses defences that cannot be trained on a track, with ``photos`` photos and ``public`` public people."""
     size = (track.image_size, track.image_size)
     spec = BackboneSpec(name=track.backbone.name, kwargs=complete_kwargs(track.backbone.name, track.backbone.kwargs, size))
-    check_setting(composition.members, spec, photos=photos, head=track.head.name, public=public)
+    check_setting(composition.members, spec, photos=photos, head=track.head.name, public=public, initialised=initialised)
 
 
 @dataclass(frozen=True)
@@ -157,13 +157,13 @@ class _Run:
 
 
 def _summary(model: TrainedModel) -> dict[str, Any]:
-    last = model.history[-1]
+    last = model.history[-1] if model.history else None  # None: the initial weights were left as they are
+    ends = {"final_loss": round(float(last.loss), 4), "final_accuracy": round(float(last.accuracy), 4)} if last else {}
     return {
         "seconds": round(model.seconds, 2),
         "processor_seconds": round(model.processor_seconds, 2),
         "epochs": len(model.history),
-        "final_loss": round(float(last.loss), 4),
-        "final_accuracy": round(float(last.accuracy), 4),
+        **ends,
         **model.provenance,
     }
 

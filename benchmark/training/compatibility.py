@@ -34,7 +34,9 @@ def check_members(members: Sequence[Defense]) -> None:
         raise CompositionError(f"{' + '.join(m.name for m in members)}: {reason}")
 
 
-def check_setting(members: Sequence[Defense], backbone: BackboneSpec, *, photos: int, head: str, public: int) -> None:
+def check_setting(
+    members: Sequence[Defense], backbone: BackboneSpec, *, photos: int, head: str, public: int, initialised: bool = False
+) -> None:
     """Refuses members that cannot be trained on this backbone, with this many photos, under this head.
 
     Args:
@@ -42,12 +44,13 @@ def check_setting(members: Sequence[Defense], backbone: BackboneSpec, *, photos:
         photos: how many will be trained on.
         head: its name in :mod:`benchmark.models.heads`.
         public: how many public people there are.
+        initialised: training starts from given weights.
 
     Raises:
         FaceVeilError: with the reason and what to do instead.
     """
     for m in members:
-        if m.uses_public() and not public:
+        if m.uses_public() and not public and (m.trains_on_members or not initialised):
             raise CompositionError(
                 f"{m.name} needs public faces and this track has none: choose one with public people, or pass --public PATH."
             )
@@ -71,6 +74,9 @@ def _contradictions(members: Sequence[Defense]) -> Iterator[str]:
     for name in names:
         if names.count(name) > 1:
             yield f"{name} is named twice; name it once."
+    for m in members:
+        if not m.trains_on_members and not all(other is m or other.post_hoc for other in members):
+            yield f"{m.name} trains on no member's photo, so a defence of the training has nothing to do. Keep one of them."
     if len(names) > 1 and "undefended" in names:
         yield "undefended is the plain training; leave it out of a composition."
     dp = [m for m in members if m.family == "dp"]

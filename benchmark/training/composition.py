@@ -89,6 +89,11 @@ class Composition(Defense):
         return any(m.uses_public() for m in self.members)
 
     @property
+    def trains_on_members(self) -> bool:  # type: ignore[override]
+        """Whether members' photos reach the backbone: not where a member leaves them alone."""
+        return all(m.trains_on_members for m in self.members)
+
+    @property
     def specs(self) -> tuple[DefenseSpec, ...]:
         """The members with every setting, as a card names them."""
         return tuple(DefenseSpec(name=m.name, settings=m.settings()) for m in self.members)

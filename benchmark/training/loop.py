@@ -69,6 +69,7 @@ class Trainer:
         device: torch.device | str = "cpu",
         defense: Defense | None = None,
         public: Photos | None = None,
+        initialised: bool = False,
         checkpoint: Path | None = None,
         progress: Callable[[TrainingProgress], None] | None = None,
     ) -> None:
@@ -82,6 +83,7 @@ class Trainer:
         self.defense = defense or Defense()
         self.photos, self.config, self.input, self.seed = photos, self.defense.configure(config), input, seed
         self.public, self.checkpoint, self.progress = public, checkpoint, progress
+        self.initialised = initialised
         self.labels = torch.from_numpy(np.unique(np.asarray(photos.identity), return_inverse=True)[1].reshape(-1))
         self.epoch = 0  # epochs done
         self.optimizer: torch.optim.Optimizer | None = None

@@ -103,8 +103,8 @@ def train_backbone(
         FaceVeilError: backbone, size or initial weights do not fit together, or training failed.
     """
     start, processor = time.perf_counter(), time.process_time()
-    if defense.uses_public() and public is None:
-        raise FaceVeilError(f"defence {defense.name!r} needs public faces: give the track's auxiliary photos.")
+    if defense.uses_public() and public is None and (init is None or defense.trains_on_members):
+        raise FaceVeilError(f"defence {defense.name!r} needs public faces: give the track's public photos.")
     spec = defense.prepare(track.backbone)
     kwargs = complete_kwargs(spec.name, spec.kwargs, (track.image_size, track.image_size))
     if input is None:
@@ -126,6 +126,7 @@ def train_backbone(
         device=device,
         defense=defense,
         public=public,
+        initialised=init is not None,
         checkpoint=work / "checkpoint.pt" if work is not None else None,
         progress=progress,
     )

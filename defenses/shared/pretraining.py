@@ -13,15 +13,20 @@ from benchmark.training.loop import Trainer
 def pretrain(trainer: Trainer, epochs: int) -> None:
     """Trains ``trainer.backbone`` in place on ``trainer.public`` alone, under a head of their own that is thrown away.
 
+    Weights that training starts from stand for it: where there are any, nothing is done.
+
     The schedule is the run's own with another number of epochs.  Runs that start alike share one checkpoint, kept beside
     their work folders, so that a series of settings pre-trains once; the seconds it took stand in the provenance of each.
 
     Raises:
         FaceVeilError: no public faces.
     """
+    if trainer.initialised:
+        trainer.provenance["pretraining"] = {"epochs": 0, "reason": "the initial weights stand for it"}
+        return
     public = trainer.public
     if public is None:
-        raise FaceVeilError("pre-training needs public faces: give the track's auxiliary photos, or set pretrain_epochs=0.")
+        raise FaceVeilError("pre-training needs public faces: give the track's public photos, or set pretrain_epochs=0.")
     people = len(np.unique(np.asarray(public.identity)))
     seed = derived_seed(trainer.seed, 8)
     old = trainer.head

@@ -98,7 +98,7 @@ class Sweep:
                 start = self._init(entry)
                 track = training_track(entry.track, entry.backbone, start)
                 roles = track.roles
-                check_on(entry.defense, track, roles.members * roles.seen, roles.public)
+                check_on(entry.defense, track, roles.members * roles.seen, roles.public, initialised=start is not None)
                 if entry.track.source == "folder" and entry.data is None:
                     raise FaceVeilError(f"track {entry.track.name!r} needs aligned faces: pass --data PATH.")
             except FaceVeilError as error:

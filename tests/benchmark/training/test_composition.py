@@ -245,7 +245,7 @@ def test_a_backbone_without_batchnorm_is_refused_too(make, flow):
 
 
 def test_public_faces_are_asked_for_before_training(make, flow):
-    bare = replace(flow.populations, roles=flow.populations.roles.model_copy(update={"auxiliary": 0}))
+    bare = replace(flow.populations, public=None)
     with pytest.raises(FaceVeilError, match="wants_public needs public faces and this track has none"):
         make("early_stopping+wants_public", populations=bare)
     assert not make.epochs
