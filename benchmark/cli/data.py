@@ -1,14 +1,17 @@
-"""``faceveil data preview | check | export``: look at faces, check them, take the members' photos out."""
+"""``faceveil data preview | check | pack | align | export``: look at faces, check them, write them in another form."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.output import Json, emit, out, steps, table
+from benchmark.cli.output import Json, emit, err, out, steps, table
 from benchmark.interfaces import FaceVeilError
+
+if TYPE_CHECKING:
+    from benchmark.data.check import Fit
 
 app = typer.Typer(help="Look at faces, check a data set, export the photos a submitter trains on.", no_args_is_help=True)
 Data = Annotated[Path | None, typer.Option("--data", help="Folder, zip, tar or .rec of aligned faces, identity/image.")]
@@ -39,32 +42,73 @@ def preview(
 
 @app.command()
 def check(
-    data: Annotated[Path, typer.Argument(help="Folder, zip, tar or .rec of aligned faces, identity/image.")],
-    size: Annotated[int, typer.Option(help="Side length that photos must have, in pixels.")] = 112,
+    data: Annotated[
+        Path, typer.Argument(help="Folder, zip, tar, .rec or .bin; a folder with train.rec; #people=RULE may follow.")
+    ],
+    size: Annotated[
+        int | None, typer.Option(help="The side that photos are brought to; default the side that most have.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that decode a large RecordIO file.")] = 1,
     json: Json = False,
 ) -> None:
-    """Reads every image and names those that cannot be used."""
-    from benchmark.data.readers.open import open_faces
+    """Reads every photo and every verification list, names what cannot be used, and says which tracks the set can serve.
+
+    Exit code 1 where a verification list cannot be read.  What is damaged in a large RecordIO file is left out from then on.
+    """
+    from benchmark.data.check import check_set
+    from benchmark.protocol.tracks import TRACKS
+    from benchmark.runtime.home import cache_dir
 
     with steps() as progress:
         progress.step(f"reading {data}")
-        report = open_faces(data, size).report
-    document = {
-        "people": report.people,
-        "photos": report.photos,
-        "people_are": report.note,
-        "treated": dict(report.treated),
-        "warnings": list(report.warnings),
-        "skipped": [{"name": n, "reason": r} for n, r in report.skipped],
-        "sizes": {str(k): v for k, v in report.sizes.items()},
-    }
+        found = check_set(data, size, tracks=list(TRACKS.values()), cache=cache_dir() / "photos", workers=workers)
 
     def show() -> None:
-        out.print(f"{report.people} people, {report.photos} usable photos, {len(report.skipped)} left out")
-        if report.skipped:
-            table("left out", ["file", "reason"], [list(s) for s in report.skipped[:50]])
+        report = found.report
+        out.print(f"{found.path}: {found.kind}", markup=False, soft_wrap=True)
+        if report is not None:
+            low, median, high = found.photos_per_person
+            out.print(report.describe(), markup=False, soft_wrap=True)
+            out.print(f"photos a person: {low} to {high}, median {median:g}", markup=False)
+        if found.stated:
+            out.print(f"property: {found.stated}", markup=False, soft_wrap=True)
+        if found.pairs:
+            rows = [[p.file, str(p.pairs), str(p.same), p.problem] for p in found.pairs]
+            table("verification lists", ["file", "pairs", "of one person", "problem"], rows)
+        if found.tracks:
+            rows = [[f.track, "yes" if f.complete else "scaled down" if f.people else "no", _people(f)] for f in found.tracks]
+            table("tracks that it can serve", ["track", "serves", "people and photos, or why not"], rows)
 
-    emit(document, json, show)
+    emit(found.document(), json, show)
+    if any(not pairs.pairs for pairs in found.pairs):
+        raise typer.Exit(1)
+
+
+def _people(fit: Fit) -> str:
+    return fit.reason or ", ".join(f"{name} {count}" for name, count in fit.people.items())
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="Folder, zip or tar of aligned faces; #people=RULE may follow.")],
+    out_: Annotated[Path, typer.Option("--out", help="Folder to write; must not hold anything yet.")],
+    size: Annotated[
+        int | None, typer.Option(help="The side that photos are brought to; default the side that most have.")
+    ] = None,
+) -> None:
+    """Writes a set of faces as RecordIO: train.rec, train.idx and property, as public sets are handed out."""
+    from benchmark.data.pack import pack as write
+    from benchmark.data.readers.open import open_faces
+    from benchmark.runtime.home import cache_dir
+
+    with steps() as progress:
+        progress.step(f"reading {data}")
+        photos = open_faces(data, size, cache=cache_dir() / "photos")
+        progress.step(f"writing {len(photos)} photos")
+        count = write(photos, out_)
+    out.print(f"wrote {count} photos of {photos.report.people} people to {out_}", markup=False, soft_wrap=True)
+    for warning in photos.report.warnings:
+        err.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
 @app.command()

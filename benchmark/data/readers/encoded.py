@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from benchmark.data.readers.images import PhotoError, decode, map_threads, misfit, treatment
+from benchmark.data.readers.jpeg import decode_plain
 from benchmark.data.readers.scan import Progress, ScanReport, Source, Verdicts, scan
 from benchmark.interfaces import FaceVeilError
 
@@ -73,13 +74,13 @@ class EncodedFaces:
         shapes, counts = np.unique(verdicts.shapes[verdicts.shapes[:, 0] > 0], axis=0, return_counts=True)
         sizes = Counter({(int(w), int(h)): int(n) for (w, h), n in zip(shapes, counts, strict=True)})
         if aligned and size is None:
-            size = _commonest_side(sizes)
+            size = commonest_side(sizes)
         rows, skipped = _usable(source, verdicts, size, distinct)
         people, identity = np.unique(source.people(rows), return_inverse=True)
-        treated = _treated(verdicts, rows, size) if size is not None else Counter()
+        done = treated(verdicts.shapes[rows], size) if size is not None else Counter()
         warnings = size_warnings(sizes) if aligned else ()
         note = getattr(source, "note", "")
-        report = ScanReport(len(people), len(rows), tuple(skipped), sizes, treated, note, warnings)
+        report = ScanReport(len(people), len(rows), tuple(skipped), sizes, done, note, warnings)
         if not len(rows):
             raise NoPhotosError(_nothing_usable(source, report), report)
         names = tuple(str(name) for name in people)
@@ -112,12 +113,18 @@ class EncodedFaces:
         return self._decode(int(self.rows[position]))
 
     def _decode(self, row: int) -> np.ndarray:
+        return self._planes(row).permute(1, 2, 0).numpy()
+
+    def _planes(self, row: int) -> torch.Tensor:
+        """A photo as uint8 (3, H, W)."""
         try:
-            return decode(self.source.read(row), self.size)
+            data = self.source.read(row)
+            plain = decode_plain(data, self.size) if self.size is not None else None
+            return torch.tensor(decode(data, self.size)).permute(2, 0, 1) if plain is None else plain
         except (PhotoError, OSError) as error:
             raise FaceVeilError(
-                f"photo {self.source.key(row)} of {self.source.path} cannot be read ({error}); it has changed since it was "
-                "scanned: check the set with `faceveil data check`"
+                f"photo {self.source.key(row)} of {self.source.path} cannot be read ({error}); it is damaged, or has changed "
+                "since it was scanned: check the set with `faceveil data check`"
             ) from error
 
     def load(self, index: Sequence[int] | np.ndarray) -> torch.Tensor:
@@ -125,10 +132,21 @@ class EncodedFaces:
         rows = self.rows[_as_index(index)]
         if not len(rows):
             return torch.zeros(0, 3, self.size or 0, self.size or 0, dtype=torch.uint8)
-        planes = map_threads(lambda row: np.ascontiguousarray(self._decode(row).transpose(2, 0, 1)), rows)
+        if self.size is not None:
+            return self._load_square(rows, self.size)
+        planes = map_threads(self._planes, rows)
         if len({plane.shape for plane in planes}) > 1:
             raise FaceVeilError(f"the photos of {self.source.path} differ in size; align them first: `faceveil data align`")
-        return torch.from_numpy(np.stack(planes))
+        return torch.stack(planes)
+
+    def _load_square(self, rows: np.ndarray, size: int) -> torch.Tensor:
+        photos = torch.empty(len(rows), size, size, 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # as decoders and nets want it
+
+        def put(place: int) -> None:  # at once, while the photo is in the processor's cache
+            photos[place] = self._planes(int(rows[place]))
+
+        map_threads(put, range(len(rows)))
+        return photos
 
     def take(self, index: Sequence[int] | np.ndarray) -> Self:
         """Some of the photos, in the order of ``index`` (int, or a mask)."""
@@ -148,7 +166,7 @@ def _as_index(index: Sequence[int] | np.ndarray) -> np.ndarray:
     return chosen if chosen.size else chosen.astype(np.int64)
 
 
-def _commonest_side(sizes: Counter[tuple[int, int]]) -> int:
+def commonest_side(sizes: Counter[tuple[int, int]]) -> int:
     """The side that most square photos have (the smallest of several); without a square one, that of most squares inside."""
     squares = Counter({width: count for (width, height), count in sizes.items() if width == height})
     if not squares:
@@ -157,11 +175,11 @@ def _commonest_side(sizes: Counter[tuple[int, int]]) -> int:
     return min(squares, key=lambda side: (-squares[side], side), default=1)
 
 
-def _treated(verdicts: Verdicts, rows: np.ndarray, size: int) -> Counter[str]:
-    """What is done to photos of which size, and to how many."""
-    shapes, counts = np.unique(verdicts.shapes[rows], axis=0, return_counts=True)
+def treated(shapes: np.ndarray, size: int) -> Counter[str]:
+    """What is done to photos of shapes (n, 2), and to how many."""
+    kinds, counts = np.unique(shapes, axis=0, return_counts=True)
     found: Counter[str] = Counter()
-    for (width, height), count in zip(shapes.tolist(), counts.tolist(), strict=True):
+    for (width, height), count in zip(kinds.tolist(), counts.tolist(), strict=True):
         if done := treatment(width, height, size):
             found[f"{width}x{height} {done}"] += count
     return found

@@ -1,161 +1,185 @@
 """RecordIO files (``train.rec`` with ``train.idx``), in which most public face sets are handed out, read without mxnet.
 
-Layout of a record: magic number, 3 flag bits and 29 bits of length, payload, padding to 4 bytes; all little-endian.
-Where the payload itself contains the magic number at a multiple of 4, the writer leaves it out and splits the record
-there (flags: 0 whole, 1 first, 2 middle, 3 last part).  The payload starts with (flag uint32, label float32, id uint64,
-id2 uint64); a flag above 0 counts the float32 labels that follow and replace the one before.  Files of InsightFace
-start with such a record without a photo, and end with one per person; plain files have neither.
+Files of InsightFace start with a record without a photo, and end with one per person (see ``record_index``); plain files have
+neither.  How records look in bytes stands in ``record_format``.
 """
 
 from __future__ import annotations
 
-import struct
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 
-from benchmark.data.readers.encoded import EncodedFaces
+from benchmark.data.readers.encoded import EncodedFaces, NoPhotosError, commonest_side, size_warnings, treated
 from benchmark.data.readers.file_ranges import FileRanges
-from benchmark.data.readers.images import MAX_BYTES, PhotoError
-from benchmark.data.readers.scan import Progress
+from benchmark.data.readers.images import PhotoError, inspect
+from benchmark.data.readers.record_format import FRAME, MAGIC, read_photo
+from benchmark.data.readers.record_index import content_name, open_index
+from benchmark.data.readers.scan import HASH_BYTES, Progress, ScanReport
 from benchmark.interfaces import FaceVeilError
 
-MAGIC = 0xCED7230A
-_FRAME = struct.Struct("<II")
-_HEADER = struct.Struct("<IfQQ")
-
-
-def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (N,) and byte offsets (N,) of an ``.idx`` file, sorted by key.  Raises FaceVeilError."""
-    rows = {}
-    with open(path, encoding="ascii", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            parts = line.split()
-            if len(parts) != 2 or not all(part.isascii() and part.isdigit() for part in parts):
-                raise FaceVeilError(f"{path}, line {number}: expected a key and a byte offset, found {line.strip()[:40]!r}")
-            rows[int(parts[0])] = int(parts[1])
-    if not rows:
-        raise FaceVeilError(f"{path} is empty; it comes with the .rec file: copy or download it again")
-    keys = np.array(sorted(rows), np.int64)
-    return keys, np.array([rows[key] for key in keys.tolist()], np.int64)
+SCAN_UP_TO = 20_000  # records of a file whose every photo is decoded when it is opened; larger ones are checked by command
+SAMPLED = 256  # photos of a larger file that its sizes are taken from
 
 
 class RecordSource:
     """The photos of a RecordIO file, by position in the sorted index; see :class:`benchmark.data.readers.scan.Source`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cache: Path | None = None) -> None:
         index = path.with_suffix(".idx")
         if not path.is_file():
             raise FaceVeilError(f"no such file: {path}")
         if not index.is_file():
             raise FaceVeilError(f"{path.name} needs its index {index.name} beside it ({index} is missing); they come as a pair")
-        self.path = path
-        self.rejected: list[tuple[str, str]] = []
+        self.path, self.cache = path, cache
         self._file = FileRanges(path)
         start = self._file.read(0, min(8, self._file.length))
-        if len(start) < 8 or _FRAME.unpack(start)[0] != MAGIC:
+        if len(start) < 8 or FRAME.unpack(start)[0] != MAGIC:
             raise FaceVeilError(f"{path} is not a RecordIO file: it starts with {start[:4].hex()}, not {MAGIC:#x}")
-        keys, offsets = read_index(index)
-        labels = self._labels(keys, offsets)
-        chosen = labels >= 0
-        self._keys, self._offsets, self._people = keys[chosen], offsets[chosen], labels[chosen]
+        self.index = open_index(self._file, index, cache)
+        self.rejected: list[tuple[str, str]] = list(self.index.rejected)
 
-    def _labels(self, keys: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """(N,) int64 person of each record, -1 where it holds no photo.  Reads the headers in the order of the file."""
-        labels = np.full(len(keys), -1, np.int64)
-        for position in np.argsort(offsets, kind="stable").tolist():
-            try:
-                label = self._label(int(offsets[position]))
-            except PhotoError as error:
-                self.rejected.append((f"record {keys[position]}", str(error)))
-                continue
-            if label is not None:
-                labels[position] = label
-        return labels
-
-    def _label(self, offset: int) -> int | None:
-        """The person in the record at ``offset``; None for a record of InsightFace's own index, which holds no photo."""
-        start = self._file.read(offset, min(_FRAME.size + _HEADER.size + 4, max(0, self._file.length - offset)))
-        part, length = self._frame(start)
-        if part > 1:
-            raise PhotoError("corrupt: the index points into the middle of a record")
-        if offset + _FRAME.size + length > self._file.length:
-            raise PhotoError(f"cut short: {self.path.name} ends at byte {self._file.length}, inside the record")
-        if length < _HEADER.size:
-            raise PhotoError(f"corrupt: a record of {length} bytes has no room for its header")
-        flag, label, _, _ = _HEADER.unpack_from(start, _FRAME.size)
-        if flag:
-            end_of_labels = _HEADER.size + 4 * flag
-            if part == 0 and length == end_of_labels:
-                return None
-            if part == 0 and length < end_of_labels:
-                raise PhotoError(f"corrupt: a record of {length} bytes has no room for {flag} labels")
-            (label,) = struct.unpack_from("<f", start, _FRAME.size + _HEADER.size)
-        if not (label >= 0 and label.is_integer()):
-            raise PhotoError(f"no person: the label {label} is not a whole number from 0 up")
-        return int(label)
-
-    def _frame(self, start: bytes) -> tuple[int, int]:
-        """Part flag and length of what starts here."""
-        if len(start) < _FRAME.size:
-            raise PhotoError(f"cut short: {self.path.name} ends at byte {self._file.length}, before the record")
-        magic, word = _FRAME.unpack_from(start)
-        if magic != MAGIC:
-            raise PhotoError(f"corrupt: no record where the index points ({magic:#x} instead of {MAGIC:#x})")
-        return word >> 29, word & (1 << 29) - 1
-
-    def _payload(self, offset: int) -> bytes:
-        parts: list[bytes] = []
-        while True:
-            part, length = self._frame(self._file.read(offset, _FRAME.size))
-            if (part > 1) != bool(parts):
-                raise PhotoError("corrupt: the parts of the record are out of order")
-            if length + sum(map(len, parts)) > 2 * MAX_BYTES:
-                raise PhotoError(f"too large: more than {MAX_BYTES >> 20} MiB")
-            parts.append(self._file.read(offset + _FRAME.size, length))
-            if part in (0, 3):
-                return _FRAME.pack(MAGIC, 0)[:4].join(parts)
-            offset += _FRAME.size + length  # parts before the last need no padding
+    def __reduce__(self) -> tuple[type[RecordSource], tuple[Path, Path | None]]:
+        return RecordSource, (self.path, self.cache)  # another process maps the index anew
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return self.index.rows.shape[1]
 
     def key(self, position: int) -> str:
         """``label/record``."""
-        return f"{self._people[position]}/{self._keys[position]}"
+        return f"{self.index.people[position]}/{self.index.keys[position]}"
 
     def people(self, positions: np.ndarray) -> np.ndarray:
         """(n,) labels as the file gives them."""
-        labels: np.ndarray = self._people[positions]
-        return labels
+        return np.asarray(self.index.people[positions])
 
     def read(self, position: int) -> bytes:
         """The encoded photo of a record.  Raises PhotoError."""
-        payload = self._payload(int(self._offsets[position]))
-        (flag,) = struct.unpack_from("<I", payload)
-        return payload[_HEADER.size + 4 * flag :]
+        return read_photo(self._file, int(self.index.offsets[position]))
 
     def stamp(self, _position: int) -> tuple[int, int]:
         """Size and modification time of the whole file, whose records it stands for."""
         return self._file.length, self._file.modified
+
+    def content_name(self) -> str:
+        """Hash of the index and of samples of the file, as for :func:`benchmark.data.readers.record_index.content_name`."""
+        return content_name(self._file, self.path.with_suffix(".idx"))
 
 
 class RecordFaces(EncodedFaces):
     """Photos of a RecordIO file; implements :class:`benchmark.interfaces.Photos`.  Keys are ``label/record``."""
 
 
+@dataclass(frozen=True, eq=False)
+class LargeRecordFaces(RecordFaces):
+    """Photos of a RecordIO file too large to decode when it is opened: what costs memory or time per photo is put off."""
+
+    @cached_property
+    def keys(self) -> Sequence[str]:  # type: ignore[override]
+        return LazyKeys(self.source, self.rows)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over size, file, people and places of the photos.  The file counts by its index and by samples of it."""
+        source: Any = self.source
+        total = hashlib.sha256(f"{self.size} {source.content_name()}\n".encode())
+        for start in range(0, len(self.rows), 1 << 16):
+            rows = self.rows[start : start + (1 << 16)]
+            total.update(np.ascontiguousarray(source.index.rows[:, rows]).astype("<i8").tobytes())
+        return total.hexdigest()
+
+    @classmethod
+    def indexed(cls, source: RecordSource, size: int | None) -> Self:
+        """All photos but those that a check found damaged; sizes come from an even sample."""
+        left_out = read_left_out(source)
+        rows = np.flatnonzero(~np.isin(source.index.keys, np.array(list(left_out), np.int64)))
+        sizes: Counter[tuple[int, int]] = Counter()
+        damaged = []
+        for row in np.unique(np.linspace(0, len(rows) - 1, SAMPLED).astype(np.int64)) if len(rows) else ():
+            try:
+                sizes[inspect(source.read(int(rows[row])))] += 1
+            except PhotoError as error:
+                damaged.append((source.key(int(rows[row])), str(error)))
+        skipped = sorted([*source.rejected, *((f"record {key}", why) for key, why in left_out.items())])
+        labels, identity = np.unique(source.index.people[rows], return_inverse=True)
+        size = commonest_side(sizes) if size is None else size
+        warnings = size_warnings(sizes)
+        if damaged:
+            warnings += (
+                f"{len(damaged)} of {SAMPLED} sampled records are damaged, such as {damaged[0][0]} ({damaged[0][1]}): {CHECK}",
+            )
+        done = treated(np.array([shape for shape, n in sizes.items() for _ in range(n)]).reshape(-1, 2), size)
+        note = f"{len(rows)} records are decoded when asked for; sizes are those of {sum(sizes.values())} sampled photos"
+        report = ScanReport(len(labels), len(rows), tuple(skipped), sizes, done, note, warnings)
+        if not len(rows) or not sizes:
+            raise NoPhotosError(f"{source.path} holds no usable photo\n{report.describe()}", report)
+        hashes = np.broadcast_to(np.zeros(HASH_BYTES, np.uint8), (len(rows), HASH_BYTES))
+        return cls(source, rows, identity.astype(np.int64), tuple(map(str, labels)), hashes, size, report)
+
+
+CHECK = "`faceveil data check` decodes every record, and those it finds damaged are left out from then on"
+
+
+class LazyKeys(Sequence[str]):
+    """Keys of photos, made when asked for: five million of them at once would take half a gigabyte."""
+
+    def __init__(self, source: Any, rows: np.ndarray) -> None:
+        self._source, self._rows = source, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, slice):
+            return LazyKeys(self._source, self._rows[position])
+        return self._source.key(int(self._rows[position]))
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._source.key(int(row)) for row in self._rows)
+
+
+def left_out_file(source: RecordSource) -> Path | None:
+    """Where the records that a check found unusable are listed; None without a cache."""
+    return source.cache / f"left-out-{source.content_name()}.json" if source.cache else None
+
+
+def read_left_out(source: RecordSource) -> dict[int, str]:
+    """Keys of records that a check found unusable, with the reason."""
+    file = left_out_file(source)
+    if file is None or not file.exists():
+        return {}
+    try:
+        return {int(key): str(why) for key, why in json.loads(file.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise FaceVeilError(f"{file} is damaged ({error}); delete it, and run `faceveil data check` again") from None
+
+
 def open_records(
-    path: Path, size: int | None = None, *, aligned: bool = True, cache: Path | None = None, progress: Progress | None = None
+    path: Path,
+    size: int | None = None,
+    *,
+    aligned: bool = True,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> RecordFaces:
     """The photos of a ``.rec`` file with its ``.idx`` beside it; people are its labels.
 
-    Arguments as for :func:`benchmark.data.readers.folder.open_folder`.  Damaged records are skipped and named.
+    Arguments as for :func:`benchmark.data.readers.folder.open_folder`.  Up to 20,000 records are decoded once now, and damaged
+    ones are skipped and named.  A larger file opens by its index alone, which ``cache`` keeps: a damaged record is an error
+    that names it when it is asked for, unless `faceveil data check` has listed it, and is then left out.
 
     Raises:
         FaceVeilError: a file is missing or not RecordIO.
         NoPhotosError: no usable photo; carries the report.
     """
-    source = RecordSource(Path(path).expanduser())
+    source = RecordSource(Path(path).expanduser(), cache)
+    if len(source) > SCAN_UP_TO:
+        return LargeRecordFaces.indexed(source, size if aligned else None)
     return RecordFaces.scanned(source, size, aligned=aligned, cache=cache, progress=progress)
