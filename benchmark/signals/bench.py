@@ -22,7 +22,7 @@ from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec
 from benchmark.runtime.memory import peak_memory
 from benchmark.signals.channel_moments import ReferenceStatistics, stored_statistics
-from benchmark.signals.extraction import check_applicable, extract, measure
+from benchmark.signals.extraction import check_applicable, extract, measure_in_chunks
 from benchmark.signals.part_responses import AREA, part_size, plain_parts, watching
 from benchmark.signals.target import Target
 from benchmark.signals.views import apply_view, crops
@@ -161,7 +161,7 @@ def _signals(
 
     def run() -> None:
         with mode():
-            measure(target, images, requests, references)
+            measure_in_chunks(target, images, requests, references)
 
     return run
 

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from benchmark.interfaces import Access, AccessError, NotApplicableError, SignalRequest
 from benchmark.signals import extraction
 from benchmark.signals.extraction import (
+    Reading,
     channel_moments,
     distance,
     estimated_statistics,
     extract,
+    extract_many,
     measure,
     normalisation_layers,
     stored_statistics,
@@ -262,10 +264,11 @@ def test_passes_are_what_the_backbone_is_shown(net, photos):
 # One streaming pass
 
 
-def test_batches_change_nothing(net, photos, monkeypatch):
+@pytest.mark.parametrize("name", ["BATCH", "CHUNK"])
+def test_batches_and_chunks_change_nothing(name, net, photos, monkeypatch):
     requests = [MEAN, MEAN_VAR, EMBEDDING]
     whole = extract(target_of(net), photos, requests)
-    monkeypatch.setattr(extraction, "BATCH", 7)  # 20 photos: 7, 7, 6
+    monkeypatch.setattr(extraction, name, 7)  # 20 photos: 7, 7, 6
     parts = extract(target_of(net), photos, requests)
     for request in requests:
         np.testing.assert_allclose(parts[request], whole[request], rtol=1e-5, atol=1e-6)
@@ -275,6 +278,25 @@ def test_one_pass_a_view_serves_every_request(net, photos):
     flip = SignalRequest(layers="embedding", view="flip")
     extract(target_of(net), photos, [MEAN, MEAN_VAR, EMBEDDING, RAW, flip, MEAN])
     assert net.passed == 2 * len(photos)
+    assert photos.loaded == len(photos)
+
+
+def test_several_models_share_one_reading_of_the_photos(photos, tmp_path):
+    nets = [Net(seed=n) for n in range(3)]
+    requests = ([MEAN, EMBEDDING], [MEAN_VAR], [MEAN, EMBEDDING])
+    alone = [extract(target_of(n, name=f"net{i}"), photos, r) for i, (n, r) in enumerate(zip(nets, requests, strict=True))]
+    extract(target_of(nets[1], name="net1"), photos, requests[1], cache=tmp_path)  # one of them is there already
+    photos.loaded = nets[1].passed = 0
+    readings = [Reading(target_of(n, name=f"net{i}"), r) for i, (n, r) in enumerate(zip(nets, requests, strict=True))]
+    together = extract_many(readings, photos, cache=tmp_path)
+    assert photos.loaded == len(photos)
+    assert nets[1].passed == 0
+    for one, other, wanted in zip(together, alone, requests, strict=True):
+        assert set(one.values) == {r.key for r in wanted}
+        for request in wanted:
+            np.testing.assert_array_equal(one[request], other[request])
+    assert np.abs(together[0][MEAN] - together[2][MEAN]).max() > 0.01
+    extract_many(readings, photos, cache=tmp_path)
     assert photos.loaded == len(photos)
 
 
