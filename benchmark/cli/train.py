@@ -1,4 +1,4 @@
-"""``faceveil train | import | validate | utility``: submissions and what they recognise."""
+"""``faceveil train | validate | utility``: submissions and what they recognise."""
 
 from __future__ import annotations
 
@@ -53,7 +53,6 @@ def describe(submission: Submission, path: Path) -> dict[str, Any]:
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("train")(train)
-    app.command("import")(import_)
     app.command("validate")(validate)
     app.command("utility")(utility)
 
@@ -121,22 +120,6 @@ def train(
     report = describe(submission, out)
     if plan:
         report["canaries"] = {**plan.model_dump(), "secret": str(canary_path(out))}
-    emit(report, json, lambda: facts(report))
-
-
-def import_(
-    weights: Annotated[Path, typer.Argument(help="A public checkpoint (.ckpt, .pt, .pth, .safetensors): weights only.")],
-    out: Annotated[Path, typer.Option(help="Folder for the submission; must not hold anything yet.")],
-    name: Annotated[str | None, typer.Option(help="Name on the card.")] = None,
-    track: Annotated[str, typer.Option(help="Track on the card.")] = "faces-112",
-    json: Json = False,
-) -> None:
-    """Turns a public FR checkpoint into a submission; no code of the checkpoint ever runs."""
-    from benchmark.submissions.checkpoint_import import import_submission
-
-    refuse_overwriting(out)
-    submission, notes = import_submission(weights, out, name=name or weights.stem, track=track)
-    report = {**describe(submission, out), "notes": list(notes)}
     emit(report, json, lambda: facts(report))
 
 

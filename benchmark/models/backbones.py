@@ -17,6 +17,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import nn
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.models import graph_network
 from benchmark.models.input_transforms import fronted
 from benchmark.models.ir_se import IRSE
 from benchmark.models.iresnet import IResNet
@@ -120,6 +121,8 @@ def create(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
     reserved = sorted(_RESERVED.intersection(kwargs))
     if reserved:
         raise FaceVeilError(f"backbone {name!r}: {', '.join(reserved)} cannot be set here; give architecture arguments only.")
+    if name == graph_network.NAME:
+        return _graph(kwargs)
     if not timm.is_model(name) and name not in registry.backbones():
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -134,6 +137,15 @@ def create(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
         return exchange(backbone if front is None else fronted(backbone, front), norm)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise FaceVeilError(f"backbone {name!r} cannot be built with {kwargs}: {error}") from error
+
+
+def _graph(kwargs: dict[str, Any]) -> nn.Module:
+    """A network given as a list of steps, as an imported ONNX file is."""
+    unknown = sorted(set(kwargs) - {"graph", "input_size", "norm"})
+    if unknown or not {"graph", "input_size"} <= set(kwargs):
+        raise FaceVeilError("backbone 'graph' takes graph, input_size and norm; it is made by `faceveil import`.")
+    network = graph_network.GraphNetwork(kwargs["graph"], kwargs["input_size"])
+    return exchange(network, kwargs.get("norm", "batch"))
 
 
 def complete_kwargs(name: str, kwargs: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:

@@ -5,58 +5,39 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.models.backbones import create
-from benchmark.models.checkpoint_layouts import LAYOUTS
-from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.models.checkpoint_layouts import LAYOUTS, Layout
+from benchmark.models.imported import Fed, Imported
+from benchmark.models.onnx_import import import_onnx
 
 # Where training scripts put the weights inside a checkpoint, and what wrappers put before every name.
 NESTINGS = ("net_state_dict", "state_dict", "model_state_dict", "backbone", "model", "net")
 PREFIXES = ("module.", "backbone.", "model.", "net.")
 
 
-@dataclass(frozen=True)
-class Imported:
-    """Weights of a public checkpoint as weights of one of our backbones; ``notes`` says what was done to get there."""
+def import_checkpoint(path: Path, fed: Fed | None = None) -> Imported:
+    """Reads an ``.onnx`` or ``.safetensors`` file, or one written by ``torch.save``, and finds its layout by its keys.
 
-    backbone_name: str
-    kwargs: dict[str, Any]
-    state_dict: dict[str, Tensor]
-    input: InputSpec
-    embedding_size: int
-    layout: str
-    file_sha256: str
-    notes: tuple[str, ...]
-
-    @property
-    def spec(self) -> BackboneSpec:
-        """Name and arguments of the backbone."""
-        return BackboneSpec(name=self.backbone_name, kwargs=self.kwargs)
-
-    def backbone(self) -> nn.Module:
-        """The backbone with these weights, in evaluation mode."""
-        backbone = create(self.backbone_name, self.kwargs)
-        backbone.load_state_dict(self.state_dict)
-        return backbone.eval()
-
-
-def import_checkpoint(path: Path) -> Imported:
-    """Reads a ``.safetensors`` file or one written by ``torch.save`` and finds its layout by its keys.
+    Args:
+        fed: what the user knows about how photos are fed.
 
     Raises:
         FaceVeilError: what the file is instead, or which tensor does not fit, with a remedy.
     """
-    path = Path(path)
+    path, fed = Path(path), fed or Fed()
     notes: list[str] = []
+    if path.suffix.lower() == ".onnx":
+        _existing(path)
+        return import_onnx(path, _sha256(path), fed, lambda state: _by_names(state, path))
     content = _read(path)
     state = _plain_names(_weights(content, path, notes), notes)
     _refuse_without_statistics(state, path)
@@ -67,18 +48,40 @@ def import_checkpoint(path: Path) -> Imported:
             f"{path}: no known key layout ({len(state)} tensors: {first}, ...). Known: {'; '.join(la.name for la in LAYOUTS)}. "
             "Rename the keys to one of these, or build the submission with your own code and a timm backbone."
         )
+    return _imported(layout, state, path, fed, notes)
+
+
+def _imported(layout: Layout, state: Mapping[str, Tensor], path: Path, fed: Fed, notes: list[str]) -> Imported:
     architecture = layout.read(state)
     expected = create(architecture.name, architecture.kwargs).state_dict()
+    embedding = architecture.kwargs["embedding_size"]
+    kept = _account(state, expected, embedding, path, notes)
+    norms = sum(name.endswith("running_mean") for name in kept)
     return Imported(
         backbone_name=architecture.name,
         kwargs=architecture.kwargs,
-        state_dict=_account(state, expected, architecture.kwargs["embedding_size"], path, notes),
-        input=architecture.input,
-        embedding_size=architecture.kwargs["embedding_size"],
+        state_dict=kept,
+        input=fed.applied(architecture.input),
+        embedding_size=embedding,
         layout=layout.name,
         file_sha256=_sha256(path),
         notes=tuple(notes),
+        batchnorms=(norms, norms),
     )
+
+
+def _by_names(state: Mapping[str, Tensor], path: Path) -> Imported | None:
+    """The layout of an exported network whose tensors have kept all their names; None: they have not."""
+    layout = next((layout for layout in LAYOUTS if layout.matches(state)), None)
+    if layout is None:
+        return None
+    notes = ["the names of its tensors are those of a known layout"]
+    try:
+        expected = layout.read(state)
+        wanted = create(expected.name, expected.kwargs).state_dict()
+        return _imported(layout, {name: t for name, t in state.items() if name in wanted}, path, Fed(), notes)
+    except (FaceVeilError, KeyError, AttributeError):
+        return None
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -97,17 +100,7 @@ def _sha256(path: Path) -> str:
 
 def _read(path: Path) -> Any:
     """What the file holds: tensors, numbers, text and containers of them."""
-    if not path.is_file():
-        raise FaceVeilError(f"{path}: no such file.")
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start.startswith(b"version https://git-lfs"):
-        raise FaceVeilError(f"{path} is a git-LFS pointer, not the weights themselves: fetch them with `git lfs pull`.")
-    if path.suffix == ".onnx":
-        raise FaceVeilError(
-            f"{path} is an ONNX graph, whose BatchNorm layers are folded into the convolutions: "
-            "their statistics are gone. Use the PyTorch weights it was made from."
-        )
+    _existing(path)
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -119,6 +112,15 @@ def _read(path: Path) -> Any:
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise FaceVeilError(f"{path} cannot be read as PyTorch or safetensors weights: {load_reason(error)}") from None
+
+
+def _existing(path: Path) -> None:
+    if not path.is_file():
+        raise FaceVeilError(f"{path}: no such file.")
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        raise FaceVeilError(f"{path} is a git-LFS pointer, not the weights themselves: fetch them with `git lfs pull`.")
 
 
 def load_reason(error: Exception) -> str:

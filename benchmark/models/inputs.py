@@ -32,6 +32,6 @@ def to_input(images: Tensor, spec: InputSpec) -> Tensor:
     mean = torch.tensor(spec.mean, dtype=floats.dtype, device=floats.device).view(1, 3, 1, 1)
     std = torch.tensor(spec.std, dtype=floats.dtype, device=floats.device).view(1, 3, 1, 1)
     fitted = fit_size(floats, spec.size)
-    if images.is_floating_point():
-        return (fitted - mean) / std
-    return fitted.sub_(mean).div_(std)  # in place: these floats are nobody else's
+    # in place where these floats are nobody else's
+    normalised = (fitted - mean) / std if images.is_floating_point() else fitted.sub_(mean).div_(std)
+    return normalised.flip(1) if spec.order == "BGR" else normalised

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.models.graph_layers import Apply, Reshape
+from benchmark.models.graph_layers import Reshape
 from benchmark.models.graph_network import IMAGE, layer_of
 from benchmark.models.onnx_wire import OnnxError, OnnxNode, OnnxTensor, shown
 
@@ -33,6 +33,8 @@ class Ref:
 
 
 Value = Tensor | Ref
+# What attributes and shapes that nobody foresaw end in
+_MALFORMED = (FaceVeilError, RuntimeError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
 Operator = Callable[["Lowering", OnnxNode, "list[Value | None]"], "Value | list[Value]"]
 
 
@@ -126,7 +128,7 @@ class Lowering:
     def _followed(self, layer: nn.Module, inputs: Sequence[Tensor], hint: str) -> Tensor:
         try:
             with torch.no_grad():
-                meta = _broadcast(*inputs) if isinstance(layer, Apply) and layer.function != "matmul" else layer(*inputs)
+                meta = layer(*inputs)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
             shapes = ", ".join(str(list(x.shape)) for x in inputs)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -154,6 +156,10 @@ class Lowering:
         first = len(shape) > 0 and len(source.shape) > 0 and shape[0] % self.photos == 0 and source.shape[0] % self.photos == 0
         return [0] if first and shape[0] else []
 
+    def holds_photos(self, value: Value, axis: int) -> bool:
+        """Whether a dimension counts photos, as far as this can be told; the finished network is tried on two in any case."""
+        return isinstance(value, Ref) and self.photos == MANY and value.shape[axis] % MANY == 0
+
     def reshaped(self, value: Value, shape: Sequence[int], hint: str, expand: bool = False) -> Value:
         """``value`` in another shape, whatever the number of photos will be."""
         places = self.batch_places(shape, value)
@@ -164,12 +170,6 @@ class Lowering:
         if expand:
             arguments["expand"] = True
         return self.emit("reshape", [value], arguments, hint=hint, step=bool(places))
-
-
-def _broadcast(*inputs: Tensor) -> Tensor:
-    """What a pointwise function gives, by shape: torch's own way on the meta device loads its compiler, which takes seconds."""
-    dtype = inputs[0].dtype if len(inputs) == 1 else torch.result_type(*inputs)
-    return torch.empty(torch.broadcast_shapes(*(x.shape for x in inputs)), dtype=dtype, device="meta")
 
 
 def constant(value: Value | None, what: str) -> Tensor:
@@ -219,7 +219,16 @@ def run(lowering: Lowering, operators: Mapping[str, Operator], nodes: Sequence[O
             given = operators[node.op](lowering, node, inputs)
         except OnnxError as error:
             raise OnnxError(f"operator {shown(node.op)} {shown(node.name or ''.join(node.outputs[:1]))}: {error}") from None
-        except (FaceVeilError, RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError) as error:
+        except (
+            FaceVeilError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+            IndexError,
+            KeyError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise OnnxError(f"operator {shown(node.op)} {shown(node.name)} is malformed: {shown(reason, 200)}.") from None
         for name, value in zip(node.outputs, given if isinstance(given, list) else [given], strict=False):

@@ -112,9 +112,7 @@ class _Beside:
             return stream.read(wanted)
 
 
-def read_onnx(
-    data: bytes, resolve: Any = None, size: tuple[int, int] | None = None, output: str | None = None
-) -> OnnxNetwork:
+def read_onnx(data: bytes, resolve: Any = None, size: tuple[int, int] | None = None, output: str | None = None) -> OnnxNetwork:
     """The network in the bytes of an ONNX file; see :func:`read_onnx_file`."""
     model = read_wire(data, resolve)
     wanted = _embedding_candidates(model, output)
@@ -124,11 +122,11 @@ def read_onnx(
     photos, shape = _shape_of(source, size)
     lowering = Lowering(model.opset, photos, 8 * (len(data) + _external_bytes(model)) + 2**22)
     values: dict[str, Value] = _Loading(lowering, model.tensors)
-    values[source.name] = image = Ref(IMAGE, torch.empty(photos, *shape, device="meta"))
+    values[source.name] = Ref(IMAGE, torch.empty(photos, *shape, device="meta"))
     last_three = shape[-1] == 3 and shape[0] != 3
     if last_three:  # height, width, channels
-        first = Ref(IMAGE, torch.empty(photos, 3, *shape[:2], device="meta"))
-        values[source.name] = image = lowering.emit("permute", [first], {"dims": [0, 2, 3, 1]}, hint="channels_last")  # type: ignore[assignment]
+        image = Ref(IMAGE, torch.empty(photos, 3, *shape[:2], device="meta"))
+        values[source.name] = lowering.emit("permute", [image], {"dims": [0, 2, 3, 1]}, hint="channels_last")
     run(lowering, OPERATORS, order, values)
     name, embedding = _embedding(lowering, {value.name: values[value.name] for value in wanted if value.name in values})
     notes = [f"output {shown(name)} taken as the embedding"] if len(model.outputs) > 1 else []
@@ -353,7 +351,9 @@ def _check(network: OnnxNetwork) -> None:
             alone = torch.cat([module(image[None]) for image in images])
     except (RuntimeError, ValueError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise OnnxError(f"it does not run on two photos ({shown(reason, 160)}): export it with a free batch dimension.") from None
+        raise OnnxError(
+            f"it does not run on two photos ({shown(reason, 160)}): export it with a free batch dimension."
+        ) from None
     if both.shape != (2, network.embedding_size):
         raise OnnxError(f"two photos give {list(both.shape)}: export it with a free batch dimension.")
     if bool(torch.isfinite(both).all()) and float((both - alone).norm()) > SAME * float(alone.norm()) + 1e-6:

@@ -20,7 +20,7 @@ OPERATORS: dict[str, Operator] = {}
 Inputs = list[Value | None]
 
 
-def operator(*names: str):  # noqa: ANN201 - a decorator
+def operator(*names: str):
     """Registers a reader under the names of its operators."""
 
     def register(function: Operator) -> Operator:
@@ -84,7 +84,9 @@ def _conv(lowering: Lowering, node: OnnxNode, inputs: Inputs) -> Value:
     groups = int(node.attributes.get("group", 1))
     bias = _input(inputs, 2)
     arguments: dict[str, Any] = {"inputs": weight.shape[1] * groups, "outputs": weight.shape[0], "kernel": kernel}
-    arguments |= {k: v for k, v, d in (("stride", stride, 1), ("dilation", dilation, 1), ("padding", padding, 0)) if v != [d, d]}
+    arguments |= {
+        k: v for k, v, d in (("stride", stride, 1), ("dilation", dilation, 1), ("padding", padding, 0)) if v != [d, d]
+    }
     if groups != 1:
         arguments["groups"] = groups
     parameters = {"weight": weight}
@@ -133,7 +135,9 @@ def _padded(lowering: Lowering, x: Value, pads: list[int], hint: str, value: flo
 @operator("BatchNormalization")
 def _batchnorm(lowering: Lowering, node: OnnxNode, inputs: Inputs) -> Value:
     x = _need(inputs, 0)
-    scale, shift, mean, var = (constant(_input(inputs, k), n).reshape(-1) for k, n in enumerate(("scale", "B", "mean", "var"), 1))
+    scale, shift, mean, var = (
+        constant(_input(inputs, k), n).reshape(-1) for k, n in enumerate(("scale", "B", "mean", "var"), 1)
+    )
     rank = _rank(x)
     if rank not in (2, 3, 4) or not len(scale) == len(shift) == len(mean) == len(var):
         raise OnnxError(f"BatchNorm of {list(x.shape)} with {len(scale)}, {len(shift)}, {len(mean)} and {len(var)} numbers.")
@@ -215,7 +219,8 @@ def _layernorm(lowering: Lowering, node: OnnxNode, inputs: Inputs) -> Value:
 _ACTIVATIONS = {"Relu": "relu"}
 _UNARY = {
     "Abs": "abs", "Erf": "erf", "Exp": "exp", "HardSwish": "hardswish", "Log": "log", "Mish": "mish", "Neg": "neg",
-    "Reciprocal": "reciprocal", "Sigmoid": "sigmoid", "Softplus": "softplus", "Softsign": "softsign", "Sqrt": "sqrt", "Tanh": "tanh",
+    "Reciprocal": "reciprocal", "Sigmoid": "sigmoid", "Softplus": "softplus",
+    "Softsign": "softsign", "Sqrt": "sqrt", "Tanh": "tanh",
 }  # fmt: skip
 _BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Pow": "pow"}
 assert set(_UNARY.values()) <= set(UNARY)
@@ -341,11 +346,15 @@ def _reduce(lowering: Lowering, node: OnnxNode, inputs: Inputs) -> Value:
             return x
         axes = list(range(_rank(x)))
     dims = sorted(axis % _rank(x) for axis in axes)
-    if isinstance(x, Ref) and 0 in dims:
+    if any(lowering.holds_photos(x, dim) for dim in dims):
         raise OnnxError("reduces over the photos of a batch.")
     if isinstance(x, Tensor) and not x.is_floating_point():
         x = x.float()
-    arguments = {"function": node.op.removeprefix("Reduce").lower(), "dims": dims, "keep": bool(node.attributes.get("keepdims", 1))}
+    arguments = {
+        "function": node.op.removeprefix("Reduce").lower(),
+        "dims": dims,
+        "keep": bool(node.attributes.get("keepdims", 1)),
+    }
     return lowering.emit("reduce", [x], arguments, hint=name_of(node))
 
 

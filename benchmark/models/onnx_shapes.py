@@ -144,7 +144,7 @@ def _slice(lowering: Lowering, node: OnnxNode, inputs: Inputs) -> Value:
 def _sliced(lowering: Lowering, x: Value, axis: int, start: int, length: int, step: int, node: OnnxNode) -> Value:
     if (start, length, step) == (0, x.shape[axis], 1):
         return x
-    if isinstance(x, Ref) and axis == 0:
+    if lowering.holds_photos(x, axis):
         raise OnnxError("takes some photos of a batch.")
     if not length:
         raise OnnxError("takes nothing.")
@@ -166,9 +166,11 @@ def _gather(lowering: Lowering, node: OnnxNode, inputs: Inputs) -> Value:
         shape = [*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]]
         lowering.spend(math.prod(shape))
         return x.index_select(axis, index.reshape(-1)).reshape(shape)
-    if index.numel() == 1 and index.dim() == 0 and axis:
+    if lowering.holds_photos(x, axis):
+        raise OnnxError("takes some photos of a batch.")
+    if index.numel() == 1 and index.dim() == 0:
         return lowering.emit("slice", [x], {"dim": axis, "start": int(index), "one": True}, hint=name_of(node))
-    if index.dim() == 1 and axis:
+    if index.dim() == 1:
         places = index.tolist()
         if places == list(reversed(range(size))):
             return lowering.emit("flip", [x], {"dim": axis}, hint=name_of(node))
@@ -195,7 +197,7 @@ def _pad(lowering: Lowering, node: OnnxNode, inputs: Inputs) -> Value:
     first = next((d for d in range(rank) if pads[d] or pads[d + rank]), rank)
     if first == rank:
         return x
-    if first == 0:
+    if any(lowering.holds_photos(x, d) for d in range(rank) if pads[d] or pads[d + rank]):
         raise OnnxError("adds photos to a batch.")
     flat = [pads[d + rank * side] for d in reversed(range(first, rank)) for side in (0, 1)]
     arguments = {"pads": flat, "mode": "replicate" if mode == "edge" else mode, "value": float(value)}
@@ -232,7 +234,9 @@ def _shape(lowering: Lowering, node: OnnxNode, inputs: Inputs) -> Value:
     if node.op == "Size":
         return torch.tensor(math.prod(shape))
     end = node.attributes.get("end")
-    return torch.tensor(shape[slice(int(node.attributes.get("start", 0)), None if end is None else int(end))], dtype=torch.int64)
+    return torch.tensor(
+        shape[slice(int(node.attributes.get("start", 0)), None if end is None else int(end))], dtype=torch.int64
+    )
 
 
 @operator("Range")
@@ -275,7 +279,7 @@ def _dequantize(lowering: Lowering, node: OnnxNode, inputs: Inputs) -> Value:
     """(x - zero point) * scale: one scale in all, one a place of ``axis``, or one a block of ``block_size`` places of it."""
     quantised = _need(inputs, 0)
     if not isinstance(quantised, Tensor):
-        raise OnnxError("activations are rounded, so that no gradient passes: use the float network, or one whose weights alone are.")
+        raise OnnxError("activations are rounded, so that no gradient passes: use the network before it was quantised.")
     scale = constant(_input(inputs, 1), "the scale").float()
     zero = _input(inputs, 2)
     zero_point = torch.zeros(()) if zero is None else constant(zero, "the zero point").float()

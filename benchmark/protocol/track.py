@@ -55,11 +55,14 @@ class Roles(_Frozen):
 
 
 class InputSpec(_Frozen):
-    """What a backbone takes: height and width in pixels, and mean and standard deviation on images in [0, 1]."""
+    """What a backbone takes: height and width in pixels, mean and standard deviation of R, G, B on images in [0, 1], and the
+    order of the channels.
+    """
 
     size: tuple[PositiveInt, PositiveInt]
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (0.5, 0.5, 0.5)
+    order: Literal["RGB", "BGR"] = "RGB"
 
 
 class HeadSpec(_Frozen):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from benchmark.interfaces import DefenseSpec, FaceVeilError
 from benchmark.models.checkpoints import import_checkpoint
+from benchmark.models.imported import Fed, Imported
+from benchmark.models.normalisation import norm_kinds
 from benchmark.runtime.home import cache_dir
 from benchmark.submissions.card import AdditionalData, Card
 from benchmark.submissions.submission import Submission, load_submission, pack
@@ -26,22 +28,31 @@ def open_weights(path: Path) -> Submission:
     return load_submission(folder)
 
 
-def import_submission(weights: Path, out: Path, *, name: str, track: str) -> tuple[Submission, tuple[str, ...]]:
-    """Reads a checkpoint (weights only), packs it, and reports what was done with each group of tensors.
+def import_submission(
+    weights: Path, out: Path, *, name: str, track: str, fed: Fed | None = None
+) -> tuple[Submission, Imported]:
+    """Reads a network (weights only), packs it, and reports what was done with each group of tensors.
 
     Raises:
-        FaceVeilError: an unknown layout, no BatchNorm statistics left, a pickle with code; see ``checkpoints``.
+        FaceVeilError: an unknown layout, an operator that is not read, a pickle with code; see ``checkpoints``.
     """
-    imported = import_checkpoint(weights)
+    imported = import_checkpoint(weights, fed)
+    return pack_imported(imported, weights, out, name=name, track=track), imported
+
+
+def pack_imported(imported: Imported, weights: Path, out: Path, *, name: str, track: str) -> Submission:
+    """Packs what was read from the file ``weights``."""
+    backbone = imported.backbone()
+    kinds = norm_kinds(backbone)
     card = Card(
         name=name[:80],
         track=track,
         defenses=(DefenseSpec(name="undefended"),),
         backbone=imported.spec,
-        norm="batch",
+        norm=next((kind for kind in ("batch", "group", "layer") if kind in kinds), "none"),
         embedding_size=imported.embedding_size,
         input=imported.input,
-        additional_data=(AdditionalData(name=weights.name, use="a public checkpoint, trained elsewhere"),),
+        additional_data=(AdditionalData(name=weights.name[:80], use="a public checkpoint, trained elsewhere"),),
         training={"layout": imported.layout, "file_sha256": imported.file_sha256},
     )
-    return pack(out, card, imported.backbone()), tuple(imported.notes)
+    return pack(out, card, backbone)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.models import backbones
+from benchmark.models import backbones, graph_network
 from benchmark.protocol.track import BackboneSpec
 from benchmark.submissions.package import MAX_BYTES, WEIGHTS
 from benchmark.submissions.problems import MismatchError, Problem, listed, shown
@@ -56,6 +56,8 @@ def check_arguments(spec: BackboneSpec) -> list[Problem]:
     if len(spec.kwargs) > MAX_ARGUMENTS:
         message = f"the backbone has {len(spec.kwargs)} arguments (allowed: {MAX_ARGUMENTS})."
         return [*problems, _problem("backbone_kwargs", message, _ARCHITECTURE)]
+    if spec.name == graph_network.NAME:
+        return [*problems, *_graph_problems(spec)]
     for key, value in spec.kwargs.items():
         if not _TEXT.fullmatch(key) or FORBIDDEN.search(key):
             problems.append(_problem("backbone_kwargs", f"backbone argument {shown(key)} may not be set.", _ARCHITECTURE))
@@ -66,6 +68,19 @@ def check_arguments(spec: BackboneSpec) -> list[Problem]:
             )
             problems.append(_problem("backbone_kwargs", message, _ARCHITECTURE))
     return problems
+
+
+def _graph_problems(spec: BackboneSpec) -> list[Problem]:
+    """What is wrong with a network that is given as a list of steps."""
+    rest = {key: value for key, value in spec.kwargs.items() if key != "graph"}
+    if not set(rest) <= {"input_size", "norm"} or not all(_simple(value) for value in rest.values()):
+        message = "backbone 'graph' takes the arguments graph, input_size and norm."
+        return [_problem("backbone_kwargs", message, _ARCHITECTURE)]
+    try:
+        graph_network.check_steps(spec.kwargs.get("graph"))
+    except FaceVeilError as error:
+        return [_problem("backbone_kwargs", str(error)[:600], "Make it with `faceveil import`.")]
+    return []
 
 
 def _simple(value: Any, depth: int = 0) -> bool:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.models import backbones
+from benchmark.models.graph_network import NAME as GRAPH
 from benchmark.runtime.atomic import replacing
 from benchmark.submissions.card import Card
 from benchmark.submissions.card_parser import parse_card
@@ -49,9 +50,14 @@ class Submission:
 
     @cached_property
     def submission_id(self) -> str:
-        """sha256 over the weights and the inference transform: what is attacked, whatever its card says of it."""
+        """sha256 over the weights, the graph that they belong to where they have one, and the inference transform.
+
+        It names what is attacked, whatever its card says of it.
+        """
         transform = dict(self.card.inference) if self.card.inference else None
-        return digest({}, self.weights_sha256, transform)
+        spec = self.card.backbone
+        graph = [dict(spec.kwargs)] if spec.name == GRAPH else []
+        return digest({}, self.weights_sha256, transform, *graph)
 
     def backbone(self) -> nn.Module:
         """A new backbone with the weights, on the CPU, in evaluation mode; torch's random state is left as it was."""
