@@ -121,31 +121,22 @@ def create(name: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
     reserved = sorted(_RESERVED.intersection(kwargs))
     if reserved:
         raise FaceVeilError(f"backbone {name!r}: {', '.join(reserved)} cannot be set here; give architecture arguments only.")
-    if name == graph_network.NAME:
-        return _graph(kwargs)
-    if not timm.is_model(name) and name not in registry.backbones():
+    known = timm.is_model(name) or name == graph_network.NAME
+    if not known and name not in registry.backbones():
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise FaceVeilError(
             f"unknown backbone {name!r}.{hint} Ours: {', '.join(names())}; any name of timm.list_models() works."
         )
-    if name not in _NAMES:
+    if name not in (*_NAMES, graph_network.NAME):
         kwargs["num_classes"] = 0
     norm, front = kwargs.pop("norm", "batch"), kwargs.pop("front", None)
     try:
-        backbone = timm.create_model(name, pretrained=False, **kwargs)
+        given = name == graph_network.NAME  # as a list of steps, as an imported ONNX file is
+        backbone = graph_network.GraphNetwork(**kwargs) if given else timm.create_model(name, pretrained=False, **kwargs)
         return exchange(backbone if front is None else fronted(backbone, front), norm)
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise FaceVeilError(f"backbone {name!r} cannot be built with {kwargs}: {error}") from error
-
-
-def _graph(kwargs: dict[str, Any]) -> nn.Module:
-    """A network given as a list of steps, as an imported ONNX file is."""
-    unknown = sorted(set(kwargs) - {"graph", "input_size", "norm"})
-    if unknown or not {"graph", "input_size"} <= set(kwargs):
-        raise FaceVeilError("backbone 'graph' takes graph, input_size and norm; it is made by `faceveil import`.")
-    network = graph_network.GraphNetwork(kwargs["graph"], kwargs["input_size"])
-    return exchange(network, kwargs.get("norm", "batch"))
 
 
 def complete_kwargs(name: str, kwargs: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:

@@ -73,8 +73,8 @@ def check_arguments(spec: BackboneSpec) -> list[Problem]:
 def _graph_problems(spec: BackboneSpec) -> list[Problem]:
     """What is wrong with a network that is given as a list of steps."""
     rest = {key: value for key, value in spec.kwargs.items() if key != "graph"}
-    if not set(rest) <= {"input_size", "norm"} or not all(_simple(value) for value in rest.values()):
-        message = "backbone 'graph' takes the arguments graph, input_size and norm."
+    if not set(rest) <= {"input_size", "norm", "front"} or not all(_simple(value) for value in rest.values()):
+        message = "backbone 'graph' takes the arguments graph, input_size, norm and front."
         return [_problem("backbone_kwargs", message, _ARCHITECTURE)]
     try:
         graph_network.check_steps(spec.kwargs.get("graph"))
