@@ -19,6 +19,7 @@ from streamlit.web import bootstrap
 
 from benchmark.interfaces import FaceVeilError
 from leaderboard.board.library import load
+from leaderboard.connections import BoundedProtocol
 
 APP = Path(__file__).parent / "app.py"
 
@@ -124,6 +125,9 @@ def launch(
             log_level="warning",
             access_log=False,
             ws="websockets-sansio",
+            http=BoundedProtocol,
+            ws_max_size=2 * 2**20,  # bytes of a message: widgets' states are small, files come another way
+            ws_max_queue=8,
             ws_ping_interval=30,
             ws_ping_timeout=30,
             forwarded_allow_ips=trusted_proxy,

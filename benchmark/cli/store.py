@@ -105,12 +105,15 @@ def backup(
 @app.command()
 def restore(
     path: Annotated[Path, typer.Argument(help="A file that `faceveil store backup` wrote.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put it in the place of what the store holds now, in one step; boards may run on.")
+    ] = False,
     store: StoreOption = None,
     json: Json = False,
 ) -> None:
-    """Fills a new, empty store from a backup, of this database or of another."""
+    """Fills a store from a backup, of this database or of another."""
     from benchmark.service.backup import restore as fill
     from benchmark.service.store import store_location
 
-    rows = fill(store or store_location(), path)
+    rows = fill(store or store_location(), path, replace)
     emit(rows, json, lambda: facts(rows))

@@ -7,13 +7,17 @@ database: a backup of SQLite can be restored into PostgreSQL.  Uploaded files ar
 from __future__ import annotations
 
 import json
+import struct
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.runtime.atomic import replacing
 from benchmark.service.database import Database, StoreError, StoreVersionError
@@ -21,6 +25,8 @@ from benchmark.service.database import Database, StoreError, StoreVersionError
 FORMAT = 1
 _HEAD = "store.json"
 _BATCH = 500  # rows
+# what a zip raises that was cut, or of which a bit has flipped
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError, struct.error)
 
 
 class BackupError(StoreError):
@@ -48,20 +54,61 @@ def backup(database: Database, path: Path) -> dict[str, int]:
     return counts
 
 
-def restore(location: str | Path, path: Path) -> dict[str, int]:
-    """Fills a new, empty store from a backup, all or nothing, and brings its schema up to date; returns rows of each table.
+def restore(location: str | Path, path: Path, replace: bool = False) -> dict[str, int]:
+    """Fills a store from a backup, all or nothing, and brings its schema up to date; returns rows of each table.
+
+    Args:
+        replace: put the backup's content in the place of what the store holds, in one transaction and inside the live
+            database, so that nothing has to be moved and nobody has to be stopped.
 
     Raises:
-        BackupError: the file is no backup, or is cut off; or the store holds something already.
+        BackupError: the file is no backup, or is damaged; or the store holds something already.
         StoreVersionError: the backup was made by a newer FaceVeil.
     """
+    if replace:
+        return _restore_in_place(location, path)
+    return _restore_new(location, path)
+
+
+def _restore_in_place(location: str | Path, path: Path) -> dict[str, int]:
+    """By way of a store of its own, whose schema is up to date whatever the backup's was."""
+    with tempfile.TemporaryDirectory(prefix="faceveil-restore-") as folder:
+        counts = _restore_new(Path(folder) / "store.sqlite", path)
+        source, target = Database(Path(folder) / "store.sqlite"), Database(location)
+        try:
+            with source.snapshot() as (reading, _), target.exclusive() as writing:
+                _exchange(reading, writing)
+        finally:
+            source.close()
+            target.close()
+    return counts
+
+
+def _exchange(reading: Connection, writing: Connection) -> None:
+    """Puts the rows of one database in the place of another's; counters only grow, so that caches see the change."""
+    tables = _tables(writing)
+    counters = {row.key: row.value for row in writing.execute(text("SELECT key, value FROM meta"))}
+    for table in reversed(tables):
+        writing.execute(table.delete())
+    for table in tables:
+        rows = reading.execute(select(table)).mappings()
+        while batch := rows.fetchmany(_BATCH):
+            writing.execute(insert(table), [dict(row) for row in batch])
+        _continue_numbers(writing, table)
+    meta = next(table for table in tables if table.name == "meta")
+    for row in reading.execute(select(meta)).mappings().all():
+        value = max(row["value"], counters.get(row["key"], 0)) + 1
+        writing.execute(meta.update().where(meta.c.key == row["key"]).values(value=value))
+
+
+def _restore_new(location: str | Path, path: Path) -> dict[str, int]:
     try:
         archive = zipfile.ZipFile(path)
         head = json.loads(archive.read(_HEAD))
         revision, counts = str(head["schema"]), {str(name): int(rows) for name, rows in head["rows"].items()}
     except OSError as error:
         raise BackupError(f"backup {path} cannot be read: {error.strerror}.") from None
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, AttributeError):
+    except (*_DAMAGED, KeyError, TypeError, AttributeError):
         raise BackupError(f"{path} is no backup of a store, or is cut off.") from None
     with archive:
         if head.get("format") != FORMAT:
@@ -87,13 +134,19 @@ def _fill(connection: Connection, archive: zipfile.ZipFile, counts: dict[str, in
     tables = _tables(connection)
     for table in tables:
         if table.name != "meta" and connection.scalar(select(func.count()).select_from(table)):
-            raise BackupError(f"the store holds rows in {table.name} already. Restore into a new one, and move it into place.")
+            raise BackupError(
+                f"the store holds rows in {table.name} already. `faceveil store restore --replace` puts the backup in their "
+                "place, in one step; make a backup of what is there first."
+            )
     for table in tables:
         if table.name == "meta":
             connection.execute(table.delete())
         found = 0
         for rows in _batches(archive, table.name):
-            connection.execute(insert(table), rows)
+            try:
+                connection.execute(insert(table), rows)
+            except (SQLAlchemyError, TypeError, ValueError, AttributeError, OverflowError):
+                raise BackupError(f"the backup is damaged: its rows of {table.name} do not fit their columns.") from None
             found += len(rows)
         if found != counts.get(table.name, 0):
             raise BackupError(f"the backup lacks rows of {table.name}: {found} of {counts.get(table.name, 0)} are there.")
@@ -109,7 +162,7 @@ def _batches(archive: zipfile.ZipFile, table: str) -> Iterator[list[dict[str, An
                 if len(rows) == _BATCH:
                     yield rows
                     rows = []
-    except (KeyError, ValueError, zipfile.BadZipFile, EOFError):
+    except (*_DAMAGED, KeyError):
         raise BackupError(f"the backup is damaged: its rows of {table} cannot be read.") from None
     if rows:
         yield rows

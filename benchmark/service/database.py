@@ -5,6 +5,7 @@ SQLite (write-ahead log, waits for other writers) is the default; any other data
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
@@ -95,11 +97,14 @@ class Database:
         self._inode: tuple[int, int] | None = None
         self._lock = threading.Lock()
         self._revision = revision
+        self.read_only = False
         if self._file:
             self.name = str(self._file)
             _make_folder(self._file)
+            _require_whole(self._file)
+            self.read_only = _read_only(self._file)
         with self._translated():
-            self._engine = _engine(self.url, busy_seconds)
+            self._engine = _engine(self.url, busy_seconds, self.read_only)
             self._upgrade()
 
     def close(self) -> None:
@@ -154,6 +159,9 @@ class Database:
         with self._engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
         if not self._reached(ScriptDirectory.from_config(config), current):
+            if self.read_only:
+                message = f"store {self.name} is of an older version and cannot be written to. Open it once with write access."
+                raise StoreVersionError(message)
             self._migrate(config)
         self._inode = self._current_inode()
 
@@ -218,9 +226,41 @@ def _make_folder(file: Path) -> None:
         raise StoreError(f"folder {file.parent} of the store cannot be created: {error.strerror}.") from None
 
 
-def _engine(url: URL, busy_seconds: float) -> Engine:
+def _require_whole(file: Path) -> None:
+    """A file that was emptied, or of which only the log is left, must not become a new store without a word."""
+    log = file.with_name(f"{file.name}-wal")
+    if not file.exists():
+        if log.exists() and log.stat().st_size:
+            raise StoreDamagedError(
+                f"store {file} is not there, but its log {log.name} is. Put the file back, or remove the log."
+            )
+        return
+    for _ in range(20):  # another process may be making it at this moment
+        if not file.is_file() or file.stat().st_size:
+            return
+        time.sleep(0.1)
+    raise StoreDamagedError(f"store {file} is empty: it was emptied, or is no store. Restore a backup, or remove the file.")
+
+
+def _read_only(file: Path) -> bool:
+    """True where the file can be read and not written to: on a disk, in a folder or for a user without that right."""
+    if not file.is_file() or not os.access(file, os.R_OK):
+        return False
+    return not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
+def _engine(url: URL, busy_seconds: float, read_only: bool = False) -> Engine:
     if not url.drivername.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
+    if read_only:
+        file = Path(str(url.database))
+        log = file.with_name(f"{file.name}-wal")
+        # without a log nothing can be missed, and no lock file has to be made
+        still = "" if log.exists() and log.stat().st_size else "&immutable=1"
+        address = f"file:{quote(str(file))}?mode=ro{still}"
+        return create_engine(
+            url, creator=lambda: sqlite3.connect(address, uri=True, timeout=busy_seconds, check_same_thread=False)
+        )
     engine = create_engine(url, connect_args={"timeout": busy_seconds})
     event.listen(engine, "connect", _configure)
     return engine

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 FRESH_SECONDS = 0.25  # that a version which was read is taken for the present one
-_KEPT = 512  # answers
+_KEPT_BYTES = 64 * 2**20  # of all answers that are kept
 _COMPRESSED = 1024  # bytes from which on it pays
 
 
@@ -28,6 +28,11 @@ class Answer:
     compressed: bytes
     etag: str
     media_type: str
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, roughly."""
+        return len(self.body) + len(self.compressed) + 500
 
     @staticmethod
     def of(content: Any, media_type: str = "application/json") -> Answer:
@@ -63,15 +68,19 @@ class Answers:
 
     Args:
         version: reads the present version; asked at most once in :data:`FRESH_SECONDS`.
+        most_bytes: of all answers that are kept.
     """
 
-    def __init__(self, version: Callable[[], Hashable], fresh_seconds: float = FRESH_SECONDS) -> None:
+    def __init__(
+        self, version: Callable[[], Hashable], fresh_seconds: float = FRESH_SECONDS, most_bytes: int = _KEPT_BYTES
+    ) -> None:
         self._read = version
         self._fresh = fresh_seconds
         self._lock = threading.Lock()
         self._version: Hashable = None
         self._until = 0.0
         self._kept: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._bytes, self._most = 0, most_bytes
 
     def kept(self, key: Hashable) -> Answer | None:
         """The answer, if it is there and the version was read a moment ago: no work at all."""
@@ -87,10 +96,17 @@ class Answers:
             return found
         made = make()
         with self._lock:
-            self._kept[version, key] = made
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._keep((version, key), made)
         return made
+
+    def _keep(self, key: Hashable, made: Answer) -> None:
+        """Keeps an answer, and forgets the oldest ones where all take too much."""
+        replaced = self._kept.pop(key, None)
+        self._bytes += made.size - (replaced.size if replaced else 0)
+        self._kept[key] = made
+        while self._bytes > self._most:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.size
 
     def _present(self) -> Hashable:
         now = time.monotonic()
@@ -101,5 +117,6 @@ class Answers:
         with self._lock:
             if version != self._version:
                 self._kept.clear()
+                self._bytes = 0
             self._version, self._until = version, now + self._fresh
         return version

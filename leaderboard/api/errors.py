@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.service.database import StoreError
+from benchmark.service.database import StoreError, StoreVersionError
 from benchmark.service.jobs import ForeignJobError, LimitError, MoveError, UnknownJobError
 from benchmark.service.quarantine import DiskFullError, TooLargeError
 from benchmark.service.store import UnknownRecordError
@@ -26,6 +26,7 @@ _KNOWN: tuple[tuple[type[FaceVeilError], int, str], ...] = (
     (LimitError, 429, "limit"),
     (TooLargeError, 413, "too_large"),
     (DiskFullError, 507, "disk_full"),
+    (StoreVersionError, 410, "unreadable_record"),
 )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ class Listing:
         self.library = library
         self._shipped: dict[str, Record] = {}
         self._read: tuple[tuple[str, int], ...] | None = None
+        self._lock = threading.Lock()
+        self._listed: tuple[Any, list[tuple[str, str]]] = (None, [])
+        self._ranked: tuple[Any, list[tuple[str, str, str]]] = (None, [])
 
     def version(self) -> tuple[Any, ...]:
         """Changes with the store's records and with the files."""
@@ -44,14 +49,21 @@ class Listing:
             self._shipped, self._read = found, files
         return self._shipped
 
-    def records(self, track: str | None, limit: int, offset: int) -> dict[str, Any]:
+    def records(self, track: str | None, limit: int, offset: int) -> str:
         """A page of records in brief."""
-        rows = {row.id: row.model_dump(mode="json") for row in self.store.index(track)}
-        for name, record in self.shipped().items():
-            if name not in rows and track in (None, record.track):
-                rows[name] = _brief(name, record)
-        names = list(rows)[offset : offset + limit]
-        return {"total": len(rows), "offset": offset, "records": [rows[name] for name in names]}
+        rows = [line for owner, line in self._lines() if track in (None, owner)]
+        return _page(len(rows), offset, "records", rows[offset : offset + limit])
+
+    def _lines(self) -> list[tuple[str, str]]:
+        """Track and JSON of every record in brief, made once for a version: other pages of the list cost nothing."""
+        version = self.version()
+        with self._lock:
+            if version != self._listed[0]:
+                rows = {row.id: (row.track, _text(row.model_dump(mode="json"))) for row in self.store.index()}
+                for name, record in self.shipped().items():
+                    rows.setdefault(name, (record.track, _text(_brief(name, record))))
+                self._listed = (version, list(rows.values()))
+            return self._listed[1]
 
     def record(self, name: str) -> Record:
         """The record of a permanent name.
@@ -66,16 +78,29 @@ class Listing:
                 return self.shipped()[name]
             raise
 
-    def ranking(self, track: str | None, board: str | None, limit: int = 10**9, offset: int = 0) -> dict[str, Any]:
+    def ranking(self, track: str | None, board: str | None, limit: int = 10**9, offset: int = 0) -> str:
         """Entries in the order of the board, ranked against each other within track, protocol, board, data and split."""
+        rows = [line for owner, where, line in self._entries() if track in (None, owner) and board in (None, where)]
+        return _page(len(rows), offset, "entries", rows[offset : offset + limit])
+
+    def _entries(self) -> list[tuple[str, str, str]]:
+        """Track, board and JSON of every entry, made once for a board."""
         frame = self.library.board().frame
-        if track is not None:
-            frame = frame[frame["track"] == track]
-        if board is not None:
-            frame = frame[frame["board"] == board]
-        shown = frame.iloc[offset : offset + limit]
-        rows = json.loads(shown.to_json(orient="records", force_ascii=False, double_precision=15))
-        return {"total": len(frame), "offset": offset, "entries": rows}
+        with self._lock:
+            if frame is not self._ranked[0]:
+                text = frame.to_json(orient="records", lines=True, force_ascii=False, double_precision=15)
+                lines = text.split("\n") if len(frame) else []
+                self._ranked = (frame, list(zip(frame["track"], frame["board"], lines, strict=False)))
+            return self._ranked[1]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _page(total: int, offset: int, name: str, rows: Sequence[str]) -> str:
+    """The JSON of one page of a list."""
+    return f'{{"total": {total}, "offset": {offset}, "{name}": [{", ".join(rows)}]}}'
 
 
 def _readable(path: Path) -> dict[str, Record]:

@@ -13,6 +13,8 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -29,20 +31,23 @@ from leaderboard.api.uploads import Uploads
 
 VERSION = "v1"
 MOST = 500  # items of one page of a list
+BOARDS = ("verified", "weights")
 
 
 class Api:
     """The handlers; each is one address."""
 
-    def __init__(self, store: Store, listing: Listing, intake: Intake) -> None:
+    def __init__(self, store: Store, listing: Listing, intake: Intake, base: str = "") -> None:
         self.store = store
+        self.base = base
         self.listing = listing
-        self.uploads = Uploads(store, intake)
+        self.uploads = Uploads(store, intake, base)
         self._records = Answers(listing.version)
         self._jobs = Answers(store.queue.version)
 
-    async def _answer(self, answers: Answers, request: Request, make: Callable[[], Any]) -> Response:
-        key = (request.url.path, request.url.query)
+    async def _answer(self, answers: Answers, request: Request, make: Callable[[], Any], *asked: Any) -> Response:
+        """The answer for a path and what was ``asked``: the query as it was understood, whatever else it says."""
+        key = (request.url.path, asked)
         answer = answers.kept(key)
         if answer is None:
             answer = await run_in_threadpool(answers.get, key, lambda: _finished(make()))
@@ -50,7 +55,7 @@ class Api:
 
     async def index(self, request: Request) -> Response:
         """Every address of the API."""
-        return await self._answer(self._records, request, lambda: openapi(request.scope.get("root_path", "")))
+        return await self._answer(self._records, request, lambda: openapi(self.base))
 
     async def healthz(self, _request: Request) -> Response:
         """200 where the store answers, 503 where it does not; never cached."""
@@ -64,8 +69,9 @@ class Api:
     async def records(self, request: Request) -> Response:
         """Records in brief: ?track, ?limit, ?offset."""
         limit, offset = number(request, "limit", 100, MOST), number(request, "offset", 0, 10**9)
-        track = request.query_params.get("track")
-        return await self._answer(self._records, request, lambda: self.listing.records(track, limit, offset))
+        track = text_of(request, "track")
+        make = lambda: Answer.of(self.listing.records(track, limit, offset))  # noqa: E731
+        return await self._answer(self._records, request, make, track, limit, offset)
 
     async def record(self, request: Request) -> Response:
         """One whole record."""
@@ -80,32 +86,36 @@ class Api:
 
     async def eval_results(self, request: Request) -> Response:
         """One record as ``.eval_results`` YAML: ?dataset=namespace/name of the benchmark on the Hub."""
-        name, dataset = request.path_params["name"], request.query_params.get("dataset", "")
+        name, dataset = request.path_params["name"], text_of(request, "dataset") or ""
         if "/" not in dataset:
             raise ApiError(400, "dataset", "name the benchmark on the Hub: ?dataset=namespace/name.")
         text = partial(Answer.of, media_type="application/yaml")
-        return await self._answer(self._records, request, lambda: text(eval_results_yaml([self.listing.record(name)], dataset)))
+        return await self._answer(
+            self._records, request, lambda: text(eval_results_yaml([self.listing.record(name)], dataset)), dataset
+        )
 
     async def leaderboard(self, request: Request) -> Response:
         """The ranking of a track: ?track, ?board, ?limit, ?offset."""
-        track, board = request.query_params.get("track"), request.query_params.get("board")
+        track, board = text_of(request, "track"), request.query_params.get("board")
+        if board not in (None, *BOARDS):
+            raise ApiError(400, "board", f"no such board; one of {', '.join(BOARDS)}.")
         limit, offset = number(request, "limit", 10**9, 10**9), number(request, "offset", 0, 10**9)
-        return await self._answer(self._records, request, lambda: self.listing.ranking(track, board, limit, offset))
+        make = lambda: Answer.of(self.listing.ranking(track, board, limit, offset))  # noqa: E731
+        return await self._answer(self._records, request, make, track, board, limit, offset)
 
     async def queue(self, request: Request) -> Response:
         """What waits, runs, was published or failed: ?state, ?team, ?track, ?limit, ?offset."""
-        query = request.query_params
-        state = query.get("state")
+        state, team, track = (text_of(request, name) for name in ("state", "team", "track"))
         if state is not None and state not in list(State):
             raise ApiError(400, "state", f"no such state; one of {', '.join(State)}.")
         limit, offset = number(request, "limit", 100, MOST), number(request, "offset", 0, 10**9)
 
         def make() -> dict[str, Any]:
             states = [State(state)] if state else None
-            jobs = self.store.queue.jobs(states, team=query.get("team"), track=query.get("track"), limit=limit, offset=offset)
+            jobs = self.store.queue.jobs(states, team=team, track=track, limit=limit, offset=offset)
             return {"counts": self.store.queue.counts(), "jobs": [job.model_dump(mode="json") for job in jobs]}
 
-        return await self._answer(self._jobs, request, make)
+        return await self._answer(self._jobs, request, make, state, team, track, limit, offset)
 
     async def teams(self, request: Request) -> Response:
         """Teams, and how much each has handed in."""
@@ -125,6 +135,18 @@ class Api:
 
 def _finished(made: Any) -> Answer:
     return made if isinstance(made, Answer) else Answer.of(made)
+
+
+def text_of(request: Request, name: str) -> str | None:
+    """A short text of the query.
+
+    Raises:
+        ApiError: it is too long to be the name of anything.
+    """
+    given = request.query_params.get(name)
+    if given is not None and len(given) > 200:
+        raise ApiError(400, name, f"{name} has at most 200 characters.")
+    return given
 
 
 def number(request: Request, name: str, default: int, most: int) -> int:
@@ -194,4 +216,16 @@ def routes(api: Api, base: str = "") -> list[Route]:
 
 def application(store: Store, listing: Listing, intake: Intake, base: str = "") -> Starlette:
     """The API as an application of its own; requests for other paths are answered by 404."""
-    return Starlette(routes=routes(Api(store, listing, intake), base), exception_handlers=error_handlers())
+    return application_of(Api(store, listing, intake, base), base)
+
+
+def application_of(api: Api, base: str = "") -> Starlette:
+    """The application of some handlers; scripts on other pages may ask it."""
+    anywhere = Middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "If-None-Match"],
+        expose_headers=["ETag", "Location", "Retry-After"],
+    )
+    return Starlette(routes=routes(api, base), middleware=[anywhere], exception_handlers=error_handlers())

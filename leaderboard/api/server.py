@@ -11,6 +11,7 @@ from streamlit import config
 
 from benchmark.service.intake import Intake
 from benchmark.service.store import Store, store_location
+from leaderboard.api.guard import Guard
 from leaderboard.api.headers import ApiMount, SecurityHeaders
 from leaderboard.api.records import Listing
 from leaderboard.api.routes import application
@@ -24,7 +25,12 @@ def middleware() -> list[Middleware]:
     store = Store(store_location())
     folder = Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
     api = application(store, Listing(store, folder, library(folder=folder)), Intake(store), prefix)
-    return [Middleware(SecurityHeaders, api_prefix=f"{prefix}/api"), Middleware(ApiMount, api=api, prefix=f"{prefix}/api")]
+    hosts = config.get_option("server.allowedHosts") or ()
+    return [
+        Middleware(SecurityHeaders, api_prefix=f"{prefix}/api"),
+        Middleware(Guard, prefix=f"{prefix}/api", hosts=hosts),
+        Middleware(ApiMount, api=api, prefix=f"{prefix}/api"),
+    ]
 
 
 app = st.App(str(Path(__file__).parents[1] / "app.py"), middleware=middleware())

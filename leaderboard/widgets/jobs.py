@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.service.intake import Intake
 from benchmark.service.jobs import Job, State
 from benchmark.service.store import Store, store_location
 from benchmark.service.teams import Team, TokenError
+from leaderboard.api.guard import page_uploads
 
 # a mark and a word for each state: never colour alone
 MARKS = {
@@ -52,11 +54,20 @@ def ask_team(key: str) -> Team | None:
     if not token:
         return None
     try:
-        return store().teams.authenticate(token.strip())
+        team = store().teams.authenticate(token.strip())
+        _allow_uploads()
+        return team
     except TokenError as error:
         st.error("The token was not accepted.", icon=":material/key_off:")
         st.text(str(error))
     return None
+
+
+def _allow_uploads() -> None:
+    """This browser session may hand files to the page."""
+    context = get_script_run_ctx()
+    if context is not None:
+        page_uploads.allow(context.session_id)
 
 
 def tell(error: FaceVeilError) -> None:

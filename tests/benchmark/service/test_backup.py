@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import sqlite3
 import zipfile
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from card_factory import make_card
 from record_factory import make_record
 
 from benchmark.service.backup import BackupError, restore
+from benchmark.service.database import StoreDamagedError, StoreError
 from benchmark.service.jobs import State
 from benchmark.service.store import Store
 from benchmark.submissions.report import Report
@@ -84,3 +88,74 @@ def test_what_is_no_backup_is_refused_and_nothing_is_restored(tmp_path: Path) ->
     with pytest.raises(BackupError, match="1 of 3"):
         restore(tmp_path / "b.sqlite", shorter)
     assert Store(tmp_path / "b.sqlite").records() == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_restore_takes_the_place_of_what_a_running_store_holds(
+    tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Moving a restored file over the old one left its log beside it, which SQLite then played into the new one."""
+    location = request.getfixturevalue("postgres").database() if kind == "postgresql" else tmp_path / "a.sqlite"
+    store, token = filled(location)
+    store.backup(tmp_path / "backup.zip")
+    before, version, records = store.queue.jobs(), store.version(), store.records()
+    for number in range(30):
+        store.add_record(make_record("later", settings={"n": number}))
+    store.teams.add("newcomers")
+    running = Store(location)  # another process, with the log open
+    assert restore(location, tmp_path / "backup.zip", replace=True)["records"] == 3
+    for each in (store, running):
+        assert each.records() == records
+        assert each.queue.jobs() == before
+        assert each.teams.authenticate(token).name == "testers"
+        assert each.version() > version + 30, "caches see the change"
+    if kind == "sqlite":
+        with sqlite3.connect(location) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    lease = store.leases.claim("after")
+    assert running.leases.publish(lease, make_record("later")).state == State.PUBLISHED
+
+
+def test_a_damaged_backup_leaves_a_store_in_use_as_it_is(tmp_path: Path) -> None:
+    store, _ = filled(tmp_path / "a.sqlite")
+    store.backup(tmp_path / "good.zip")
+    good = (tmp_path / "good.zip").read_bytes()
+    rng = random.Random(0)
+    refused = 0
+    for _ in range(150):
+        spoilt = bytearray(good)
+        spoilt[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
+        (tmp_path / "bad.zip").write_bytes(spoilt)
+        try:
+            restore(tmp_path / "a.sqlite", tmp_path / "bad.zip", replace=True)
+        except StoreError:
+            refused += 1
+        assert len(store.records()) == 3
+    assert refused > 100
+
+
+def test_a_log_without_its_store_is_no_new_store(tmp_path: Path) -> None:
+    (tmp_path / "a.sqlite-wal").write_bytes(b"x" * 4096)
+    with pytest.raises(StoreDamagedError, match="is not there, but its log"):
+        Store(tmp_path / "a.sqlite")
+
+
+def test_an_emptied_store_is_no_new_store(tmp_path: Path) -> None:
+    filled(tmp_path / "a.sqlite")[0].close()
+    (tmp_path / "a.sqlite").write_bytes(b"")
+    with pytest.raises(StoreDamagedError, match="is empty"):
+        Store(tmp_path / "a.sqlite")
+    assert (tmp_path / "a.sqlite").stat().st_size == 0
+
+
+def test_a_store_that_cannot_be_written_to_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, _ = filled(tmp_path / "a.sqlite")
+    records = store.records()
+    store.close()
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and allowed(path, mode))
+    reader = Store(tmp_path / "a.sqlite")
+    assert reader.records() == records
+    assert reader.queue.jobs()
+    with pytest.raises(StoreError, match="cannot be written"):
+        reader.add_record(make_record("more"))

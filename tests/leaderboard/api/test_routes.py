@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import http.client
 import io
 import json
 import socket
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,10 +34,12 @@ from benchmark.service.teams import TokenError
 from benchmark.submissions.problems import Problem
 from benchmark.submissions.report import Report
 from leaderboard.api import routes as module
+from leaderboard.api import uploads as uploads_module
+from leaderboard.api.answers import Answer, Answers
 from leaderboard.api.errors import ApiError
 from leaderboard.api.headers import ApiMount, SecurityHeaders
 from leaderboard.api.records import Listing
-from leaderboard.api.routes import application
+from leaderboard.api.routes import Api, application_of
 from leaderboard.api.uploads import Uploads
 from leaderboard.board.library import Library
 
@@ -68,7 +72,8 @@ class Site:
         (root / "records").mkdir()
         (root / "records" / "shipped.json").write_text(make_record("shipped", track="synthetic-64").model_dump_json())
         listing = Listing(self.store, root / "records", Library(self.store, root / "records"))
-        api = application(self.store, listing, Intake(self.store, self.quarantine, check), "/base")
+        self.api = Api(self.store, listing, Intake(self.store, self.quarantine, check), "/base")
+        api = application_of(self.api, "/base")
 
         async def pages(_scope: Any, _receive: Any, send: Any) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -282,7 +287,7 @@ def test_a_wrong_token_opens_nothing(site: Site, token: str) -> None:
 
 def test_another_team_cannot_touch_a_job(site: Site) -> None:
     job = site.upload(zipped(4))[1]["job"]["id"]
-    other = site.store.teams.add("others")
+    other = site.store.teams.add("kept waiting")
     status, body, _ = site.ask(f"/api/v1/submissions/{job}/withdraw", "POST", Authorization=f"Bearer {other}")
     assert (status, body["error"]["code"]) == (403, "foreign_job")
 
@@ -381,3 +386,95 @@ def test_guessing_tokens_is_slowed(site: Site) -> None:
     statuses = [site.upload(b"x", token=f"guess{number}")[0] for number in range(25)]
     assert statuses[0] == 401
     assert statuses[-1] == 429
+
+
+def test_answers_are_kept_up_to_a_number_of_bytes(site: Site) -> None:
+    """Each unique query string cost 20 to 36 ms, and was kept, however long it was."""
+    answers = Answers(lambda: 0, fresh_seconds=1e6, most_bytes=10_000)
+    for number in range(100):
+        answers.get(number, lambda: Answer.of({"x": "y" * 900}))
+    kept = sum(answer.size for answer in answers._kept.values())
+    assert 5_000 < kept == answers._bytes <= 10_000
+
+
+def test_queries_that_ask_the_same_share_one_answer(site: Site, record) -> None:
+    _, first, headers = site.ask("/api/v1/leaderboard?track=synthetic-64")
+    kept = len(site.api._records._kept)
+    for number in range(20):
+        _, again, same = site.ask(f"/api/v1/leaderboard?track=synthetic-64&random={number}")
+        assert (again, same["etag"]) == (first, headers["etag"])
+    assert len(site.api._records._kept) == kept
+
+
+@pytest.mark.parametrize("query", ["leaderboard?board=best", "leaderboard?board=", f"records?track={'x' * 300}"])
+def test_a_query_that_can_mean_nothing_is_refused(site: Site, query: str) -> None:
+    assert site.ask(f"/api/v1/{query}")[0] == 400
+
+
+def test_scripts_on_other_pages_may_ask_and_see_the_etag(site: Site) -> None:
+    asked = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization, content-type"}
+    status, _, answered = site.ask("/api/v1/submissions", "OPTIONS", Origin="https://else.example", **asked)
+    assert status == 200
+    assert "POST" in answered["access-control-allow-methods"]
+    assert "authorization" in answered["access-control-allow-headers"].lower()
+    answered = site.ask("/api/v1/records", Origin="https://else.example")[2]
+    assert answered["access-control-allow-origin"] == "*"
+    assert "ETag" in answered["access-control-expose-headers"]
+
+
+def test_the_document_names_addresses_that_exist_below_a_base_path(site: Site) -> None:
+    _, document, _ = site.ask("/api")
+    assert document["servers"] == [{"url": "/base/api"}]
+
+
+def test_slow_uploads_of_one_team_leave_room_for_others(site: Site) -> None:
+    site.api.uploads._wrong.clear()  # of the tests before
+    other = site.store.teams.add("others")
+    held = []
+    head = "POST /base/api/v1/submissions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n"
+    head += "Content-Type: application/zip\r\nContent-Length: 1000\r\n\r\nPK"
+    for _ in range(2):
+        connection = socket.create_connection(("127.0.0.1", site.port))
+        connection.sendall(head.format(site.token).encode())
+        held.append(connection)
+    threading.Event().wait(0.5)
+    status, answer, _ = site.upload(zipped(71))
+    assert (status, answer["error"]["code"]) == (429, "busy_team")
+    status, answer, _ = site.upload(zipped(71), other)
+    assert status in (201, 422)
+    for connection in held:
+        connection.close()
+    threading.Event().wait(0.5)
+    assert site.upload(zipped(72))[0] == 201
+
+
+def test_a_trickle_is_ended_in_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.api.uploads._wrong.clear()  # of the tests before
+    monkeypatch.setattr(uploads_module, "GRACE_SECONDS", 0.3)
+    with socket.create_connection(("127.0.0.1", site.port)) as connection:
+        connection.sendall(
+            f"POST /base/api/v1/submissions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {site.token}\r\n"
+            "Content-Type: application/zip\r\nContent-Length: 90000\r\n\r\n".encode()
+        )
+        for _ in range(20):
+            connection.sendall(b"x")
+            threading.Event().wait(0.1)
+            connection.settimeout(0.01)
+            with contextlib.suppress(TimeoutError):
+                assert connection.recv(15).startswith(b"HTTP/1.1 408")
+                return
+    raise AssertionError("it was still read")
+
+
+def test_checks_that_take_long_go_on_after_the_answer(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.api.uploads._wrong.clear()  # of the tests before
+    monkeypatch.setattr(uploads_module, "CHECK_SECONDS", 0.1)
+    checked = site.api.uploads.intake._check
+    monkeypatch.setattr(site.api.uploads.intake, "_check", lambda path: (time.sleep(0.6), checked(path))[1])
+    status, answer, _ = site.upload(zipped(73))
+    assert (status, answer["job"]["state"]) == (202, "quarantined")
+    for _ in range(50):
+        time.sleep(0.1)
+        if site.store.queue.job(answer["job"]["id"]).state == State.VALIDATED:
+            return
+    raise AssertionError("its checks never ended")

@@ -1,0 +1,146 @@
+"""What strangers may hold of the server: files of browser sessions, sockets, and requests that no address could mean."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from leaderboard.api.errors import document
+from leaderboard.api.headers import below
+
+MEBIBYTE = 2**20
+ALLOWED_SECONDS = 1800.0  # after a token was typed
+_SESSIONS = 256  # that are remembered
+_ROUTE = "/_stcore/upload_file/"
+SOCKETS, SOCKETS_AN_ADDRESS = 512, 128
+
+
+class Allowance:
+    """Browser sessions that may hand a file to the pages: those in which a team's token was typed, within a budget.
+
+    A file stays in memory until it is removed or its session ends.
+
+    Args:
+        session_bytes: that one session may hold, ``total_bytes`` all together.
+        active: whether a session still lives; what others held is free again.
+    """
+
+    def __init__(self, session_bytes: int, total_bytes: int, active: Callable[[str], bool] = lambda _session: True) -> None:
+        self.session_bytes, self.total_bytes = session_bytes, total_bytes
+        self._active = active
+        self._until: OrderedDict[str, float] = OrderedDict()
+        self._held: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    def allow(self, session: str) -> None:
+        """A token was typed in this session."""
+        with self._lock:
+            self._until[session] = time.monotonic() + ALLOWED_SECONDS
+            self._until.move_to_end(session)
+            while len(self._until) > _SESSIONS:
+                self._until.popitem(last=False)
+
+    def take(self, session: str, file: str, size: int) -> tuple[int, str]:
+        """Counts a file; a status and a reason, 200 where it may come."""
+        with self._lock:
+            if self._until.get(session, 0.0) < time.monotonic():
+                return 403, "type your team's token before you upload a file."
+            self._held = {key: held for key, held in self._held.items() if self._active(key[0])}
+            others = {key: held for key, held in self._held.items() if key != (session, file)}
+            mine = sum(held for key, held in others.items() if key[0] == session)
+            if mine + size > self.session_bytes:
+                return 413, f"files of one page may have {self.session_bytes // MEBIBYTE} MB in all: remove one first."
+            if sum(others.values()) + size > self.total_bytes:
+                return 503, "as many files are being uploaded as this server can hold. Try again in a few minutes."
+            self._held = {**others, (session, file): size}
+            return 200, ""
+
+    def drop(self, session: str, file: str) -> None:
+        """A file was removed."""
+        with self._lock:
+            self._held.pop((session, file), None)
+
+
+def _session_is_active(session: str) -> bool:
+    from streamlit import runtime
+
+    return runtime.exists() and runtime.get_instance().is_active_session(session)
+
+
+# of this process: the pages allow, the server asks.  A page takes 200 MB, which the form around it may exceed a little
+page_uploads = Allowance(201 * MEBIBYTE, 603 * MEBIBYTE, _session_is_active)
+
+
+class Guard:
+    """In front of pages and API.
+
+    Args:
+        hosts: names that this server answers to; empty: any.
+        prefix: of the API.
+    """
+
+    def __init__(self, app: ASGIApp, prefix: str, hosts: Iterable[str] = (), allowance: Allowance = page_uploads) -> None:
+        self._app, self._prefix = app, prefix
+        self._hosts = {host.lower() for host in hosts}
+        self._allowance = allowance
+        self._sockets: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        status, code, message = refusal
+        answer = JSONResponse(document(code, message), status, {"Cache-Control": "no-store", "Connection": "close"})
+        await answer(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
+        if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            return 400, "nul", "an address holds no NUL character."
+        if self._hosts and below(scope["path"], self._prefix) and _host(scope) not in self._hosts:
+            return 421, "host", "this server does not answer to that name; the evaluator sets it with --public-host."
+        _, found, place = scope["path"].partition(_ROUTE)
+        return self._upload(scope, place) if found else None
+
+    def _upload(self, scope: Scope, place: str) -> tuple[int, str, str] | None:
+        session, _, file = place.partition("/")
+        if scope["method"] == "DELETE":
+            self._allowance.drop(session, file)
+        if scope["method"] not in ("PUT", "POST"):
+            return None
+        length = _header(scope, b"content-length")
+        if not (length.isascii() and length.isdigit() and len(length) < 16):
+            return 411, "length", "say how long the file is (Content-Length)."
+        status, reason = self._allowance.take(session, file, int(length))
+        return None if status == 200 else (status, "page_upload", reason)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        address = scope["client"][0] if scope.get("client") else ""
+        if self._sockets.total() >= SOCKETS or self._sockets[address] >= SOCKETS_AN_ADDRESS:
+            await receive()
+            await send({"type": "websocket.close", "code": 1013, "reason": "too many pages are open"})
+            return
+        self._sockets[address] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._sockets[address] -= 1
+            self._sockets += Counter()  # forgets addresses without any
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _host(scope: Scope) -> str:
+    """The name in the Host header, without the port; an IPv6 address in its brackets."""
+    host = _header(scope, b"host").lower()
+    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
