@@ -24,6 +24,12 @@ def _origin(submission: Submission, populations: Populations) -> dict[str, Any]:
         "backbone": card.backbone.model_dump(mode="json"),
         "initialised_from": card.initialised_from,
         "seed": card.seed,
+        # what a reader of the verified board takes for measured or proved: the trainer's word alone, never a submitter's
+        "claim": card.claim.model_dump(mode="json") if card.claim else None,
+        "training": card.model_dump(mode="json")["training"],
+        "additional_data": [data.model_dump(mode="json") for data in card.additional_data],
+        "canaries": card.canaries.model_dump(mode="json") if card.canaries else None,
+        "norm": card.norm,
         "number": card.number,
         "track": populations.track.digest,
         "data": populations.data_digest,

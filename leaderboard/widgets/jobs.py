@@ -12,7 +12,7 @@ from benchmark.service.intake import Intake
 from benchmark.service.jobs import Job, State
 from benchmark.service.store import Store, store_location
 from benchmark.service.teams import Team, TokenError
-from leaderboard.api.guard import page_uploads
+from leaderboard.widgets.allowance import page_uploads
 
 # a mark and a word for each state: never colour alone
 MARKS = {

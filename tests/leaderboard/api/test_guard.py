@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from leaderboard.api import guard as module
-from leaderboard.api.guard import MEBIBYTE, Allowance, Guard
+from leaderboard.api.guard import Guard
+from leaderboard.widgets import allowance as allowance_module
+from leaderboard.widgets.allowance import MEBIBYTE, Allowance
 
 
 class Behind:
@@ -77,7 +79,7 @@ def test_all_files_have_one_budget_which_ended_sessions_give_back() -> None:
 
 def test_a_right_to_upload_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     allowance = Allowance(200, 400)
-    monkeypatch.setattr(module, "ALLOWED_SECONDS", -1.0)
+    monkeypatch.setattr(allowance_module, "ALLOWED_SECONDS", -1.0)
     allowance.allow("a")
     assert allowance.take("a", "x", 1)[0] == 403
     monkeypatch.undo()
