@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.data.camera import CameraPhotos
 from benchmark.data.memberships import HELD_OUT, SEEN, SPARE, UNSEEN, Membership, membership
 from benchmark.data.procedural.domains import domain_digest
 from benchmark.data.procedural.faces import GENERATOR_VERSION, SyntheticFaces
 from benchmark.data.readers.open import open_faces
 from benchmark.data.splits import Split, fit_roles, split_people, split_synthetic
-from benchmark.interfaces import Contrast, FaceVeilError, Photos, content_hash
+from benchmark.interfaces import Contrast, FaceVeilError, Photos, content_hash, unknown
 from benchmark.protocol.track import Roles, Track
 
 __all__ = [
@@ -183,14 +184,25 @@ def open_populations(
     roles = fit_roles(counts, track.roles if public is None else track.roles.model_copy(update={"public": 0}))
     split = split_people(counts, roles, dataset_digest=photos.digest, seed=track.split_seed)
     position = _positions(photos)
+    seen: Photos = photos if track.camera is None else CameraPhotos(photos, track.camera)
 
     def take(pairs: np.ndarray, _role: str) -> Photos:
-        return photos.take(position(pairs))
+        return seen.take(position(pairs))
 
-    faces: Photos | None = take(split.public, "public") if len(split.public) else None
+    faces: Photos | None = None
     if public is not None:
         faces = open_faces(public, track.image_size, cache=cache)
-    return Populations(track, roles, split, photos.digest, take, faces, data, cache, public)
+    elif len(split.public):
+        faces = _in_domain(track, photos, seen).take(position(split.public))
+    return Populations(track, roles, split, seen.digest, take, faces, data, cache, public)
+
+
+def _in_domain(track: Track, plain: Photos, seen: Photos) -> Photos:
+    """Where public people's photos come from: ``seen`` through the track's camera like all others, or ``plain``."""
+    domains = {"wild": seen, "clean": plain}
+    if track.public_domain not in domains:
+        raise unknown("domain of public faces", track.public_domain, domains)
+    return domains[track.public_domain]
 
 
 def _synthetic(track: Track, data: Path | None, cache: Path | None, public: Path | None) -> Populations:

@@ -65,6 +65,13 @@ class InputSpec(_Frozen):
     order: Literal["RGB", "BGR"] = "RGB"
 
 
+class Camera(_Frozen):
+    """What the photos of a track are seen through (see :mod:`benchmark.data.camera`)."""
+
+    pixels: PositiveInt  # side of the square sensor
+    quality: int = Field(90, ge=1, le=95)  # of the JPEG
+
+
 class HeadSpec(_Frozen):
     """The classification head used in training; never part of what is attacked."""
 
@@ -128,11 +135,13 @@ class Track(_Frozen):
     split_seed: int = 0
     roles: Roles
     public_domain: str = "wild"  # how the public people's photos differ from the others'; "wild": not at all
+    camera: Camera | None = None  # of a track that reads photos; public people's are left as they are in domain "clean"
     population: int = Field(2, ge=2)  # backbones of an entry: each a target in its turn, and a shadow of the others
     backbone: BackboneSpec
     head: HeadSpec = HeadSpec()
     training: TrainingConfig = TrainingConfig()
     fine_tuning: TrainingConfig | None = None  # the schedule of `--init WEIGHTS`; None: from scratch only
+    needs_init: bool = False  # never from scratch: entries start from the public weights of `--init`
     seeds: tuple[int, ...] = (0, 1, 2)
     partial_share: float = Field(0.3, gt=0, lt=1)  # of people whose membership a `partial` attacker knows
     shadows: ShadowBudget = ShadowBudget()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmark.interfaces import AttackSpec, FaceVeilError, unknown
 from benchmark.protocol import registry
-from benchmark.protocol.track import BackboneSpec, Budget, Roles, ShadowBudget, Track, TrainingConfig
+from benchmark.protocol.track import BackboneSpec, Budget, Camera, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.protocol.variants import parse, variant
 
 # What `faceveil invert` runs on a track that names no inversion attacks of its own: attacks, then the controls.
@@ -132,11 +132,27 @@ _TRACKS = (
         shows_faces=True,
     ),
     Track(
+        name="camera-112",
+        summary="Aligned faces (--data PATH, such as LFW) through a 20-pixel camera; public weights (--init PATH) fine-tuned.",
+        source="folder",
+        image_size=112,
+        roles=Roles(pool=500, photos=4, verification=500, public=150, auxiliary=100, judges=400),
+        public_domain="clean",
+        camera=Camera(pixels=20, quality=90),
+        population=8,
+        backbone=BackboneSpec(name="mobilefacenet"),
+        fine_tuning=TrainingConfig(epochs=6, lr=0.01),
+        needs_init=True,
+        shadows=ShadowBudget(auxiliary=1, photos=4, people=4),
+        attacks=FULL,
+        budget=Budget(cpu_minutes=3),
+    ),
+    Track(
         name="faces-112",
         summary="Any set of faces aligned to the ArcFace template (--data PATH), from scratch at 64 px or fine-tuned.",
         source="folder",
         image_size=112,
-        roles=Roles(pool=400, photos=4, verification=400, auxiliary=200, judges=400),
+        roles=Roles(pool=400, photos=4, verification=400, public=150, auxiliary=200, judges=400),
         population=8,
         backbone=BackboneSpec(name="iresnet_slim", kwargs={"input_size": [64, 64]}),
         training=TrainingConfig(epochs=40),

@@ -33,8 +33,10 @@ def training_track(track: Track, backbone: BackboneSpec | None, init: Submission
     """The track as one run trains on it: its own backbone and schedule, or those of the weights that are fine-tuned.
 
     Raises:
-        FaceVeilError: fine-tuning asked for on a track that has no schedule for it.
+        FaceVeilError: fine-tuning asked for on a track that has no schedule for it, or left out where it is needed.
     """
+    if init is None and track.needs_init:
+        raise FaceVeilError(f"track {track.name!r} fine-tunes public weights: pass --init PATH (a checkpoint or a submission).")
     if init is None:
         return track if backbone is None else track.model_copy(update={"backbone": backbone})
     if track.fine_tuning is None:

@@ -74,7 +74,7 @@ class Population:
         own = self.populations.numbered(recipe.trained)
         public = self.populations.public
         name = content_hash(
-            own.track.settings("name", "version", "image_size", "head", "training", "fine_tuning"),
+            own.track.settings("name", "version", "image_size", "camera", "head", "training", "fine_tuning"),
             own.seen.digest if recipe.defense.trains_on_members else None,
             public.digest if public is not None and recipe.defense.uses_public() else None,
             recipe.backbone.model_dump(mode="json"),

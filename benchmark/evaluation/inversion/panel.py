@@ -189,7 +189,7 @@ def _trained(
     track = populations.track
     side = tuple(track.backbone.kwargs.get("input_size", (track.image_size, track.image_size)))
     spec = BackboneSpec(name=spec.name, kwargs=complete_kwargs(spec.name, {"input_size": side, **spec.kwargs}, side))
-    track = track.model_copy(update={"training": track.judge_training or track.training})
+    track = track.model_copy(update={"training": track.judge_training or track.training, "needs_init": False})
     settings = track.settings("image_size", "head", "training")
     name = content_hash(settings, populations.judges.digest, spec.model_dump(mode="json"), number)
     path = folder / f"{spec.name}-{name}"
