@@ -46,7 +46,7 @@ from benchmark.protocol import registry
 from benchmark.protocol.registry import build_attack, build_defense, build_inversion
 from benchmark.training.build import make_untrained
 
-FAMILIES = {"none", "bn_statistics", "dp", "training", "architecture", "input", "embedding"}
+FAMILIES = {"none", "bn_statistics", "dp", "training", "architecture", "input", "embedding", "unlearning"}
 RELABELLINGS = 12
 LABELLED = (Knowledge.PARTIAL, Knowledge.AUXILIARY)
 

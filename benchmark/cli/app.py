@@ -32,6 +32,7 @@ from benchmark.cli import (
     sweep,
     team,
     train,
+    unlearn,
     was_i_in_it,
     worker,
 )
@@ -88,6 +89,7 @@ GROUPS = (
     was_i_in_it,
     attribute,
     rotate,
+    unlearn,
     invert,
     bench,
     card,

@@ -73,7 +73,8 @@ class Defense(Plugin):
     - ``inference`` names a transform of the embeddings from the closed set in ``benchmark.models.output_transforms``.
     """
 
-    family: ClassVar[str]  # none | control | bn_statistics | dp | training | architecture | input | embedding
+    # none | control | bn_statistics | dp | training | architecture | input | embedding | unlearning
+    family: ClassVar[str]
     couples_samples: ClassVar[bool] = False  # one sample's gradient depends on others: DP refuses it
     trains_on_members: ClassVar[bool] = True  # False: a control that leaves the private photos alone
     needs_public: ClassVar[bool] = False  # wants the track's public people

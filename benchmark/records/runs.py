@@ -193,6 +193,7 @@ FAMILIES = {
     "training": "Training",
     "architecture": "Architecture",
     "input": "Input",
+    "unlearning": "Unlearning",
     "embedding": "Embedding",
     "combined": "Combined",
     "other": "Other",

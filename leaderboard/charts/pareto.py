@@ -23,6 +23,7 @@ STYLES = {
     "Training": ("#009E73", "diamond"),
     "Architecture": ("#CC79A7", "triangle-down"),
     "Input": ("#9A6324", "triangle-left"),
+    "Unlearning": ("#882255", "wedge"),
     "Embedding": ("#E69F00", "cross"),
     "Combined": ("#56B4E9", "triangle-right"),
     "Other": (GREY, "stroke"),
