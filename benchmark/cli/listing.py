@@ -62,7 +62,7 @@ def _plugins(kind: Kind) -> list[dict[str, Any]]:
 def _backbones() -> list[dict[str, Any]]:
     import timm
 
-    from benchmark.models import backbones
+    from benchmark.models import backbones, timm_names  # noqa: F401  names that timm knows from then on
 
     rows = [{"name": name, "summary": timm.model_entrypoint(name).__doc__ or ""} for name in backbones.names()]
     return [*rows, {"name": "any timm model", "summary": "with a pooled feature, by its timm name."}]

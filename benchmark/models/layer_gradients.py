@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from opacus.grad_sample.functorch import ft_compute_per_sample_gradient
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
@@ -171,6 +170,8 @@ def cosine_head_gradients(layer: Head, inputs: list[Tensor], errors: Tensor) -> 
 def affine_gradients(layer: ChannelAffine, inputs: list[Tensor], errors: Tensor) -> PerParameter:
     """Gradients (N, C) of a scale and a shift a channel, on inputs (N, C, ...); by autograd where an activation follows."""
     if not isinstance(layer.act, nn.Identity):
+        from opacus.grad_sample.functorch import ft_compute_per_sample_gradient  # slow to import, seldom needed
+
         return ft_compute_per_sample_gradient(layer, inputs, errors)
     flat = errors.reshape(*errors.shape[:2], -1)
     return {layer.weight: (inputs[0].reshape(flat.shape) * flat).sum(2), layer.bias: flat.sum(2)}

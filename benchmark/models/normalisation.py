@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from timm.layers import GroupNormAct, LayerNorm2d, ScaledStdConv2d
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -154,6 +153,8 @@ def _group_norm(layer: Any, whole: bool) -> nn.Module:
     act = _activation(layer)
     if act is None:
         return nn.GroupNorm(groups, channels, eps=layer.eps, affine=layer.affine)
+    from timm.layers import GroupNormAct  # timm is slow to import; only its own models carry an activation
+
     norm = GroupNormAct(channels, groups, eps=layer.eps, affine=layer.affine)
     norm.act = act
     return norm
@@ -170,6 +171,8 @@ def _standardise(backbone: nn.Module, name: str) -> None:
     layer = backbone.get_submodule(name)
     if not isinstance(layer, nn.Conv2d) or layer.in_channels == layer.groups:
         return
+    from timm.layers import ScaledStdConv2d
+
     new = ScaledStdConv2d(
         layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
     )
@@ -183,7 +186,7 @@ def _put(backbone: nn.Module, name: str, module: nn.Module) -> None:
 
 
 _GROUPS = (nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-_LAYERS = (nn.LayerNorm, LayerNorm2d, nn.RMSNorm)
+_LAYERS = (nn.LayerNorm, nn.RMSNorm)  # timm's LayerNorm2d is one of torch's
 
 
 def norm_kinds(backbone: nn.Module) -> set[str]:

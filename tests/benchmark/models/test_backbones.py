@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.models import backbones
+from benchmark.models import backbones, timm_names  # noqa: F401  timm knows our names from then on
 from benchmark.protocol.track import InputSpec
 from benchmark.runtime.seeding import seeded
 
