@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -63,16 +64,24 @@ def _utility(run: Run) -> float | None:
 
 def gain(run: Run, public: Run | None) -> Gain:
     """What a record's utility gains over that of ``public_only``, paired over people and targets."""
-    own = _utility(run)
-    if public is None or public.headline is None or run.headline is None or own is None:
+    return difference(run, public, "utility")
+
+
+def difference(run: Run, reference: Run | None, axis: Literal["utility", "leakage"]) -> Gain:
+    """A record's utility or leakage less that of another record of the same people, paired replicate by replicate."""
+    if reference is None or reference.headline is None or run.headline is None:
         return NO_GAIN
-    value, n = own - float(public.headline.utility.value or 0.0), run.headline.utility.n
-    size = min(len(run.utility_replicates), len(public.utility_replicates))
-    difference = run.utility_replicates[:size] - public.utility_replicates[:size]
-    if size == 0 or not np.isfinite(difference).all():
-        return Gain(value, n=n)
-    low, high = np.quantile(difference, [TAIL, 1 - TAIL])
-    return Gain(value, float(low), float(high), n)
+    own, other = getattr(run.headline, axis), getattr(reference.headline, axis)
+    if own.value is None or other.value is None:
+        return NO_GAIN
+    value = own.value - other.value
+    replicates = [getattr(r, f"{axis}_replicates") for r in (run, reference)]
+    size = min(map(len, replicates))
+    paired = replicates[0][:size] - replicates[1][:size]
+    if size == 0 or not np.isfinite(paired).all():
+        return Gain(value, n=own.n)
+    low, high = np.quantile(paired, [TAIL, 1 - TAIL])
+    return Gain(value, float(low), float(high), own.n)
 
 
 def value_gate(runs: Sequence[Run]) -> ValueGate:

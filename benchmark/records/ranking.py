@@ -22,7 +22,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmark.interfaces import content_hash
-from benchmark.records.controls import NO_GAIN, PUBLIC_ONLY, Gain, ValueGate, control, gain, siblings, value_gate
+from benchmark.records.controls import (
+    NO_GAIN,
+    PUBLIC_ONLY,
+    UNDEFENDED,
+    Gain,
+    ValueGate,
+    control,
+    difference,
+    gain,
+    siblings,
+    value_gate,
+)
 from benchmark.records.dominance import TAIL, AxisValues, dominance, layers
 from benchmark.records.record import Record
 from benchmark.records.results import Headline, Metric, nothing_found
@@ -58,6 +69,8 @@ class RankedEntry:
     utility: Axis
     leakage: Axis
     gain: Gain = NO_GAIN  # of utility over public_only
+    utility_change: Gain = NO_GAIN  # against undefended
+    leakage_change: Gain = NO_GAIN
     rank: int | None = None
     tied: bool = False
     dominated_by: tuple[str, ...] = ()  # labels, the first of them
@@ -138,14 +151,17 @@ def rank_scope(scope: Scope, runs: Iterable[Run], companions: Sequence[Run] | No
     """
     runs = list(runs)
     pool = runs if companions is None else companions
-    public, gate = control(pool, PUBLIC_ONLY), scope_gate(scope, pool)
+    public, plain, gate = control(pool, PUBLIC_ONLY), control(pool, UNDEFENDED), scope_gate(scope, pool)
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in _latest(runs):
         groups[run.configuration].append(run)
     candidates, unranked = [], []
     for configuration in sorted(groups):
         entry, replicates = _entry(scope, configuration, groups[configuration])
-        entry = replace(entry, gain=gain(entry.runs[0], public) if len(entry.runs) == 1 else NO_GAIN)
+        if len(entry.runs) == 1:
+            run = entry.runs[0]
+            changes = (difference(run, plain, "utility"), difference(run, plain, "leakage"))
+            entry = replace(entry, gain=gain(run, public), utility_change=changes[0], leakage_change=changes[1])
         if gate.passed is False:
             entry = replace(entry, reasons=(*entry.reasons, gate.reason))
         if entry.reasons:

@@ -80,6 +80,7 @@ class Run:
     seed: int
     defense: str  # the defences with their settings
     defense_names: tuple[str, ...]
+    title: str  # the defences by the names that people use
     family: str
     backbone: str
     claim: Claim | None
@@ -128,6 +129,7 @@ def summarise(record: Record, source: RecordSource = RecordSource()) -> Run:
         seed=card.seed,
         defense=card.defense_label,
         defense_names=tuple(d.name for d in card.defenses),
+        title=_title(record),
         family=family(record),
         backbone=card.backbone.name,
         claim=card.claim,
@@ -148,6 +150,13 @@ def summarise(record: Record, source: RecordSource = RecordSource()) -> Run:
         leakage_replicates=np.array(headline.leakage_replicates if headline else (), dtype=float),
         auc=np.array([_auc(a) for a in record.membership], dtype=float).reshape(-1, len(CONTRASTS), 3),
     )
+
+
+def _title(record: Record) -> str:
+    """The defences by the names that people use, with their settings; records of protocol 0.2 have plain names alone."""
+    infos = [record.defenses.get(d.name) for d in record.card.defenses]
+    names = [info.display if info and info.display else d.label for info, d in zip(infos, record.card.defenses, strict=True)]
+    return " + ".join(names)
 
 
 @lru_cache(maxsize=4096)

@@ -18,6 +18,7 @@ COLUMNS = {
     "key": "Stable name of the entry, used in links.",
     "rank": "Layer of entries that no other significantly dominates. Entries of one layer are tied.",
     "tied": "True where other entries share the rank.",
+    "title": "The defences by the names that people use, with their settings.",
     "entry": "Name that the submitter gave; one row is one configuration.",
     "defense": "Defences with their settings, in the order in which they were composed.",
     "defense_name": "Defences without their settings.",
@@ -33,6 +34,13 @@ COLUMNS = {
     "gain_low": "Lower end of the 95 % interval of the paired difference.",
     "gain_high": "Upper end of the 95 % interval of the paired difference.",
     "bought_nothing": "True where utility is significantly below that of public_only.",
+    "utility_change": "Utility less that of the undefended control, paired.",
+    "utility_change_low": "Lower end of its 95 % interval.",
+    "utility_change_high": "Upper end of its 95 % interval.",
+    "leakage_change": "Leakage less that of the undefended control, paired.",
+    "leakage_change_low": "Lower end of its 95 % interval.",
+    "leakage_change_high": "Upper end of its 95 % interval.",
+    "control": "True for the controls: undefended, and trained on public faces only.",
     "leakage": "Membership advantage (TPR - FPR) of the strongest attack: 0 = nothing leaks, 1 = everything. Lower is better.",
     "leakage_low": "Lower end of the 95 % interval of leakage (people and backbones resampled).",
     "leakage_high": "Upper end of the 95 % interval of leakage.",
@@ -96,7 +104,7 @@ def frame_of(entries: Sequence[RankedEntry]) -> pd.DataFrame:
 
 def haystack(frame: pd.DataFrame) -> pd.Series:
     """What the search looks through: the texts of each row in one, in small letters."""
-    columns = ["entry", "defense", "family", "team", "leakage_attack", "flags", "backbone"]
+    columns = ["title", "entry", "defense", "defense_name", "family", "team", "leakage_attack", "flags", "backbone"]
     return pd.Series(
         [" ".join(texts).casefold() for texts in frame[columns].astype(str).to_numpy()], index=frame.index, dtype=str
     )
@@ -110,6 +118,8 @@ def _row(entry: RankedEntry) -> dict[str, Any]:
         "key": entry.key,
         "rank": entry.rank,
         "tied": entry.tied,
+        "title": first.title,
+        "control": entry.control,
         "entry": entry.label,
         "defense": first.defense,
         "defense_name": " + ".join(first.defense_names),
@@ -140,6 +150,8 @@ def _row(entry: RankedEntry) -> dict[str, Any]:
         row |= {name: axis.value, f"{name}_low": axis.low, f"{name}_high": axis.high}
         row |= {f"{name}_n": axis.n, f"{name}_unit": axis.unit}
     row |= {"gain": entry.gain.value, "gain_low": entry.gain.low, "gain_high": entry.gain.high}
+    for name, change in (("utility_change", entry.utility_change), ("leakage_change", entry.leakage_change)):
+        row |= {name: change.value, f"{name}_low": change.low, f"{name}_high": change.high}
     row |= {"bought_nothing": entry.bought_nothing, "nothing_found": entry.nothing_found}
     row["targets"] = headline.targets if headline else None
     for name, metric in (("tpr_at_01", headline and headline.low_fpr), ("exposed", headline and headline.exposed)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 import streamlit as st
@@ -29,9 +30,15 @@ def printed(frame: pd.DataFrame) -> pd.DataFrame:
     result = frame.copy()
     # padded with blanks, so that the place sorts as text
     result["place"] = [rank_text(r, t).rjust(4 + 2 * t) for r, t in zip(frame["rank"], frame["tied"], strict=True)]
+    # a link whose text is what follows the mark: relative, so that it holds below a proxy's path, too
+    pairs = zip(frame["key"], frame["title"], strict=True)
+    result["title"] = [f"submission?entry={key}#{quote(title, safe=' ')}" for key, title in pairs]
     result["found"] = ["n.f." if nothing else "" for nothing in frame["nothing_found"]]
     result["created"] = frame["created"].str[:10]
     result["flags"] = ["▲ " + flags if flags else "" for flags in frame["flags"]]
+    for name in ("utility_change", "leakage_change", "gain"):
+        parts = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
+        result[f"{name}_text"] = [_change(*part) for part in parts]
     for axis in ("utility", "leakage"):
         parts = zip(frame[f"{axis}_low"], frame[f"{axis}_high"], frame[f"{axis}_n"], frame[f"{axis}_unit"], strict=True)
         result[f"{axis}_interval"] = [_interval(*part) for part in parts]
@@ -42,28 +49,32 @@ def _interval(low: float, high: float, n: int, unit: str) -> str:
     return "–" if pd.isna(low) or pd.isna(high) else f"[{low:.3f}, {high:.3f}]  n = {n:,} {unit}"
 
 
-def _number(label: str, name: str, format: str = "%.3f") -> Any:
-    return st.column_config.NumberColumn(label, help=COLUMNS[name], format=format)
+def _change(value: float, low: float, high: float) -> str:
+    """``+0.032 [-0.010, +0.071]``; empty where it was not measured."""
+    if pd.isna(value):
+        return ""
+    return f"{value:+.3f}" if pd.isna(low) or pd.isna(high) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _number(label: str, name: str, format: str = "%.3f", width: int | None = None) -> Any:
+    return st.column_config.NumberColumn(label, help=COLUMNS[name], format=format, width=width)
 
 
 def _text(label: str, name: str, width: str | int | None = None, pinned: bool = False) -> Any:
     return st.column_config.TextColumn(label, help=COLUMNS[name], width=width, pinned=pinned)
 
 
-def _bar(label: str, name: str, colour: str) -> Any:
-    ends = {"min_value": 0.0, "max_value": 1.0}
-    return st.column_config.ProgressColumn(label, help=COLUMNS[name], format="%.3f", color=colour, width=120, **ends)
-
-
 CONFIG = {
-    "place": _text("Rank", "rank", 56, pinned=True),
-    "entry": _text("Entry", "entry", 190, pinned=True),
+    "place": _text("Rank", "rank", 48, pinned=True),
+    "title": st.column_config.LinkColumn("Defence", help=COLUMNS["title"], display_text=r"#(.*)$", width=170, pinned=True),
     "reasons": _text("Why it is not ranked", "reasons", "large"),
-    "utility": _bar("Utility ↑", "utility", "blue"),
-    "utility_interval": _text("Utility: 95 % interval, n", "utility_low", 190),
-    "gain": _number("Gain over public ↑", "gain", "%+.3f"),
-    "leakage": _bar("Leakage ↓", "leakage", "orange"),
+    "utility": _number("Utility ↑", "utility", width=76),
+    "leakage": _number("Leakage ↓", "leakage", width=80),
     "found": _text("Found", "nothing_found", 60),
+    "utility_interval": _text("Utility: 95 % interval, n", "utility_low", 190),
+    "gain_text": _text("Gain over public faces only ↑", "gain", 190),
+    "utility_change_text": _text("Utility against undefended", "utility_change", 190),
+    "leakage_change_text": _text("Leakage against undefended", "leakage_change", 190),
     "leakage_interval": _text("Leakage: 95 % interval, n", "leakage_low", 190),
     "leakage_attack": _text("by attack", "leakage_attack", 150),
     "leakage_contrast": _text("on contrast", "leakage_contrast", 90),
@@ -76,7 +87,8 @@ CONFIG = {
     "tpr_at_1": _number("TPR@1 % ↓", "tpr_at_1"),
     "inversion": _number("Inversion ↓", "inversion"),
     "epsilon": _number("Claimed ε ↓", "epsilon", "%.3g"),
-    "defense": _text("Defence", "defense", "medium"),
+    "entry": _text("Entry", "entry", 190),
+    "defense": _text("Settings", "defense", "medium"),
     "team": _text("Team", "team", 110),
     "board": _text("Board", "board", 80),
     "targets": _number("Backbones", "targets", "%d"),
@@ -87,7 +99,7 @@ CONFIG = {
     "key": _text("Link name", "key", 100),
 }
 LABELS = {name: config["label"] for name, config in CONFIG.items()}
-FIXED = ("place", "entry", "reasons")
+FIXED = ("place", "title", "reasons")
 OPTIONAL = tuple(name for name in CONFIG if name not in FIXED)
 _HIDDEN = ("board", "backbone", "created", "key", "tpr_at_1", "seeds")
 DEFAULT = tuple(name for name in OPTIONAL if name not in _HIDDEN)
@@ -95,7 +107,7 @@ DEFAULT = tuple(name for name in OPTIONAL if name not in _HIDDEN)
 
 def columns(frame: pd.DataFrame, chosen: Sequence[str]) -> list[str]:
     """The columns of a table of ranked or of unranked entries, in the order of :data:`CONFIG`; flags where there are any."""
-    first = ["place", "entry"] if frame["rank"].notna().all() else ["entry", "reasons"]
+    first = ["place", "title"] if frame["rank"].notna().all() else ["title", "reasons"]
     rest = [name for name in OPTIONAL if name in chosen]
     if "flags" in rest:
         rest.remove("flags")

@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from benchmark.interfaces import content_hash
+from leaderboard.board.answer import answer
 from leaderboard.tables import columns
 from leaderboard.widgets import filters, links
 from leaderboard.widgets.filters import Asked, Shown
@@ -36,12 +37,19 @@ def page() -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         said = st.container(width="content")
         actions = st.container(horizontal=True, width="content", gap="xsmall")
+    entries = [board.entries[key] for key in scope["key"]]
+    st.markdown(_plain(answer(entries)))
     shown = filters.select(scope, board, asked)
     said.markdown(filters.count(shown, scope, board, asked))
     announce_smoke(scope)
     selected = _tables(shown)
     _actions(actions, shown, selected)
     _reading()
+
+
+def _plain(text: str) -> str:
+    """The text with every sign that Markdown would read made harmless: names in it are a submitter's."""
+    return re.sub(r"([\\\\`*_{}\[\]<>()#+!|~$:-])", r"\\\1", text)
 
 
 def _tables(shown: Shown) -> list[str]:
@@ -52,6 +60,12 @@ def _tables(shown: Shown) -> list[str]:
         return []
     ranked, unranked = rows[rows["rank"].notna()], rows[rows["rank"].isna()]
     selected = []
+    controls = rows[rows["control"]]
+    if len(controls):
+        st.subheader("Controls", anchor=False)
+        selected += _table(controls, "controls", columns.columns(ranked, shown.columns))
+        st.subheader("Defences", anchor=False)
+        ranked, unranked = (part[~part["control"]] for part in (ranked, unranked))
     if len(ranked):
         selected += _table(ranked, "ranked", columns.columns(ranked, shown.columns))
         st.caption(

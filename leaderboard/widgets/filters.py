@@ -23,7 +23,7 @@ SORTS = {
     "Sample AUC": (["sample_auc"], [True], "AUC of the strongest attack on seen against unseen photos, the lowest first"),
     "Identity AUC": (["identity_auc"], [True], "AUC of the strongest attack on members against others, the lowest first"),
     "Newest": (["created"], [False], "date, the newest first"),
-    "Name": (["entry"], [True], "name"),
+    "Name": (["title"], [True], "name"),
 }
 DEFAULT_COLUMNS = [columns.LABELS[name] for name in columns.DEFAULT]
 
@@ -69,7 +69,7 @@ def view_box() -> tuple[str, bool, tuple[str, ...]]:
         help = "Hides entries whose evaluation is unfinished."
         complete = st.toggle("Complete only", key="complete", bind="query-params", help=help)
         picked = st.multiselect(
-            "Columns beside rank and entry", list(labels), DEFAULT_COLUMNS, key="columns", bind="query-params"
+            "Columns beside rank and defence", list(labels), DEFAULT_COLUMNS, key="columns", bind="query-params"
         )
         st.caption("Hover over the head of a column to read what it says.")
     return sort, complete, tuple(labels[label] for label in picked)

@@ -36,10 +36,15 @@ def records():
         ),
         make_record("early 12", settings={"epochs": 12}, utility=0.78, leakage=0.45, **early),
         make_record("early 6", settings={"epochs": 6}, utility=0.6, leakage=0.6, **early),
-        make_record("gate", settings={"x": 1}, unranked=("blind gate: pixels tell",), gate_valid=False),
-        make_record("half", settings={"x": 2}, complete=False),
+        make_record("gate", "dropout", settings={"x": 1}, unranked=("blind gate: pixels tell",), gate_valid=False),
+        make_record("half", "dropout", settings={"x": 2}, complete=False),
         make_record(
-            EVIL, settings={"x": 3}, board="weights", team=EVIL, flags=(Flag(name=EVIL, severity="error", reason=EVIL),)
+            EVIL,
+            "dropout",
+            settings={"x": 3},
+            board="weights",
+            team=EVIL,
+            flags=(Flag(name=EVIL, severity="error", reason=EVIL),),
         ),
     ]
 
@@ -85,13 +90,16 @@ def test_the_empty_board_names_the_command(app):
 
 def test_ranked_entries_come_first_and_unranked_with_their_reasons(app):
     test = app()
-    ranked, unranked = test.dataframe[0].value, test.dataframe[1].value
-    assert list(ranked["entry"]) == ["undefended", "early 12", "dp", "early 6"]
-    assert [p.strip() for p in ranked["place"]] == ["1 =", "1 =", "1 =", "2"]
+    controls, ranked, unranked = (element.value for element in test.dataframe)
+    assert list(controls["entry"]) == ["undefended"]
+    assert list(ranked["entry"]) == ["early 12", "dp", "early 6"]
+    assert [p.strip() for p in ranked["place"]] == ["1 =", "1 =", "2"]
     assert list(unranked["entry"]) == ["gate", "half"]
     assert unranked["reasons"].iloc[0] == "blind gate: pixels tell"
     assert "incomplete" in unranked["reasons"].iloc[1]
     assert "place" not in unranked
+    assert ranked["title"].iloc[0].startswith("submission?entry=")
+    assert "recognises 0.780" in text(test).replace("\\", ""), "the answer stands first"
     assert f"**6 of 6 entries** · 1 on the other board · sorted by rank, then utility · protocol {PROTOCOL_VERSION}" in text(
         test
     )
@@ -123,7 +131,7 @@ def test_search_takes_words_in_any_order_and_any_column(app):
 def test_family_and_complete_filters_and_reset(app):
     test = app()
     test.button_group(key="family").set_value(["Training", "Differential privacy"]).run()
-    assert shown(test) == ["early 12", "dp", "early 6"]
+    assert shown(test) == ["early 12", "dp", "early 6", "gate", "half"]
     test.button_group(key="family").set_value([]).run()
     test.toggle(key="complete").set_value(True).run()
     assert "half" not in shown(test)
@@ -139,7 +147,7 @@ def test_sorting_is_chosen_and_visible(app):
     test.selectbox(key="sort").set_value("Utility").run()
     assert shown(test)[:4] == ["undefended", "early 12", "early 6", "dp"]
     test.selectbox(key="sort").set_value("Leakage").run()
-    assert shown(test)[:4] == ["dp", "early 12", "early 6", "undefended"]
+    assert shown(test)[:4] == ["undefended", "dp", "early 12", "early 6"], "controls stay on top"
 
 
 def test_the_url_restores_the_view(app):
@@ -180,7 +188,7 @@ def test_what_submitters_wrote_is_never_rendered(app):
 
 
 def test_flags_stand_beside_the_entry_where_there_are_any(app):
-    assert list(app(board="weights").dataframe[0].value)[:3] == ["place", "entry", "flags"]
+    assert list(app(board="weights").dataframe[0].value)[:3] == ["place", "title", "flags"]
     assert "flags" not in app().dataframe[0].value
 
 
@@ -188,7 +196,7 @@ def test_columns_are_chosen_and_reset(app):
     test = app()
     assert "backbone" not in test.dataframe[0].value
     test.multiselect(key="columns").set_value(["Backbone"]).run()
-    assert list(test.dataframe[0].value) == ["place", "entry", "backbone"]
+    assert list(test.dataframe[0].value) == ["place", "title", "backbone"]
     next(b for b in test.button if b.label == "Reset").click().run()
     assert "utility" in test.dataframe[0].value
 

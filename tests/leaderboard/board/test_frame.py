@@ -52,7 +52,7 @@ def test_a_row_says_what_the_record_says():
     assert found["utility_low"] < 0.6 < found["utility_high"]
     assert (found["leakage_attack"], found["leakage_contrast"]) == ("regrown_head", "sample")
     assert found["tpr_at_1"] == record.membership[0].contrasts[Contrast.SAMPLE].metrics["tpr@fpr=1e-2"].value
-    assert (found["epsilon"], found["epsilon_of"]) == (8, "delta=1e-05, per person, model")
+    assert (found["epsilon"], found["epsilon_of"]) == (8, "delta=1e-05, per person, model, tuning not covered")
     assert found["training_seconds"] == 12.5
     assert found["flags"] == "norm (warning): declared batch, found group"
     assert not found["smoke"]
