@@ -153,10 +153,9 @@ def summarise(record: Record, source: RecordSource = RecordSource()) -> Run:
 
 
 def _title(record: Record) -> str:
-    """The defences by the names that people use, with their settings; records of protocol 0.2 have plain names alone."""
-    infos = [record.defenses.get(d.name) for d in record.card.defenses]
-    names = [info.display if info and info.display else d.label for info, d in zip(infos, record.card.defenses, strict=True)]
-    return " + ".join(names)
+    """The defences by the names that people use, with their settings; records of protocol 0.2 have the entry's own name."""
+    names = [info.display for d in record.card.defenses if (info := record.defenses.get(d.name)) is not None]
+    return " + ".join(names) if len(names) == len(record.card.defenses) and all(names) else record.card.name
 
 
 @lru_cache(maxsize=4096)

@@ -101,14 +101,32 @@ CONFIG = {
 LABELS = {name: config["label"] for name, config in CONFIG.items()}
 FIXED = ("place", "title", "reasons")
 OPTIONAL = tuple(name for name in CONFIG if name not in FIXED)
+_NARROW = {
+    "place": _text("#", "rank", 40),
+    "title": st.column_config.LinkColumn("Defence", help=COLUMNS["title"], display_text=r"#(.*)$", width=150),
+    "utility": _number("Utility ↑", "utility", width=76),
+    "leakage": _number("Leakage ↓", "leakage", width=84),
+}
+_MAY_BE_EMPTY = ("gain", "utility_change", "leakage_change", "tpr_at_01", "exposed", "inversion", "epsilon", "targets")
 _HIDDEN = ("board", "backbone", "created", "key", "tpr_at_1", "seeds")
 DEFAULT = tuple(name for name in OPTIONAL if name not in _HIDDEN)
+
+
+def compact(names: Sequence[str]) -> dict[str, Any]:
+    """Those of the columns that fit on a phone without scrolling sideways, with their narrow settings."""
+    return {name: _NARROW[name] for name in names if name in _NARROW}
+
+
+def _empty(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a difference or a rate was measured of none of the entries."""
+    column = name.removesuffix("_text")
+    return column in _MAY_BE_EMPTY and bool(frame[column].isna().all())
 
 
 def columns(frame: pd.DataFrame, chosen: Sequence[str]) -> list[str]:
     """The columns of a table of ranked or of unranked entries, in the order of :data:`CONFIG`; flags where there are any."""
     first = ["place", "title"] if frame["rank"].notna().all() else ["title", "reasons"]
-    rest = [name for name in OPTIONAL if name in chosen]
+    rest = [name for name in OPTIONAL if name in chosen and not _empty(frame, name)]
     if "flags" in rest:
         rest.remove("flags")
         first += ["flags"] if (frame["flags"] != "").any() else []

@@ -13,7 +13,7 @@ from leaderboard.board.answer import answer
 from leaderboard.tables import columns
 from leaderboard.widgets import filters, links
 from leaderboard.widgets.filters import Asked, Shown
-from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board
+from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board, phone
 
 AT_ONCE = 200  # rows that are written before anybody asks for them
 PURPOSE = "How much a face-recognition backbone gives away about the faces it was trained on, and what a defence costs."
@@ -24,6 +24,7 @@ def page() -> None:
     st.title("FaceVeil", anchor=False)
     st.markdown(PURPOSE)
     board = open_board()
+    first = st.container()
     with st.container(horizontal=True, gap="small", vertical_alignment="top"):
         scope = choose_scope(board)
         text = filters.search_box()
@@ -38,18 +39,13 @@ def page() -> None:
         said = st.container(width="content")
         actions = st.container(horizontal=True, width="content", gap="xsmall")
     entries = [board.entries[key] for key in scope["key"]]
-    st.markdown(_plain(answer(entries)))
+    first.text(answer(entries))  # no Markdown: names in it are a submitter's
     shown = filters.select(scope, board, asked)
     said.markdown(filters.count(shown, scope, board, asked))
     announce_smoke(scope)
     selected = _tables(shown)
     _actions(actions, shown, selected)
     _reading()
-
-
-def _plain(text: str) -> str:
-    """The text with every sign that Markdown would read made harmless: names in it are a submitter's."""
-    return re.sub(r"([\\\\`*_{}\[\]<>()#+!|~$:-])", r"\\\1", text)
 
 
 def _tables(shown: Shown) -> list[str]:
@@ -81,6 +77,13 @@ def _tables(shown: Shown) -> list[str]:
 
 def _table(frame: pd.DataFrame, name: str, names: list[str]) -> list[str]:
     keys = list(frame["key"])
+    if phone():  # a tap on the name opens the entry
+        narrow = columns.compact(names)
+        st.dataframe(
+            columns.printed(frame)[list(narrow)], column_config=narrow, hide_index=True, placeholder="–",
+            height="auto" if len(frame) <= 16 else 600, alt=f"Table of {len(frame)} {name} entries.",
+        )  # fmt: skip
+        return []
     event = st.dataframe(
         columns.printed(frame)[names],
         column_config={column: columns.CONFIG[column] for column in names},

@@ -93,6 +93,11 @@ def theme() -> str:
     return st.context.theme.type or "light"
 
 
+def phone() -> bool:
+    """Whether the reader's browser is a phone's, which shows four columns and no more."""
+    return "Mobi" in (st.context.headers.get("User-Agent") or "")
+
+
 def main_button() -> Literal["primary", "secondary"]:
     """The kind of a page's main button.  In the dark theme Streamlit writes white on the light primary colour: 2.3 to 1."""
     return "primary" if theme() == "light" else "secondary"
