@@ -137,21 +137,40 @@ def export(
 @app.command()
 def align(
     data: Annotated[Path, typer.Argument(help="Folder, zip, tar or .rec of photos, identity/image.")],
-    landmarks: Annotated[
-        Path, typer.Option(help="CSV: path, x1, y1 .. x5, y5 (eyes, nose tip, corners of the mouth; pixels).")
-    ],
     out_: Annotated[Path, typer.Option("--out", help="Folder to write; must not hold anything yet.")],
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(help="CSV of another detector: path, x1, y1 .. x5, y5 (eyes, nose tip, corners of the mouth; pixels)."),
+    ] = None,
+    several: Annotated[
+        str, typer.Option(help="Photos of several faces: skip them, or take the largest or the most central face.")
+    ] = "skip",
 ) -> None:
-    """Moves photos to the 112 x 112 ArcFace template by five landmarks from any detector."""
+    """Moves photos to the 112 x 112 ArcFace template; finds the five landmarks itself, or reads them from a file."""
     from benchmark.data.align import align as write_aligned
     from benchmark.data.align import read_landmarks
+    from benchmark.data.landmarks import Mtcnn, find_landmarks
     from benchmark.data.readers.open import open_faces
 
-    points = read_landmarks(landmarks)
+    if several not in ("skip", "largest", "central"):
+        raise typer.BadParameter(f"--several takes skip, largest or central, got {several!r}")
+    faceless: dict[str, str] = {}
     with steps() as progress:
-        progress.step(f"aligning {data}")
         photos = open_faces(data, aligned=False)
+        if landmarks is not None:
+            points = read_landmarks(landmarks)
+        else:
+            progress.step(f"finding faces on {len(photos)} photos")
+            points, without = find_landmarks(photos, Mtcnn(), several=several)
+            faceless = dict(without)
+            if not points:
+                raise FaceVeilError(f"{data}: no photo with exactly one face among {len(photos)}; see --several.")
+        progress.step(f"aligning {data}")
         left_out = write_aligned(photos, points, out_)
-    out.print(f"wrote {len(photos) - len(left_out)} photos to {out_}, left out {len(left_out)}", markup=False)
-    if left_out:
-        table("left out", ["photo", "reason"], [list(item) for item in left_out[:50]])
+    left_out = [(key, faceless.get(key, reason)) for key, reason in left_out]
+    skipped = [*photos.report.skipped, *left_out]
+    out.print(f"wrote {len(photos) - len(left_out)} photos to {out_}, left out {len(skipped)}", markup=False)
+    if skipped:
+        table("left out", ["photo", "reason"], [list(item) for item in skipped[:50]])
+        if len(skipped) > 50:
+            out.print(f"and {len(skipped) - 50} more")

@@ -37,10 +37,10 @@ class EmbeddingModule(nn.Module):
         super().__init__()
         self.module = module
         self._embed, self._transform = embed, transform
+        self.plain_order = False  # whether it takes images in plain memory order only, as modules do that flatten by `view`
 
     def forward(self, images: Tensor) -> Tensor:
-        # In plain memory order, because modules that flatten by `view` fail on others.
-        inputs = images.contiguous()
+        inputs = images.contiguous() if self.plain_order else images
         answer = self.module(inputs if self._transform is None else self._transform(inputs))
         embedding = as_embedding(answer) if self._embed is None else self._embed(answer)
         if not isinstance(embedding, Tensor) or embedding.dim() != 2 or len(embedding) != len(images):
@@ -125,22 +125,33 @@ def target_of_module(
         raise FaceVeilError(
             f"the model cannot be copied ({error}): build it anew and load its weights, then audit that."
         ) from None
-    wrapped = EmbeddingModule(module, embed, transform).to(device).eval()
-    _leave_out_unused(wrapped, input, torch.device(device))
-    target = Target(cast("Submission", ModuleAsSubmission(wrapped, input)), Access.WEIGHTS, device)
-    target.backbone.to(memory_format=torch.contiguous_format)
+    wrapped = EmbeddingModule(module, embed, transform).to(device, memory_format=torch.channels_last).eval()
+    _try_out(wrapped, input, torch.device(device))
+    return _in_its_order(Target(cast("Submission", ModuleAsSubmission(wrapped, input)), Access.WEIGHTS, device))
+
+
+def _in_its_order(target: Target) -> Target:
+    """The target's weights in the order of memory that its module bears."""
+    if cast("EmbeddingModule", target.backbone).plain_order:
+        target.backbone.to(memory_format=torch.contiguous_format)
     return target
 
 
-def _leave_out_unused(wrapped: EmbeddingModule, input: InputSpec, device: torch.device) -> None:
+def _try_out(wrapped: EmbeddingModule, input: InputSpec, device: torch.device) -> None:
     """Runs two photos through, and takes out normalisation layers they do not pass: a head's, or those of another branch."""
     used: set[nn.Module] = set()
     handles = [m.register_forward_pre_hook(lambda module, _args: used.add(module)) for m in wrapped.modules()]
     photos = torch.rand(2, 3, *input.size, generator=torch.Generator().manual_seed(0)).to(device)
     mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (input.mean, input.std))
+    inputs = ((photos - mean) / std).contiguous(memory_format=torch.channels_last)
     try:
         with torch.no_grad():
-            answer = wrapped((photos - mean) / std)
+            try:
+                answer = wrapped(inputs)
+            except RuntimeError:
+                wrapped.plain_order = True
+                wrapped.to(memory_format=torch.contiguous_format)
+                answer = wrapped(inputs)
     except FaceVeilError:
         raise
     except Exception as error:  # anybody's code may raise anything
@@ -173,6 +184,4 @@ def untrained_copy(target: Target, seed: int = 0) -> Target:
         for parameter in module.parameters():
             if id(parameter) not in drawn:
                 nn.init.trunc_normal_(parameter, std=0.02)
-    other = Target(cast("Submission", ModuleAsSubmission(module, target.input)), Access.WEIGHTS, target.device)
-    other.backbone.to(memory_format=torch.contiguous_format)
-    return other
+    return _in_its_order(Target(cast("Submission", ModuleAsSubmission(module, target.input)), Access.WEIGHTS, target.device))

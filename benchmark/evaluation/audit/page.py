@@ -51,7 +51,8 @@ def _head(report: AuditReport) -> str:
 
 def _verdicts(verdicts: Sequence[Verdict]) -> str:
     blocks = [
-        f'<div class="verdict {v.outcome}"><b>{TITLES[v.outcome]}</b>{escape(QUESTIONS[v.contrast])}<br>{escape(v.text)}</div>'
+        f'<div class="verdict {v.outcome}"><b>{TITLES[v.outcome]}</b>{escape(QUESTIONS[v.contrast])}<br>'
+        f"{escape(v.text.partition(': ')[2])}</div>"
         for v in verdicts
     ]
     return "".join(blocks)

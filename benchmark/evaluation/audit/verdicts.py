@@ -74,7 +74,7 @@ def _verdict(
         outcome, text = "leak", f"a leak: {label} tells them apart with {said}."
     else:
         outcome = "nothing_found"
-        text = f"nothing found: the strongest attack, {label}, reaches {said}. A leak below {high:.3f} would not have shown."
+        text = f"nothing found: the strongest attack, {label}, reaches {said}. An AUC below {high:.3f} would not have shown."
     return Verdict(contrast=contrast, outcome=outcome, text=text, attack=label, auc=auc, attacks=len(estimates))
 
 
