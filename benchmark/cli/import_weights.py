@@ -35,6 +35,7 @@ def import_(
     ] = None,
     order: Annotated[str | None, typer.Option(help="Order of the channels: RGB or BGR.")] = None,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of the photos, where the file leaves it open.")] = None,
+    keep_onnx: Annotated[bool, typer.Option("--keep-onnx", help="Pack an ONNX file as it is, as model.onnx.")] = False,
     output: Annotated[str | None, typer.Option(help="Of an ONNX file: the output that is the embedding.")] = None,
     json: Json = False,
 ) -> None:
@@ -53,7 +54,7 @@ def import_(
         imported, verdict = _best(imported, found)
         notes.append(verdict)
     notes += _norm_notes(imported)
-    submission = pack_imported(imported, weights, out, name=name or weights.stem, track=track)
+    submission = pack_imported(imported, weights, out, name=name or weights.stem, track=track, keep_onnx=keep_onnx)
     report = {**describe(submission, out), "input": imported.input.model_dump(mode="json"), "notes": notes}
     if found:
         report["check"] = [_measured(candidate) for candidate in found]

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.models.graph_layers import Reshape
+from benchmark.models.graph_layers import Apply, Reshape
 from benchmark.models.graph_network import IMAGE, layer_of
 from benchmark.models.onnx_wire import OnnxError, OnnxNode, OnnxTensor, shown
 
 MAX_CONSTANTS = 2**29  # numbers in all constants together
 MAX_ACTIVATION = 2**26  # numbers that one step may give for one photo
+MAX_ACTIVATIONS = 2**29  # and all steps together
+MAX_WORK = 1e11  # multiplications for one photo; ViT-L/14 at 224 pixels takes 8e10
 MANY = 1009  # photos while a graph with a free batch dimension is followed: a prime, so that its multiples can be told apart
 
 
@@ -54,6 +56,7 @@ class Lowering:
         self.state: dict[str, Tensor] = {}
         self.operators: dict[str, int] = {}
         self._names = {IMAGE}
+        self._work = self._activations = 0.0
         self._held: dict[int, tuple[Tensor, Ref]] = {}  # constants that are steps already
 
     def load(self, tensor: OnnxTensor) -> Tensor:
@@ -135,6 +138,11 @@ class Lowering:
             raise OnnxError(f"{shown(hint)} does not fit its inputs {shapes}: {shown(reason, 200)}.") from None
         if meta.numel() > MAX_ACTIVATION * self.photos:
             raise OnnxError(f"{shown(hint)} gives {list(meta.shape)} numbers, too many for one photo.")
+        self._activations += meta.numel() / self.photos
+        self._work += meta.numel() / self.photos * _multiplications(layer, inputs)
+        if self._work > MAX_WORK or self._activations > MAX_ACTIVATIONS:
+            allowed = f"{MAX_WORK:.0e} multiplications and {MAX_ACTIVATIONS:.0e} numbers"
+            raise OnnxError(f"it is too costly: {allowed} are allowed for one photo.")
         return meta
 
     def _free(self, hint: str) -> str:
@@ -170,6 +178,15 @@ class Lowering:
         if expand:
             arguments["expand"] = True
         return self.emit("reshape", [value], arguments, hint=hint, step=bool(places))
+
+
+def _multiplications(layer: nn.Module, inputs: Sequence[Tensor]) -> int:
+    """For each number that a layer gives."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.weight[0].numel()
+    if isinstance(layer, nn.Linear):
+        return layer.in_features
+    return inputs[0].shape[-1] if isinstance(layer, Apply) and layer.function == "matmul" and inputs[0].dim() else 1
 
 
 def constant(value: Value | None, what: str) -> Tensor:

@@ -112,8 +112,19 @@ class _Beside:
             return stream.read(wanted)
 
 
-def read_onnx(data: bytes, resolve: Any = None, size: tuple[int, int] | None = None, output: str | None = None) -> OnnxNetwork:
-    """The network in the bytes of an ONNX file; see :func:`read_onnx_file`."""
+def read_onnx(
+    data: bytes,
+    resolve: Any = None,
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+    *,
+    probe: bool = True,
+) -> OnnxNetwork:
+    """The network in the bytes of an ONNX file; see :func:`read_onnx_file`.
+
+    Args:
+        probe: run it once on noise; without, nothing of it is run.
+    """
     model = read_wire(data, resolve)
     wanted = _embedding_candidates(model, output)
     order = _in_order(model, [value.name for value in wanted])
@@ -145,7 +156,9 @@ def read_onnx(data: bytes, resolve: Any = None, size: tuple[int, int] | None = N
         notes=tuple(notes),
         scaled=_scaling(steps, state),
     )
-    _check(network)
+    _refuse_not_finite(network)
+    if probe:
+        _probe(network)
     return network
 
 
@@ -333,17 +346,19 @@ def _scaling(steps: Sequence[list[Any]], state: dict[str, Tensor]) -> tuple[floa
     return (factor, offset) if found else None
 
 
-def _check(network: OnnxNetwork) -> None:
-    """Runs the network once: finite numbers, and a photo's embedding must not depend on its neighbours.
+def _refuse_not_finite(network: OnnxNetwork) -> None:
+    broken = [name for name, tensor in network.state.items() if not bool(torch.isfinite(tensor).all())]
+    if broken:
+        raise OnnxError(f"{len(broken)} tensors hold NaN or infinity, such as {broken[0]}.")
+
+
+def _probe(network: OnnxNetwork) -> None:
+    """Runs the network once: a photo's embedding must not depend on its neighbours.
 
     Raises:
         OnnxError: it fails, or couples the photos of a batch.
     """
-    broken = [name for name, tensor in network.state.items() if not bool(torch.isfinite(tensor).all())]
-    if broken:
-        raise OnnxError(f"{len(broken)} tensors hold NaN or infinity, such as {broken[0]}.")
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(2, 3, *network.size, generator=generator)
+    images = torch.rand(2, 3, *network.size, generator=torch.Generator().manual_seed(0))
     module = network.module()
     try:
         with torch.inference_mode():

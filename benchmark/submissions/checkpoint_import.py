@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from benchmark.interfaces import DefenseSpec, FaceVeilError
+from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError
 from benchmark.models.checkpoints import import_checkpoint
+from benchmark.models.graph_network import NAME as GRAPH
 from benchmark.models.imported import Fed, Imported
 from benchmark.models.normalisation import norm_kinds
 from benchmark.runtime.home import cache_dir
 from benchmark.submissions.card import AdditionalData, Card
-from benchmark.submissions.submission import Submission, load_submission, pack
+from benchmark.submissions.submission import Submission, load_submission, pack, pack_onnx
 
 
 def open_weights(path: Path) -> Submission:
@@ -40,8 +41,10 @@ def import_submission(
     return pack_imported(imported, weights, out, name=name, track=track), imported
 
 
-def pack_imported(imported: Imported, weights: Path, out: Path, *, name: str, track: str) -> Submission:
-    """Packs what was read from the file ``weights``."""
+def pack_imported(
+    imported: Imported, weights: Path, out: Path, *, name: str, track: str, keep_onnx: bool = False
+) -> Submission:
+    """Packs what was read from the file ``weights``; ``keep_onnx``: an ONNX file as it is."""
     backbone = imported.backbone()
     kinds = norm_kinds(backbone)
     card = Card(
@@ -55,4 +58,8 @@ def pack_imported(imported: Imported, weights: Path, out: Path, *, name: str, tr
         additional_data=(AdditionalData(name=weights.name[:80], use="a public checkpoint, trained elsewhere"),),
         training={"layout": imported.layout, "file_sha256": imported.file_sha256},
     )
-    return pack(out, card, backbone)
+    if not keep_onnx:
+        return pack(out, card, backbone)
+    if imported.backbone_name != GRAPH:
+        raise FaceVeilError(f"{weights} was read as {imported.layout}, not as an ONNX graph: it is packed as weights.")
+    return pack_onnx(out, card.model_copy(update={"backbone": BackboneSpec(name=GRAPH)}), weights)

@@ -1,6 +1,6 @@
 """Reads the files of a submission from a folder or a zip that nobody vouches for.
 
-Nothing is ever unpacked: files are opened by the three names that a submission may have, after the whole listing has been
+Nothing is ever unpacked: files are opened by the names that a submission may have, after the whole listing has been
 checked, and every size is bounded before a byte is read.
 """
 
@@ -21,15 +21,16 @@ from typing import BinaryIO
 from benchmark.submissions.problems import PackagingError, Problem, listed, shown
 
 CARD, WEIGHTS, HEAD = "card.json", "model.safetensors", "head.safetensors"
-REQUIRED = (CARD, WEIGHTS)
-MAX_BYTES = {CARD: 256 * 1024, WEIGHTS: 2**30, HEAD: 2**30}
+ONNX = "model.onnx"  # in place of the weights: a network of any architecture
+FILES = (CARD, WEIGHTS, ONNX, HEAD)
+MAX_BYTES = {CARD: 256 * 1024, WEIGHTS: 2**30, ONNX: 2**30, HEAD: 2**30}
 MAX_ENTRIES = 64
 MAX_DIRECTORY = 64 * 1024  # bytes of a zip's central directory
 MAX_RATIO = 100  # unpacked / packed; floats reach about 1.1, JSON about 10
 
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
-_REPACK = "Pack again: only card.json, model.safetensors and, if wanted, head.safetensors, none of them in a folder."
+_REPACK = "Pack again: only card.json, model.safetensors or model.onnx, and perhaps head.safetensors, none of them in a folder."
 _END = struct.Struct("<4s4H2LH")  # end of central directory (APPNOTE.TXT 4.3.16)
 _ZIP64_LOCATOR, _ZIP64_LOCATOR_SIZE = b"PK\x06\x07", 20
 
@@ -109,9 +110,13 @@ def open_package(path: Path) -> Iterator[Package]:
 
 
 def _complete(package: Package) -> Package:
-    for name in REQUIRED:
-        if name not in package.names:
-            package.refuse("missing_file", f"{name} is missing.")
+    if CARD not in package.names:
+        package.refuse("missing_file", f"{CARD} is missing.")
+    models = package.names & {WEIGHTS, ONNX}
+    if not models:
+        package.refuse("missing_file", f"{WEIGHTS} is missing (or {ONNX} in its place).")
+    elif len(models) > 1:
+        package.refuse("two_models", f"it holds both {WEIGHTS} and {ONNX}.", "Leave one of them out.")
     return package
 
 
@@ -224,7 +229,7 @@ def _add(package: Package, name: str, size: int, opener: Callable[[], BinaryIO])
 
 
 def _check_name(package: Package, name: str) -> bool:
-    """True for the three names of a submission; otherwise notes why this one may not be there."""
+    """True for the names of a submission; otherwise notes why this one may not be there."""
     if name in MAX_BYTES:
         return True
     lower = name.lower()

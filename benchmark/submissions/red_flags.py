@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 PROBES = 8
 GRADIENTS = 4  # photos whose gradient is taken
 SAME = 1e-4  # embeddings closer than this share of their typical length are equal
+COUPLED = 1e-3  # of an embedding's length, far above what rounding does
 MOST_DEAD = 0.5  # share of dimensions that may be constant
 
 REMEDIES = {
     "forward_failed": "Correct `backbone` or `input` in card.json so that the backbone takes photos of that size.",
     "wrong_embedding_size": "Set `embedding_size` in card.json to what the backbone returns.",
     "not_finite": "Train again: the weights or the running statistics overflow.",
+    "coupled_photos": "Export or build the backbone so that each photo is computed by itself.",
     "random_output": "Declare a random transform as `inference` in card.json instead of building it into the backbone.",
     "constant_output": "Train again: the backbone ignores its input.",
     "zero_gradient": "Remove rounding or thresholding from the backbone; declare it as `inference` in card.json.",
@@ -106,7 +108,7 @@ def _statistics_flags(backbone: nn.Module) -> list[Flag]:
 def _output_flags(backbone: nn.Module, inputs: Tensor, size: int) -> list[Flag]:
     try:
         with torch.inference_mode():
-            first, second = backbone(inputs), backbone(inputs)
+            first, second, alone = backbone(inputs), backbone(inputs), backbone(inputs[:1])
     except Exception as error:  # an architecture with untrusted arguments fails in its own ways
         reason = f"The backbone fails on {tuple(inputs.shape)}: {type(error).__name__}: {shown(str(error), 200)}."
         return [Flag(name="forward_failed", severity="error", reason=reason)]
@@ -117,6 +119,10 @@ def _output_flags(backbone: nn.Module, inputs: Tensor, size: int) -> list[Flag]:
     if not bool(torch.isfinite(first).all()):
         bad = int((~torch.isfinite(first)).any(1).sum())
         return [Flag(name="not_finite", severity="error", reason=f"{bad} of {len(first)} embeddings hold NaN or infinity.")]
+    coupled = float((first[:1] - alone).norm()) > COUPLED * float(alone.norm()) and torch.equal(first, second)
+    if coupled:
+        reason = "A photo's embedding depends on the other photos of its batch."
+        return [Flag(name="coupled_photos", severity="error", reason=reason)]
     return [*_value_flags(first, second), *_gradient_flags(backbone, inputs[:GRADIENTS])]
 
 

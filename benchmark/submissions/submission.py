@@ -1,4 +1,4 @@
-"""Submissions: a folder or zip of ``card.json``, ``model.safetensors`` and optionally ``head.safetensors``.
+"""Submissions: a folder or zip of ``card.json``, ``model.safetensors`` or ``model.onnx``, and optionally ``head.safetensors``.
 
 Loading trusts nothing: no pickle, no code, no path outside, every size bounded, and the backbone is given memory only after the
 header of the weights has been matched with it.  The errors are those of :mod:`benchmark.submissions.problems`:
@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,8 @@ from benchmark.runtime.atomic import replacing
 from benchmark.submissions.card import Card
 from benchmark.submissions.card_parser import parse_card
 from benchmark.submissions.expected_shapes import compare, expected_shapes
-from benchmark.submissions.package import CARD, HEAD, WEIGHTS, Package, open_package
+from benchmark.submissions.onnx_file import read_network
+from benchmark.submissions.package import CARD, FILES, HEAD, ONNX, WEIGHTS, Package, open_package
 from benchmark.submissions.problems import PackagingError, Problem, SubmissionError, refusal, shown
 from benchmark.submissions.tensor_file import digest, read_header, read_tensors, write_tensors
 
@@ -102,29 +103,35 @@ def _read_package(package: Package, path: Path) -> tuple[Submission | None, list
                 headers[name] = read_header(package.sources[name])
         except SubmissionError as error:
             problems += error.problems
-    problems += _mismatches(card, headers)
+    if ONNX not in package.sources:
+        problems += _mismatches(card, headers)
+    problems += _too_many(headers)
     if problems or card is None:
         return None, problems
     try:
         tensors = {name: read_tensors(package.sources[name], header) for name, header in headers.items()}
+        if ONNX in package.sources:
+            card, tensors[WEIGHTS] = read_network(package.sources[ONNX], card)
     except SubmissionError as error:
         return None, list(error.problems)
     return Submission(card, tensors[WEIGHTS], tensors.get(HEAD), path), []
 
 
+def _too_many(headers: Mapping[str, Any]) -> list[Problem]:
+    if HEAD not in headers or len(headers[HEAD].entries) <= MAX_HEAD_TENSORS:
+        return []
+    message = f"{HEAD} declares {len(headers[HEAD].entries)} tensors (allowed: {MAX_HEAD_TENSORS})."
+    return [Problem(part="weights", code="tensor_count", message=message, remedy="Save the head's state_dict().")]
+
+
 def _mismatches(card: Card | None, headers: Mapping[str, Any]) -> list[Problem]:
-    problems = []
-    if HEAD in headers and len(headers[HEAD].entries) > MAX_HEAD_TENSORS:
-        message = f"{HEAD} declares {len(headers[HEAD].entries)} tensors (allowed: {MAX_HEAD_TENSORS})."
-        problems.append(Problem(part="weights", code="tensor_count", message=message, remedy="Save the head's state_dict()."))
-    if card is not None:
-        try:
-            expected = expected_shapes(card.backbone)
-        except SubmissionError as error:
-            return [*problems, *error.problems]
-        if WEIGHTS in headers:
-            problems += compare(headers[WEIGHTS], expected)
-    return problems
+    if card is None:
+        return []
+    try:
+        expected = expected_shapes(card.backbone)
+    except SubmissionError as error:
+        return list(error.problems)
+    return compare(headers[WEIGHTS], expected) if WEIGHTS in headers else []
 
 
 def pack(out: Path, card: Card, backbone: nn.Module, head: Mapping[str, Tensor] | None = None) -> Submission:
@@ -136,15 +143,27 @@ def pack(out: Path, card: Card, backbone: nn.Module, head: Mapping[str, Tensor] 
         PackagingError: ``out`` holds other things.
         SubmissionError: what was packed could not be loaded again.
     """
-    out = Path(out)
+
+    def write(folder: Path) -> None:
+        write_tensors(folder / WEIGHTS, backbone.state_dict())
+        if head is not None:
+            write_tensors(folder / HEAD, head)
+
+    return _packed(Path(out), card, write)
+
+
+def pack_onnx(out: Path, card: Card, network: Path) -> Submission:
+    """The same of an ONNX file, which becomes the submission's ``model.onnx`` as it is; see :func:`pack`."""
+    return _packed(Path(out), card, lambda folder: shutil.copyfile(network, folder / ONNX))
+
+
+def _packed(out: Path, card: Card, write: Callable[[Path], Any]) -> Submission:
     _check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name[:40]}.", suffix=".part") as work:
         folder = Path(work) / "new"
         folder.mkdir()
-        write_tensors(folder / WEIGHTS, backbone.state_dict())
-        if head is not None:
-            write_tensors(folder / HEAD, head)
+        write(folder)
         (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         submission = load_submission(folder)
         _exchange(folder, out, Path(work) / "old")
@@ -167,7 +186,7 @@ def _exchange(new: Path, out: Path, old: Path) -> None:
 def _check_free(out: Path) -> None:
     if not out.exists():
         return
-    others = sorted(set(os.listdir(out)) - {CARD, WEIGHTS, HEAD}) if out.is_dir() else [out.name]
+    others = sorted(set(os.listdir(out)) - set(FILES)) if out.is_dir() else [out.name]
     if others:
         message = f"{out} holds something else than a submission: {shown(others[0])}."
         raise PackagingError([Problem(part="packaging", code="not_free", message=message, remedy="Choose another folder.")])
@@ -181,7 +200,7 @@ def pack_zip(folder: Path, out: Path) -> Path:
     """
     load_submission(folder)
     with replacing(Path(out)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for name in (CARD, WEIGHTS, HEAD):
+        for name in FILES:
             if (Path(folder) / name).exists():
                 with (Path(folder) / name).open("rb") as source, archive.open(zipfile.ZipInfo(name), "w") as target:
                     shutil.copyfileobj(source, target)
