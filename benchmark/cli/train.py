@@ -84,18 +84,23 @@ def train(
     canary_seed: Annotated[
         int | None, typer.Option(help="Seed of canaries and coin flips; default: --seed, which stands on the card.")
     ] = None,
+    accumulate: Annotated[int, typer.Option(min=1, help="Parts of a batch in memory one after the other.")] = 1,
+    checkpoint_steps: Annotated[int, typer.Option(min=0, help="Steps between checkpoints within an epoch; 0: none.")] = 0,
+    loaders: Annotated[int, typer.Option(min=0, help="Processes that decode photos ahead; the order does not change.")] = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Trains a defended backbone on a track's members and writes a submission.
 
-    Run the same command again to resume from the last finished epoch.
+    Run the same command again to resume from the last checkpoint. On several GPUs (or processes):
+    torchrun --nproc-per-node 2 -m benchmark.cli train ...
     """
     from benchmark.evaluation.audit.canaries import canary_path, draw_canaries, make_plan
     from benchmark.evaluation.session import Session
     from benchmark.protocol.tracks import get_track, with_canaries
     from benchmark.training.build import check_on, training_track
     from benchmark.training.composition import compose, parse_defenses
+    from benchmark.training.scale import Scale, joined, scaled
 
     refuse_overwriting(out)
     if backbone_set and backbone is None:
@@ -112,11 +117,14 @@ def train(
         roles.public,
         initialised=start is not None,
     )
-    with steps() as progress:
-        session = Session(setting, data, pick_device(device), init=start, progress=progress)
+    where, scale = pick_device(device), Scale(accumulate, checkpoint_steps, loaders)
+    with steps() as progress, joined(where) as (group, where), scaled(scale):
+        session = Session(setting, data, where, init=start, progress=progress)
         card = {"team": team} | ({"name": name} if name else {})
         mixed_in = draw_canaries(session.populations, plan) if plan else None
         submission = session.train(specs, seed, out, card, network, mixed_in)
+    if group.rank:
+        return  # the first process has written it, and reports
     report = describe(submission, out)
     if plan:
         report["canaries"] = {**plan.model_dump(), "secret": str(canary_path(out))}

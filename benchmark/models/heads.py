@@ -28,6 +28,27 @@ class Head(nn.Module):
         self.scale, self.margin = scale, margin  # the margin in force
         self.whole_margin = margin
         self.weight = nn.Parameter(torch.randn(classes, embedding_size, generator=generator) * 0.01)
+        self.sample = 1.0  # share of the classes that a step asks about
+        self.drawn: Tensor | None = None  # the classes of this step, sorted; None: all
+
+    def draw(self, labels: Tensor, generator: torch.Generator) -> None:
+        """Draws the classes of one step: those of its ``labels`` and others at random, ``sample`` of all (arXiv 2203.15565).
+
+        Until :attr:`drawn` is None again logits are those of the drawn classes, and labels their :meth:`places`.
+        """
+        present = torch.unique(labels.cpu())
+        wanted = max(len(present), round(self.sample * len(self.weight)))
+        keys = torch.rand(len(self.weight), generator=generator)
+        keys[present] = 2.0  # before all others
+        self.drawn = keys.topk(wanted).indices.sort().values.to(self.weight.device)
+
+    def places(self, labels: Tensor) -> Tensor:
+        """Class indices (B,) among the classes drawn."""
+        return labels if self.drawn is None else torch.searchsorted(self.drawn, labels)
+
+    def centres(self) -> Tensor:
+        """Class centres (classes drawn, D)."""
+        return self.weight if self.drawn is None else self.weight[self.drawn]
 
     def ease(self, share: float) -> None:
         """Puts a share of the whole margin in force, for trainings that begin without any."""
@@ -36,7 +57,7 @@ class Head(nn.Module):
     def cosines(self, embeddings: Tensor) -> Tensor:
         """Cosine of every embedding to every class centre, (B, classes), in float32 even under autocast."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            return F.linear(F.normalize(embeddings.float()), F.normalize(self.weight.float()))
+            return F.linear(F.normalize(embeddings.float()), F.normalize(self.centres().float()))
 
     def cosine_logits(self, embeddings: Tensor) -> Tensor:
         """Logits (B, classes) without margin, for whoever attacks with the head."""
@@ -64,7 +85,8 @@ class Softmax(Head):
     def cosine_logits(self, embeddings: Tensor) -> Tensor:
         """The classifier's own logits: it has no margin to leave out."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            return F.linear(embeddings.float(), self.weight.float(), self.bias.float())
+            bias = self.bias if self.drawn is None else self.bias[self.drawn]
+            return F.linear(embeddings.float(), self.centres().float(), bias.float())
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002
         """Logits (B, classes); the labels change nothing."""
@@ -130,7 +152,9 @@ HEADS: dict[str, type[Head]] = {"softmax": Softmax, "cosface": CosFace, "arcface
 
 def build_head(spec: HeadSpec, embedding_size: int, classes: int, generator: torch.Generator) -> Head:
     """The head that ``spec`` names, its weights drawn from ``generator`` (a CPU generator)."""
-    return HEADS[spec.name](embedding_size, classes, spec.scale, spec.margin, generator)
+    head = HEADS[spec.name](embedding_size, classes, spec.scale, spec.margin, generator)
+    head.sample = spec.sample
+    return head
 
 
 def couples_samples(name: str) -> bool:

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from benchmark.interfaces import AttackSpec, BackboneSpec, content_hash
 
@@ -16,6 +25,11 @@ PROTOCOL_VERSION = "0.2"
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _without(data: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """Settings added later are left out at their default, so that they change no digest and no cached name."""
+    return {name: value for name, value in data.items() if name not in defaults or value != defaults[name]}
 
 
 class Roles(_Frozen):
@@ -78,6 +92,11 @@ class HeadSpec(_Frozen):
     name: Literal["softmax", "cosface", "arcface", "adaface"] = "arcface"
     scale: PositiveFloat = 32.0
     margin: float = Field(0.5, ge=0)
+    sample: float = Field(1.0, gt=0, le=1)  # share of the classes that a step asks about; below 1 for tens of thousands
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), sample=1.0)
 
 
 class TrainingConfig(_Frozen):

@@ -5,14 +5,16 @@ Used for entries, for shadow backbones and for re-training by the evaluator, so 
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmark.data.populations import Populations
 from benchmark.interfaces import DefenseSpec, FaceVeilError, Photos, ReleaseContext, content_hash
@@ -25,6 +27,7 @@ from benchmark.submissions.submission import Submission, load_submission, pack
 from benchmark.training.compatibility import check_setting
 from benchmark.training.composition import Composition, Defenses, compose
 from benchmark.training.pipeline import TrainedModel, seeded, train_backbone
+from benchmark.training.scale import Group
 
 UNDEFENDED = DefenseSpec(name="undefended")
 
@@ -120,7 +123,7 @@ class _Run:
             progress=self.progress,
         )
         card = _card(self, defense, model.spec, model.input, model.backbone, _summary(model), fields)
-        return pack(out, card, model.backbone, model.head.state_dict())
+        return _pack(out, card, model.backbone, model.head.state_dict())
 
     def base(self, defense: Composition) -> Submission:
         """The weights that post-hoc defences start from; trained once, then read from disk."""
@@ -145,7 +148,7 @@ class _Run:
         if not whole.members:
             whole = last
         spec = last.released_spec(base.card.backbone)
-        return pack(out, _card(self, whole, spec, size, released, made, fields), released, base.head)
+        return _pack(out, _card(self, whole, spec, size, released, made, fields), released, base.head)
 
     def _name(self, defense: Composition) -> str:
         return content_hash(
@@ -158,6 +161,13 @@ class _Run:
         )
 
 
+def _pack(out: Path, card: Card, backbone: nn.Module, head: Mapping[str, Tensor] | None) -> Submission:
+    """Packs; where several processes train together they all hold the same weights, and the first one writes them."""
+    if Group.current().rank:
+        return pack(Path(tempfile.mkdtemp(prefix="faceveil-rank-")) / "submission", card, backbone, head)
+    return pack(out, card, backbone, head)
+
+
 def _summary(model: TrainedModel) -> dict[str, Any]:
     last = model.history[-1] if model.history else None  # None: the initial weights were left as they are
     ends = {"final_loss": round(float(last.loss), 4), "final_accuracy": round(float(last.accuracy), 4)} if last else {}
@@ -166,7 +176,21 @@ def _summary(model: TrainedModel) -> dict[str, Any]:
         "processor_seconds": round(model.processor_seconds, 2),
         "epochs": len(model.history),
         **ends,
+        **_progress(model),
         **model.provenance,
+    }
+
+
+def _progress(model: TrainedModel) -> dict[str, Any]:
+    """The learning curve, and how fast it was drawn; all processes together."""
+    if not model.history:
+        return {}
+    group = Group.current()
+    return {
+        "photos_per_second": round(float(np.median([line.images_per_second for line in model.history])), 1),
+        "loss_curve": [round(float(line.loss), 4) for line in model.history],
+        "accuracy_curve": [round(float(line.accuracy), 4) for line in model.history],
+        **({"processes": group.size} if group.size > 1 else {}),
     }
 
 

@@ -22,6 +22,8 @@ from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec, TrainingConfig
 from benchmark.runtime.progress import TrainingProgress
 from benchmark.runtime.seeding import derived_seed, seeded, weights_digest
+from benchmark.training.middle import MiddleOfEpoch
+from benchmark.training.scale import Group, PhotoLoader, Scale, current_scale
 
 CHECKPOINT_VERSION = 2
 
@@ -53,6 +55,7 @@ class Trainer:
 
     Args:
         photos: people become classes 0..C-1 in the order of their sorted identities.
+        scale: how the training is spread over processes and time; default what is in force, see ``scale``.
         checkpoint: file written after every epoch and resumed from; tied to this run's settings, photos and first weights.
         progress: called after every epoch.
     """
@@ -70,6 +73,7 @@ class Trainer:
         defense: Defense | None = None,
         public: Photos | None = None,
         initialised: bool = False,
+        scale: Scale | None = None,
         checkpoint: Path | None = None,
         progress: Callable[[TrainingProgress], None] | None = None,
     ) -> None:
@@ -86,6 +90,14 @@ class Trainer:
         self.initialised = initialised
         self.labels = torch.from_numpy(np.unique(np.asarray(photos.identity), return_inverse=True)[1].reshape(-1))
         self.epoch = 0  # epochs done
+        self.group, self.scale = Group.current(), scale or current_scale()
+        self._loader = PhotoLoader(photos, self.scale.loaders)
+        self._middle: MiddleOfEpoch | None = None  # where a checkpoint within an epoch was written
+        if self.config.batch_size < 2 * self.group.size * self.scale.accumulate:
+            raise FaceVeilError(
+                f"a batch of {self.config.batch_size} photos cannot be spread over {self.group.size} processes in "
+                f"{self.scale.accumulate} parts: each part needs 2 photos."
+            )
         self.optimizer: torch.optim.Optimizer | None = None
         self.history: list[TrainingProgress] = []
         self.provenance: dict[str, Any] = {}
@@ -121,9 +133,12 @@ class Trainer:
             )
         while self.epoch < epochs:
             with (
-                seeded(derived_seed(self.seed, 0, self.epoch)),
+                seeded(derived_seed(self.seed, 0, self.epoch, *([self.group.rank] if self.group.rank else []))),
                 torch.backends.cudnn.flags(enabled=True, deterministic=True),
             ):
+                if self._middle is not None:
+                    self._check_processes(self._middle)
+                    self._middle.restore_draws(self.group.rank, self.device)
                 loss, accuracy = self._train_epoch(self.epoch, self.optimizer)
             self.finish_epoch(loss, accuracy, self.optimizer, epochs=epochs)
 
@@ -134,31 +149,67 @@ class Trainer:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         loss_sum, correct = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         batches = self.batches(epoch)
+        done = 0
+        if self._middle is not None:  # of an epoch that was interrupted
+            done, sums = self._middle.batches, self._middle.sums[self.group.rank]
+            loss_sum, correct = sums[0].to(self.device), sums[1].to(self.device)
+            self._middle = None
+        parts = [part for index in batches[done:] for part in self.group.parts(index, self.scale.accumulate)]
+        photos = self._loader.batches(parts)
         with self._watching() as features:
-            for number, index in enumerate(batches):
+            for number in range(done, len(batches)):
                 step = epoch * len(batches) + number
                 for group in optimizer.param_groups:
                     group["lr"] = self.lr_at(step)
-                passed = self._forward(Batch(index, *self.batch(index, epoch), epoch, step), features)
-                losses = F.cross_entropy(passed.logits, passed.labels, reduction="none")
-                loss = self.defense.loss(losses, passed, self).mean()
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                self._draw_classes(batches[number], step)
+                for part in self.group.parts(batches[number], self.scale.accumulate):
+                    loss, right = self._accumulate(part, next(photos), epoch, step, len(batches[number]), features)
+                    loss_sum += loss
+                    correct += right
+                self.group.add_gradients(parameters)
                 if self.config.clip_norm:
                     nn.utils.clip_grad_norm_(parameters, self.config.clip_norm)
                 optimizer.step()
-                with torch.no_grad():
-                    loss_sum += loss * len(index)
-                    correct += (self.head.cosine_logits(passed.embeddings).argmax(1) == passed.labels).sum()
+                self.head.drawn = None
+                self._checkpoint_within(optimizer, number + 1, len(batches), loss_sum, correct)
+        self.group.add(loss_sum, correct)
+        self.group.average_buffers(self.backbone, self.head, self.extra)
         seen = sum(len(index) for index in batches)
         return loss_sum.item() / seen, correct.item() / seen
+
+    def _check_processes(self, middle: MiddleOfEpoch) -> None:
+        if len(middle.sums) != self.group.size:
+            raise FaceVeilError(
+                f"checkpoint {self.checkpoint} was written within an epoch by {len(middle.sums)} processes, and "
+                f"{self.group.size} resume: start as many as before, or delete it to start again."
+            )
+
+    def _accumulate(
+        self, index: np.ndarray, images: Tensor, epoch: int, step: int, whole: int, features: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Adds the gradient of a part of a batch of ``whole`` photos; returns its summed loss and correct answers."""
+        passed = self._forward(Batch(index, *self._ready(images, index, epoch), epoch, step), features)
+        losses = F.cross_entropy(passed.logits, passed.labels, reduction="none")
+        loss = self.defense.loss(losses, passed, self).mean()
+        (loss if len(index) == whole else loss * (len(index) / whole)).backward()
+        with torch.no_grad():
+            right = (self.head.cosine_logits(passed.embeddings).argmax(1) == passed.labels).sum()
+            return loss * len(index), right
+
+    def _draw_classes(self, index: np.ndarray, step: int) -> None:
+        """The classes that the head is asked about in this step, the same in every process; all of them by default."""
+        if self.head.sample < 1:
+            self.head.draw(self.labels[index], torch.Generator().manual_seed(derived_seed(self.seed, 8, step)))
 
     def _forward(self, batch: Batch, features: Mapping[str, Tensor]) -> ForwardPass:
         batch = self.defense.transform_batch(batch, self)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.autocast):
             embeddings = self.backbone(batch.inputs)
-            logits = self.head(self.defense.embed(embeddings, batch, self), batch.labels)
+            labels = self.head.places(batch.labels)
+            logits = self.head(self.defense.embed(embeddings, batch, self), labels)
         known = {f.name: getattr(batch, f.name) for f in fields(Batch)}
+        known["labels"] = labels
         return ForwardPass(**known, embeddings=embeddings, logits=logits, features=dict(features))
 
     @contextmanager
@@ -177,11 +228,15 @@ class Trainer:
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """Positions of the photos of every batch of an epoch, see :func:`epoch_batches`."""
-        return epoch_batches(len(self.photos), self.config.batch_size, self.seed, epoch)
+        batches = epoch_batches(len(self.photos), self.config.batch_size, self.seed, epoch)
+        return batches[: self.steps_per_epoch()]
 
     def batch(self, index: np.ndarray, epoch: int) -> tuple[Tensor, Tensor]:
         """Normalised inputs (B, 3, H, W) and class indices (B,) of some photos, with the epoch's random flips if configured."""
-        images = to_input(self.photos.load(index).to(self.device), self.input)
+        return self._ready(self.photos.load(index), index, epoch)
+
+    def _ready(self, images: Tensor, index: np.ndarray, epoch: int) -> tuple[Tensor, Tensor]:
+        images = to_input(images.to(self.device, non_blocking=True), self.input)
         if self.config.flip:
             flipped = np.random.default_rng([self.seed, 2, epoch]).random(len(self.photos))[index] < 0.5
             mask = torch.from_numpy(flipped).to(self.device)[:, None, None, None]
@@ -191,7 +246,8 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         """Batches of one epoch."""
         size, count = self.config.batch_size, len(self.photos)
-        return count // size + (count % size > 1)
+        fewest = 2 * self.group.size * self.scale.accumulate  # a part of one photo has no spread for BatchNorm
+        return count // size + (count % size >= fewest)
 
     def step_count(self) -> int:
         """Optimiser steps of the whole schedule."""
@@ -262,6 +318,22 @@ class Trainer:
         """
         if self.checkpoint is None:
             return
+        self._write_checkpoint(optimizer, {"extra": dict(extra or {})})
+
+    def _checkpoint_within(
+        self, optimizer: torch.optim.Optimizer, done: int, batches: int, loss_sum: Tensor, correct: Tensor
+    ) -> None:
+        """Writes the state within an epoch, every ``scale.checkpoint_steps`` steps; its end has a checkpoint anyway."""
+        every = self.scale.checkpoint_steps
+        if self.checkpoint is None or not every or done % every or done == batches:
+            return
+        self.group.average_buffers(self.backbone, self.head, self.extra)
+        middle = MiddleOfEpoch.now(self.group, self.device, done, torch.stack([loss_sum.detach(), correct.float()]))
+        self._write_checkpoint(optimizer, {"extra": {}, "middle": middle.state()})
+
+    def _write_checkpoint(self, optimizer: torch.optim.Optimizer, more: Mapping[str, Any]) -> None:
+        if self.group.rank or self.checkpoint is None:
+            return
         state = {
             "run": self._run_digest,
             "epoch": self.epoch,
@@ -271,7 +343,7 @@ class Trainer:
             "optimizer": optimizer.state_dict(),
             "history": [asdict(line) for line in self.history],
             "provenance": dict(self.provenance),
-            "extra": dict(extra or {}),
+            **more,
         }
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partial = self.checkpoint.with_name(f"{self.checkpoint.name}.{os.getpid()}.partial")
@@ -301,6 +373,7 @@ class Trainer:
         self.extra.load_state_dict(state["modules"])
         optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
+        self._middle = MiddleOfEpoch(**state["middle"]) if "middle" in state else None
         self.history = [TrainingProgress(**line) for line in state["history"]]
         self.provenance.update(state["provenance"])
         self._mark, self._processor_mark = time.perf_counter(), time.process_time()

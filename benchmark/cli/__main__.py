@@ -1,0 +1,8 @@
+"""``python -m benchmark.cli``: the command ``faceveil`` for launchers that start modules, such as torchrun."""
+
+from __future__ import annotations
+
+from benchmark.cli.app import main
+
+if __name__ == "__main__":
+    main()

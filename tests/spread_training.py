@@ -1,0 +1,47 @@
+"""A small training that can be spread over processes: in a test, or under torchrun as ``spread_training.py OUT [NORM]``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from photo_arrays import noise_photos
+from torch import nn
+
+from benchmark.models.heads import build_head
+from benchmark.protocol.track import HeadSpec, InputSpec, TrainingConfig
+from benchmark.training.loop import Trainer
+from benchmark.training.scale import Scale, joined
+
+CONFIG = TrainingConfig(epochs=3, batch_size=16, lr=0.05, warmup_epochs=1, flip=True)
+
+
+def network(norm: str, dropout: float = 0.0) -> nn.Module:
+    torch.manual_seed(0)
+    layer = nn.BatchNorm2d(8) if norm == "batch" else nn.GroupNorm(2, 8)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), layer, nn.ReLU(), nn.Dropout(dropout), nn.Flatten(), nn.Linear(8 * 16, 16))
+
+
+def trainer(norm: str = "group", *, dropout: float = 0.0, sample: float = 1.0, **settings: Any) -> Trainer:
+    head = build_head(HeadSpec(name="cosface", margin=0.2, sample=sample), 16, 20, torch.Generator().manual_seed(1))
+    config = settings.pop("config", CONFIG)
+    photos = settings.pop("photos", None) or noise_photos(20, 4)
+    return Trainer(network(norm, dropout), head, photos, config, InputSpec(size=(8, 8)), seed=3, **settings)
+
+
+def main() -> None:
+    with joined("cpu") as (group, _):
+        run = trainer(sys.argv[2] if len(sys.argv) > 2 else "group", scale=Scale(accumulate=1))
+        run.run()
+        weights = [float(p.detach().double().sum()) for p in run.backbone.parameters()]
+        everyone = group.gather(weights)
+        if group.rank == 0:
+            curve = [line.loss for line in run.history]
+            Path(sys.argv[1]).write_text(json.dumps({"size": group.size, "curve": curve, "weights": everyone}))
+
+
+if __name__ == "__main__":
+    main()
