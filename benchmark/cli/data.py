@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.output import Json, emit, err, out, steps, table
+from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps, table
 from benchmark.interfaces import FaceVeilError
 
 if TYPE_CHECKING:
@@ -109,6 +109,46 @@ def pack(
     out.print(f"wrote {count} photos of {photos.report.people} people to {out_}", markup=False, soft_wrap=True)
     for warning in photos.report.warnings:
         err.print(f"warning: {warning}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def dedup(
+    data: Annotated[Path, typer.Argument(help="Folder, zip, tar or .rec of aligned faces; #people=RULE may follow.")],
+    model: Annotated[Path, typer.Option(help="What embeds: a submission, or a public checkpoint; the better, the truer.")],
+    out_: Annotated[Path, typer.Option("--out", help="List to write; use it as --data 'PATH#without=LIST'.")],
+    against: Annotated[
+        list[Path] | None, typer.Option(help="A verification list (.bin) whose people must not be in the set. Repeat for more.")
+    ] = None,
+    same_person: Annotated[float, typer.Option(min=0, max=1, help="Cosine from which two people count as one.")] = 0.6,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Lists people and photos that stand under two names, or also on verification lists, so that splits can leave them out."""
+    from collections import Counter
+
+    from benchmark.data.duplicates import write_list
+    from benchmark.evaluation.deduplication import deduplicate
+    from benchmark.submissions.checkpoint_import import open_weights
+
+    with steps() as progress:
+        photos, found = deduplicate(
+            data,
+            open_weights(model),
+            against or [],
+            same_person=same_person,
+            device=pick_device(device),
+            step=progress.step,
+        )
+    write_list(found, out_)
+    kinds = Counter(d.reason.split("(")[0].strip() for d in found)
+    document = {"photos": len(photos), "left_out": len(found), "list": str(out_), "reasons": dict(kinds.most_common(20))}
+
+    def show() -> None:
+        out.print(f"{len(found)} of {len(photos)} photos are left out by {out_}", markup=False, soft_wrap=True)
+        if found:
+            table("left out", ["photo", "reason"], [[d.key, d.reason] for d in found[:30]])
+
+    emit(document, json, show)
 
 
 @app.command()

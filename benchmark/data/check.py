@@ -92,7 +92,7 @@ def check_set(
     Raises:
         FaceVeilError: nothing there that can be read.
     """
-    path, _ = locate(data)
+    path = locate(data).path
     lists = _lists(path)
     if path.suffix == ".bin":
         return SetCheck(str(path), "verification pairs", None, pairs=tuple(_check_pairs(file) for file in lists))
