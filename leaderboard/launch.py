@@ -19,11 +19,10 @@ from streamlit.web import bootstrap
 
 from benchmark.interfaces import FaceVeilError
 from leaderboard.board.library import load
+from leaderboard.charts.palette import BLUE, CATEGORIES, ORANGE, SKY, VERMILION
 from leaderboard.connections import BoundedProtocol
 
 APP = Path(__file__).parent / "app.py"
-
-_OKABE_ITO = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8F98"]
 
 SETTINGS: dict[str, object] = {
     "browser.gatherUsageStats": False,
@@ -41,18 +40,18 @@ SETTINGS: dict[str, object] = {
     "theme.paddingTop": "1rem",
     "theme.paddingBottom": "3rem",
     "theme.showWidgetBorder": True,
-    "theme.chartCategoricalColors": _OKABE_ITO,
-    "theme.light.blueColor": "#0072B2",
-    "theme.light.orangeColor": "#D55E00",
-    "theme.dark.blueColor": "#56B4E9",
-    "theme.dark.orangeColor": "#E69F00",
-    "theme.light.primaryColor": "#0072B2",
+    "theme.chartCategoricalColors": list(CATEGORIES),
+    "theme.light.blueColor": BLUE,
+    "theme.light.orangeColor": VERMILION,
+    "theme.dark.blueColor": SKY,
+    "theme.dark.orangeColor": ORANGE,
+    "theme.light.primaryColor": BLUE,
     "theme.light.backgroundColor": "#FFFFFF",
     "theme.light.secondaryBackgroundColor": "#F4F6F8",
     "theme.light.textColor": "#0E1622",
     "theme.light.borderColor": "#DDE2E8",
     "theme.light.linkColor": "#005A8D",
-    "theme.dark.primaryColor": "#56B4E9",
+    "theme.dark.primaryColor": SKY,
     "theme.dark.backgroundColor": "#12171E",
     "theme.dark.secondaryBackgroundColor": "#1B222C",
     "theme.dark.textColor": "#E6EAF0",

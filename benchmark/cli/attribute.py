@@ -54,12 +54,12 @@ def attribute(
     """Measures how much of a leak sits in the BatchNorm statistics and how much in the weights."""
     from benchmark.evaluation import findings
     from benchmark.evaluation.membership import attribution
-    from benchmark.evaluation.membership.attribution_chart import check_suffix, save
     from benchmark.evaluation.session import open_track_data
     from benchmark.evaluation.verified import was_trained_here
     from benchmark.runtime.home import cache_dir
     from benchmark.service.store import Store
     from benchmark.submissions.submission import load_submission
+    from leaderboard.charts.attribution import check_suffix, save
 
     if plot is not None:
         check_suffix(plot)  # first, so that a wrong name costs nothing

@@ -15,7 +15,6 @@ from benchmark.interfaces import AttackSpec, FaceVeilError
 if TYPE_CHECKING:
     from benchmark.protocol.track import Track
     from benchmark.records.record import Record
-    from benchmark.records.results import InversionRecord
 
 
 def parse_attack(text: str) -> AttackSpec:
@@ -97,6 +96,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Runs a track's utility tests and attacks on a submission; resumes an interrupted run."""
+    from benchmark.evaluation.inversion.judgement import with_inversion
     from benchmark.evaluation.session import Session
     from benchmark.protocol.tracks import get_track
     from benchmark.runtime.atomic import write_text
@@ -120,15 +120,6 @@ def evaluate(
     if store and chosen is None and setting == standard:
         Store().add_record(record)
     emit(record.model_dump(mode="json"), json, lambda: show_record(record))
-
-
-def with_inversion(record: Record, found: InversionRecord) -> Record:
-    """A record with its inversion part, and what its attacks are."""
-    from benchmark.protocol import registry
-
-    known = registry.inversion_attacks()
-    infos = {r.spec.name: registry.info(known[r.spec.name]) for r in found.results}
-    return record.model_copy(update={"inversion": found, "attacks": {**record.attacks, **infos}})
 
 
 def ranking_rows(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.evaluate import parse_attack, with_inversion
+from benchmark.cli.evaluate import parse_attack
 from benchmark.cli.output import Device, Json, emit, number, out, pick_device, steps, table
 from benchmark.cli.train import Data, open_init
 from benchmark.interfaces import FaceVeilError, Goal
@@ -138,6 +138,8 @@ def invert(
         found = evaluation.run(chosen)
         for folder in folders:
             _pictures(evaluation, found, folder)
+    from benchmark.evaluation.inversion.judgement import with_inversion
+
     document = found if whole is None else with_inversion(whole, found)
     if store:
         Store().add_record(document)

@@ -24,6 +24,7 @@ def worker(
     track: Annotated[list[str] | None, typer.Option(help="Only this track; repeat for more. Default: all with data.")] = None,
     data: Data = None,
     init: Annotated[Path | None, typer.Option(help="The weights that fine-tuned submissions started from.")] = None,
+    inversion: Annotated[bool, typer.Option(help="Also run the track's inversion attacks.")] = True,
     device: Device = "auto",
     pause: Annotated[float, typer.Option(min=0.1, help="Seconds to wait when the queue is empty.")] = 5.0,
     store: StoreOption = None,
@@ -42,7 +43,7 @@ def worker(
         tracks = [name for name, found in TRACKS.items() if found.source == "synthetic" or data is not None]
     signal.signal(signal.SIGTERM, _terminate)
     opened = open_store(store)
-    evaluation = standard_evaluation(data, pick_device(device), open_init(init))
+    evaluation = standard_evaluation(data, pick_device(device), open_init(init), inversion=inversion)
     intake = Intake(opened)
     working = Worker(opened, intake, evaluation, tracks=tracks, log=_log)
     try:

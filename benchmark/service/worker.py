@@ -191,15 +191,17 @@ def _problem(code: str, message: str, remedy: str) -> Problem:
     return Problem(part="behaviour", code=code, message=message[:1000], remedy=remedy)
 
 
-def standard_evaluation(data: Path | None, device: str, init: Any = None) -> Evaluate:
+def standard_evaluation(data: Path | None, device: str, init: Any = None, *, inversion: bool = True) -> Evaluate:
     """The track's evaluation on this machine.
 
     Args:
         data: aligned faces, for tracks that read some.
         init: the weights that fine-tuned submissions started from, a :class:`benchmark.submissions.submission.Submission`.
+        inversion: whether inversion attacks run, too; the first evaluation of a track trains its judges.
     """
 
     def evaluate(path: Path, job: Job, progress: JobReporter) -> Record:
+        from benchmark.evaluation.inversion.judgement import with_inversion
         from benchmark.evaluation.session import Session
         from benchmark.protocol.tracks import get_track
         from benchmark.submissions.submission import load_submission
@@ -207,6 +209,8 @@ def standard_evaluation(data: Path | None, device: str, init: Any = None) -> Eva
         submission = load_submission(path)
         track = get_track(job.track)
         faces = data if track.source == "folder" else None
-        return Session(track, faces, device, init=init, progress=progress).evaluate(submission)
+        session = Session(track, faces, device, init=init, progress=progress)
+        record = session.evaluate(submission)
+        return with_inversion(record, session.inversion(submission).run()) if inversion else record
 
     return evaluate

@@ -8,7 +8,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from leaderboard.charts.pareto import GREY, INK, PAPER, STYLES
+from leaderboard.charts.palette import GREY, INK, PAPER
+from leaderboard.charts.pareto import STYLES
 
 # up to seven groups; Okabe and Ito's colours, each with a shape of its own
 GROUPS = (*(style for name, style in STYLES.items() if name not in ("No defence", "Other")), (GREY, "circle"))

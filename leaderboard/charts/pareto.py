@@ -10,22 +10,20 @@ import pandas as pd
 
 from benchmark.records.results import interval_text
 from leaderboard.board.frame import rank_text
+from leaderboard.charts.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PAPER, PINK, SKY, VERMILION, WINE
 
-GREY = "#8A8F98"
 # text in the plot and what it stands on, by theme
-INK = {"light": "#1B2430", "dark": "#E6EAF0"}
-PAPER = {"light": "#FFFFFF", "dark": "#12171E"}
 # family: colour, shape
 STYLES = {
     "No defence": (GREY, "circle"),
-    "BN statistics": ("#0072B2", "square"),
-    "Differential privacy": ("#D55E00", "triangle-up"),
-    "Training": ("#009E73", "diamond"),
-    "Architecture": ("#CC79A7", "triangle-down"),
-    "Input": ("#9A6324", "triangle-left"),
-    "Unlearning": ("#882255", "wedge"),
-    "Embedding": ("#E69F00", "cross"),
-    "Combined": ("#56B4E9", "triangle-right"),
+    "BN statistics": (BLUE, "square"),
+    "Differential privacy": (VERMILION, "triangle-up"),
+    "Training": (GREEN, "diamond"),
+    "Architecture": (PINK, "triangle-down"),
+    "Input": (BROWN, "triangle-left"),
+    "Unlearning": (WINE, "wedge"),
+    "Embedding": (ORANGE, "cross"),
+    "Combined": (SKY, "triangle-right"),
     "Other": (GREY, "stroke"),
 }
 _NAME_LENGTH = 32

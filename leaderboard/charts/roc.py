@@ -8,9 +8,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from leaderboard.charts.pareto import GREY
+from leaderboard.charts.palette import CATEGORIES, GREY
 
-_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", GREY)
+_LINES = CATEGORIES
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 
 

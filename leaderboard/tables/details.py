@@ -12,6 +12,7 @@ from benchmark.interfaces import Contrast
 from benchmark.records.ranking import RankedEntry
 from benchmark.records.record import Record
 from benchmark.records.results import AttackResult, interval_text
+from leaderboard.charts.palette import BLUE, VERMILION
 
 CONTRASTS = {
     Contrast.SAMPLE: "sample: trained photos / other photos of the same people",
@@ -21,8 +22,8 @@ CONTRASTS = {
 
 # colour and shape, as of the families
 CONTRAST_STYLES = {
-    "sample": ("#0072B2", "square"),
-    "identity": ("#D55E00", "triangle-up"),
+    "sample": (BLUE, "square"),
+    "identity": (VERMILION, "triangle-up"),
     "seen_vs_held_out": ("#8A8F98", "circle"),
 }
 

@@ -35,8 +35,10 @@ from benchmark.evaluation.inversion.template_metrics import View, distribution_m
 from benchmark.evaluation.membership.headline import first_half
 from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal, NotApplicableError, SignalRequest, content_hash
 from benchmark.metrics.cosines import unit_length
+from benchmark.protocol import registry
 from benchmark.protocol.registry import build_inversion, canonical
 from benchmark.protocol.tracks import INVERSION
+from benchmark.records.record import Record
 from benchmark.records.results import InversionRecord, InversionResult, Metric
 from benchmark.runtime.step_cache import Pieces
 from benchmark.signals.extraction import extract
@@ -285,3 +287,10 @@ def _thinned(trace: Sequence[float]) -> list[float]:
     """At most ``POINTS`` of a trace, the first and the last among them."""
     index = np.unique(np.linspace(0, len(trace) - 1, POINTS).round().astype(int)) if len(trace) else []
     return [trace[i] for i in index]
+
+
+def with_inversion(record: Record, found: InversionRecord) -> Record:
+    """A record with its inversion part, and what its attacks are."""
+    known = registry.inversion_attacks()
+    infos = {r.spec.name: registry.info(known[r.spec.name]) for r in found.results}
+    return record.model_copy(update={"inversion": found, "attacks": {**record.attacks, **infos}})

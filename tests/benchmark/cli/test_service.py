@@ -20,7 +20,7 @@ def evaluation(monkeypatch):
     """Stands for the evaluation of the worker: a made-up record, or a fault."""
     state = {"fails": False}
 
-    def standard(_data, _device, _init):
+    def standard(_data, _device, _init, *, inversion=True):
         def evaluate(_path, job, progress):
             progress.step("a made-up evaluation")
             if state["fails"]:

@@ -11,9 +11,8 @@ import torch
 from tiny_generator import TinyGenerator
 from torchvision.models import alexnet
 
-from benchmark.cli.evaluate import with_inversion
 from benchmark.evaluation.inversion.attack_runner import InversionRunner
-from benchmark.evaluation.inversion.judgement import InversionEvaluation
+from benchmark.evaluation.inversion.judgement import InversionEvaluation, with_inversion
 from benchmark.evaluation.inversion.lpips import Lpips
 from benchmark.evaluation.inversion.panel import Calibration, Judge, Panel, calibrate
 from benchmark.evaluation.inversion.pictures import check_may_show

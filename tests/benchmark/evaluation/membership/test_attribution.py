@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.evaluation import findings
 from benchmark.evaluation.membership.attribution import ATTACKS, DISTANCES, Subject, attribute, compare
-from benchmark.evaluation.membership.attribution_chart import chart, save
 from benchmark.evaluation.membership.attribution_text import read
 from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.metrics.roc import auc
 from benchmark.protocol.tracks import TRACKS
 from benchmark.records.results import Attribution, AttributionRow, Metric
+from leaderboard.charts.attribution import chart, save
 
 
 @pytest.fixture(scope="module")

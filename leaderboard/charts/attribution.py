@@ -9,6 +9,7 @@ import pandas as pd
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.results import Attribution, AttributionRow
+from leaderboard.charts.palette import BLUE, GREEN, ORANGE
 
 TITLES = {
     "statistics": "trained statistics against public ones, same weights",
@@ -16,7 +17,7 @@ TITLES = {
     "unrelated_models": "backbones that never saw these people",
 }
 SUFFIXES = (".html", ".json")
-COLOURS = ["#0072B2", "#E69F00", "#009E73"]  # Okabe and Ito
+COLOURS = [BLUE, ORANGE, GREEN]
 
 
 def chart(found: Attribution) -> alt.VConcatChart:
