@@ -17,6 +17,7 @@ class PublicOnly(Defense):
     """
 
     name: ClassVar[str] = "public_only"
+    title: ClassVar[str] = "public faces alone"
     summary: ClassVar[str] = "The private photos are left alone: public faces alone, or the public weights as they are."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     family: ClassVar[str] = "control"

@@ -46,7 +46,7 @@ from benchmark.protocol import registry
 from benchmark.protocol.registry import build_attack, build_defense, build_inversion
 from benchmark.training.build import make_untrained
 
-FAMILIES = {"none", "bn_statistics", "dp", "training", "architecture", "input", "embedding", "unlearning"}
+FAMILIES = {"none", "control", "bn_statistics", "dp", "training", "architecture", "input", "embedding", "unlearning"}
 RELABELLINGS = 12
 LABELLED = (Knowledge.PARTIAL, Knowledge.AUXILIARY)
 
@@ -388,7 +388,7 @@ def test_an_inversion_states_what_it_is(plugin):
 @each_defense
 def test_a_defence_states_what_it_is(plugin):
     assert plugin.family in FAMILIES
-    for flag in ("couples_samples", "needs_public", "post_hoc", "needs_batchnorm", "resets_statistics"):
+    for flag in ("couples_samples", "trains_on_members", "needs_public", "post_hoc", "needs_batchnorm", "resets_statistics"):
         assert isinstance(getattr(plugin, flag), bool)
     assert plugin.honours <= TRAINING_STAGES
     assert plugin.honours == TRAINING_STAGES or plugin.fit is not Defense.fit

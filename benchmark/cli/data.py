@@ -30,13 +30,14 @@ def preview(
     data: Data = None,
     people: Annotated[int, typer.Option(min=1, max=64)] = 8,
     photos: Annotated[int, typer.Option(min=1, max=32, help="Photos per person.")] = 8,
+    role: Annotated[str, typer.Option(help="members, verification, public, auxiliary or judges.")] = "auxiliary",
 ) -> None:
-    """Draws a grid of a track's public (auxiliary) faces, one row per person."""
+    """Draws a grid of a track's faces, by default the attacker's (auxiliary) ones, one row per person."""
     from benchmark.data.preview import grid
     from benchmark.evaluation.session import open_track_data
 
-    populations = open_track_data(track, data)
-    grid(populations.auxiliary, people, photos, out_)
+    _check_role(role)
+    grid(open_track_data(track, data).role(role), people, photos, out_)
     out.print(f"wrote {out_}", markup=False)
 
 
@@ -164,8 +165,7 @@ def export(
     from benchmark.data.export import export_role
     from benchmark.evaluation.session import open_track_data
 
-    if role not in ROLES:
-        raise FaceVeilError(f"no role {role!r} to export; one of {', '.join(ROLES)} (held-out people stay with the evaluator).")
+    _check_role(role)
     populations = open_track_data(track, data)
     photos = populations.role(role)
     with steps() as progress:
@@ -214,3 +214,10 @@ def align(
         table("left out", ["photo", "reason"], [list(item) for item in skipped[:50]])
         if len(skipped) > 50:
             out.print(f"and {len(skipped) - 50} more")
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise FaceVeilError(
+            f"no role {role!r} to look at; one of {', '.join(ROLES)} (held-out people stay with the evaluator)."
+        )

@@ -13,9 +13,9 @@ from benchmark.interfaces import DefenseSpec
 
 ENTRIES = (
     DefenseSpec(name="undefended"),
-    DefenseSpec(name="bn_perturbation", settings={"rho": 0.1}),
+    DefenseSpec(name="public_only"),
     DefenseSpec(name="bn_perturbation", settings={"rho": 0.5}),
-    DefenseSpec(name="dp_sgd", settings={"epsilon": 8, "epochs": 10}),
+    DefenseSpec(name="early_stopping", settings={"share": 0.2}),
 )
 
 

@@ -196,6 +196,7 @@ def attack_metric(record: Record, label: str, contrast: Contrast, name: str) -> 
 
 FAMILIES = {
     "none": "No defence",
+    "control": "Control",
     "bn_statistics": "BN statistics",
     "dp": "Differential privacy",
     "training": "Training",

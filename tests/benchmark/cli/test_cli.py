@@ -220,7 +220,7 @@ def test_data_export_writes_what_is_trained_on(tmp_path, fresh_home):
     assert "not an empty folder" in refusal("data", "export", "--track", "tiny-flow", "--out", out)
     for role in ("held_out", "nonsense"):
         message = refusal("data", "export", "--track", "tiny-flow", "--out", tmp_path / "b", "--role", role)
-        assert "members, verification, auxiliary, judges" in message
+        assert "members, verification, public, auxiliary, judges" in message
     assert not (tmp_path / "b").exists()
 
 
