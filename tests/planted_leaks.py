@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from tiny_world import TINY, UNDEFENDED, World
 from torch import Tensor
 
-from benchmark.data.populations import HELD_OUT
+from benchmark.data.populations import HELD_OUT, Populations
 from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather
 from benchmark.interfaces import Access, AttackSpec, Contrast, Defense, DefenseSpec, ForwardPass, Photos, Reference
 from benchmark.models.inputs import to_input
@@ -29,8 +29,7 @@ from benchmark.signals.target import Target
 from benchmark.signals.views import VIEWS, apply_view
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import make_submission
-from benchmark.training.query_pool import people_half
-from benchmark.training.shadows import PoolShadow, Shadow
+from benchmark.training.shadows import Shadow
 
 
 class Agreement(Defense):
@@ -125,8 +124,8 @@ class Leak:
 
     @cached_property
     def target(self) -> Submission:
-        side = self.world.populations.side
-        photos = self.world.populations.queried.take(np.flatnonzero(side != HELD_OUT))
+        of_members = self.world.populations.membership.person
+        photos = self.world.populations.queried.take(np.flatnonzero(of_members))
         return self._trained(photos if self.kind == "people" else self.world.populations.seen, "entry")
 
     @cached_property
@@ -141,21 +140,20 @@ class Leak:
         return self.auxiliary.submission
 
     @cached_property
-    def pool(self) -> list[PoolShadow]:
-        """For the leak of people: trained on the photos in question of one half of the people, and of the other."""
+    def pool(self) -> list[tuple[Submission, Populations]]:
+        """For the leak of people: backbones trained, as the target, on all photos of the people of other numbers."""
         if self.kind != "people":
             return []
-        populations = self.world.populations
-        halves = [people_half(populations, number).inside for number in (0, 1)]
+        numbered = [self.world.populations.numbered(number) for number in range(1, 4)]
         return [
-            PoolShadow(self._trained(populations.queried.take(np.flatnonzero(inside)), f"half-{n}"), inside)
-            for n, inside in enumerate(halves)
+            (self._trained(own.queried.take(np.flatnonzero(own.membership.person)), f"number-{own.number}"), own)
+            for own in numbered
         ]
 
     def evidence(self, specs: Sequence[AttackSpec], submission: Submission | None = None) -> Evidence:
         """What attacks may read of the target, or of another backbone asked about the same photos."""
         target = Target(submission or self.target, Access.HEAD)
-        shadows = Shadows([self.auxiliary], people=self.pool)
+        shadows = Shadows([self.auxiliary], self.pool)
         return gather(target, self.world.populations, specs, shadows=shadows, cache=self.world.folder / "signals")
 
     @property

@@ -23,9 +23,9 @@ from tiny_world import World
 from benchmark.data.populations import SEEN, UNSEEN
 from benchmark.evaluation.inversion.attack_runner import InversionImages, InversionRunner
 from benchmark.evaluation.inversion.subjects import template_subjects
-from benchmark.evaluation.membership.evidence import Evidence
+from benchmark.evaluation.membership.evidence import Evidence, narrowed
 from benchmark.evaluation.membership.score_metrics import auc_estimate, contrast_metrics
-from benchmark.evaluation.membership.scores import check_access, narrowed, query_shadows, run_contrast
+from benchmark.evaluation.membership.scores import check_access, query_shadows, run_contrast
 from benchmark.interfaces import (
     TRAINING_STAGES,
     Access,

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmark.data.populations import Populations, open_populations
+from benchmark.evaluation.entry import Entry
 from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather
 from benchmark.interfaces import Access, AttackSpec, BackboneSpec, DefenseSpec
 from benchmark.protocol.track import Budget, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
@@ -21,6 +22,7 @@ from benchmark.protocol.tracks import TRACKS
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import make_submission
+from benchmark.training.population import Population
 from benchmark.training.shadows import Shadow, ShadowPool
 
 UNDEFENDED = DefenseSpec(name="undefended")
@@ -37,7 +39,7 @@ TINY = Track(
     head=HeadSpec(name="softmax", margin=0.0),
     training=TrainingConfig(epochs=30, batch_size=32, optimizer="adamw", lr=0.003),
     partial_share=0.5,
-    shadows=ShadowBudget(auxiliary=1, photos=4, people=2),
+    shadows=ShadowBudget(auxiliary=1),
     attacks=(AttackSpec(name="bn_distance"), AttackSpec(name="regrown_head")),
     budget=Budget(cpu_minutes=0.2),
     conclusive=False,
@@ -55,7 +57,7 @@ FLOW = Track(
     head=HeadSpec(name="softmax", margin=0.0),
     training=TrainingConfig(epochs=2, batch_size=12, lr=0.05),
     partial_share=0.5,
-    shadows=ShadowBudget(auxiliary=1, photos=2, people=2),
+    shadows=ShadowBudget(auxiliary=1),
     attacks=(
         AttackSpec(name="bn_distance"),
         AttackSpec(name="bn_distance", settings={"knowledge": "auxiliary"}),
@@ -96,10 +98,23 @@ class World:
     def pool(self) -> ShadowPool:
         return ShadowPool(self.populations, self.folder / "shadows")
 
+    def models(self) -> list[Submission]:
+        """The undefended population: number 0 is :attr:`submission`, the others are trained when first asked for."""
+        population = Population(self.populations, self.folder / "populations")
+        return [self.submission, *(population.submission(r) for r in population.recipes(UNDEFENDED)[1:])]
+
+    def others(self) -> Iterable[tuple[Submission, Populations]]:
+        """The shadows of number 0, each with what it was trained on."""
+        return ((model, self.populations.numbered(k)) for k, model in enumerate(self.models()) if k)
+
     def all_shadows(self) -> Shadows:
-        """Every shadow of the track's budget, trained when first asked for."""
-        backbone = self.track.backbone
-        return Shadows(self.shadows(), self.pool.query_pool("photos", backbone), self.pool.query_pool("people", backbone))
+        """The auxiliary shadows and the others of the population."""
+        return Shadows(self.shadows(), self.others())
+
+    def entry(self) -> Entry:
+        """The whole population as a verified entry."""
+        models = tuple(self.models())
+        return Entry(models, tuple(range(len(models))), models[0], "verified", "same_defense")
 
     def evidence(self, specs: Sequence[AttackSpec], submission: Submission | None = None) -> Evidence:
         """What attacks may read of ``submission`` (default: the one trained here)."""

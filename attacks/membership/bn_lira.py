@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from attacks.shared.query_shadows import inside_of, scores_of
 from attacks.shared.shadow_calibration import lira, worlds
 from benchmark.interfaces import (
     Access,
@@ -74,12 +75,12 @@ class BNLira(MembershipAttack):
     def scores(self, signals: Signals) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One number a photo: of the target (N,) and of each shadow (K, N), with ``inside`` (K, N)."""
         target = self._distances(signals)
-        shadows = np.stack([self._distances(s.signals) for s in self._shadows])
-        inside = np.stack([s.inside for s in self._shadows])
+        shadows = scores_of(self._shadows, ("log distances", self.requests()), self._distances)
+        inside = inside_of(self._shadows)
         if self._linear is None and len(shadows) > 1:
             return residual_scores(target, shadows, inside)
-        model = self._linear or linear(shadows.reshape(-1, shadows.shape[2]), inside.ravel())
-        return model.decision_function(target), np.stack([model.decision_function(s) for s in shadows]), inside
+        model = self._linear or linear(*known_rows(shadows, inside))
+        return model.decision_function(target), decided(model, shadows), inside
 
     def _distances(self, signals: Signals) -> np.ndarray:
         return np.log(np.asarray(signals[self.requests()[0]], np.float64) + 1e-12)
@@ -89,6 +90,20 @@ def linear(features: np.ndarray, labels: np.ndarray) -> Pipeline:
     """A linear layer with a sigmoid, on scaled features."""
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000))
     return model.fit(features, labels)
+
+
+def known_rows(features: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, L) features and (n,) sides of what shadows (K, N, L) really say something of."""
+    known = np.isfinite(features).all(2)
+    return features[known], inside[known]
+
+
+def decided(model: Pipeline, features: np.ndarray) -> np.ndarray:
+    """(K, N) a linear layer's verdict on the shadows' features (K, N, L); NaN where they say nothing."""
+    known = np.isfinite(features).all(2)
+    verdict = np.full(known.shape, np.nan)
+    verdict[known] = model.decision_function(features[known])
+    return verdict
 
 
 def residuals(values: np.ndarray, shadows: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -107,6 +122,5 @@ def residual_scores(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray)
         others = np.arange(len(shadows)) != number
         played.append(residuals(shadows[number], shadows[others], inside[others]))
     features = np.stack(played)
-    model = linear(features.reshape(-1, features.shape[2]), inside.ravel())
-    scored = np.stack([model.decision_function(f) for f in features])
-    return model.decision_function(residuals(target, shadows, inside)), scored, inside
+    model = linear(*known_rows(features, inside))
+    return model.decision_function(residuals(target, shadows, inside)), decided(model, features), inside

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from attacks.membership.regrown_head import RegrownHead
 from attacks.shared.centres import gallery, unit
+from attacks.shared.query_shadows import inside_of, scores_of
 from attacks.shared.shadow_calibration import lira
 from attacks.shared.statistics import EMBEDDING, compactness
 from benchmark.interfaces import (
@@ -72,17 +73,21 @@ class Ensemble(MembershipAttack):
         statistics, further = columns(signals)
         if not self._shadows:
             return self._stack.log_odds(statistics, further)
-        inside = np.stack([s.inside for s in self._shadows])
-        of_shadows = [columns(s.signals) for s in self._shadows]
-        scores = [own for own, _ in of_shadows]
-        calibrated = [
-            _with_calibrated(own, [c for j, c in enumerate(scores) if j != k], np.delete(inside, k, axis=0))
-            for k, own in enumerate(scores)
-        ]
-        people = np.tile(signals.identity, len(scores))
-        stack = Stack.fitted(np.vstack(calibrated), np.vstack([f for _, f in of_shadows]), inside.ravel(), people)
+        inside = inside_of(self._shadows)
+        scores = scores_of(self._shadows, "ensemble statistics", lambda s: s.remembered("ensemble", columns)[0])
+        weak = scores_of(self._shadows, "ensemble further", lambda s: s.remembered("ensemble", columns)[1])
+        features, labels, people = [], [], []
+        for k, own in enumerate(scores):
+            others = np.arange(len(scores)) != k
+            known = self._shadows[k].usable
+            features.append(np.column_stack([_with_calibrated(own, scores[others], inside[others]), weak[k]])[known])
+            labels.append(inside[k, known])
+            people.append(signals.identity[known])
         # A shadow that plays the target is calibrated by one shadow fewer; so is the target, for the same scale.
-        return stack.log_odds(_with_calibrated(statistics, scores[1:], inside[1:]), further)
+        own = _with_calibrated(statistics, scores[1:], inside[1:])
+        stacked, width = np.concatenate(features), own.shape[1]
+        stack = Stack.fitted(stacked[:, :width], stacked[:, width:], np.concatenate(labels), np.concatenate(people))
+        return stack.log_odds(own, further)
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,9 @@ def _linear(strength: float) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
 
 
-def _with_calibrated(own: np.ndarray, others: Sequence[np.ndarray], inside: np.ndarray) -> np.ndarray:
-    """Statistics (N, S), and each a second time as its likelihood ratio by the other shadows, where there are any."""
-    if not others:
+def _with_calibrated(own: np.ndarray, others: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Statistics (N, S), and each a second time as its likelihood ratio by others' (K, N, S), where there are any."""
+    if not len(others):
         return own
-    calibrated = [lira(own[:, s], np.stack([c[:, s] for c in others]), inside) for s in range(own.shape[1])]
+    calibrated = [lira(own[:, s], others[:, :, s], inside) for s in range(own.shape[1])]
     return np.hstack([own, np.clip(np.stack(calibrated, axis=1), -30, 30)])

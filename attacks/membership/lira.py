@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import PrivateAttr
 
 from attacks.shared import shadow_calibration
-from attacks.shared.centres import whole
+from attacks.shared.query_shadows import inside_of, of_people, scores_of, spread_over_people
 from attacks.shared.statistics import STATISTICS, StatisticName
 from benchmark.interfaces import (
     Access,
@@ -67,15 +67,14 @@ class Lira(MembershipAttack):
         of = STATISTICS[self.statistic].of
         if self.statistic == "head_logit" and self.knowledge == Knowledge.AUXILIARY:
             raise NotApplicableError("an auxiliary shadow's head has no class for the people in question.")
-        if self.statistic == "compactness" and not self._of_people(signals):
-            raise NotApplicableError("the compactness of a person says the same of each of the person's photos.")
-        shadows = np.stack([of(s.signals) for s in self._shadows])
-        return self.calibrated(of(signals), shadows, np.stack([s.inside for s in self._shadows]))
-
-    def _of_people(self, signals: Signals) -> bool:
-        """Whether the shadows hold people with all of their photos or with none."""
-        person = np.unique(signals.identity, return_inverse=True)[1]
-        return all(whole(person, s.inside) for s in self._shadows)
+        shadows = scores_of(self._shadows, self.statistic, of)
+        inside = inside_of(self._shadows)
+        if self.statistic == "compactness":
+            if not of_people(self._shadows):
+                raise NotApplicableError("the compactness of a person says the same of each of the person's photos.")
+            shadows = spread_over_people(shadows, signals.identity)
+            inside = spread_over_people(np.where(np.isfinite(shadows), inside, np.nan), signals.identity) > 0
+        return self.calibrated(of(signals), shadows, inside)
 
     def calibrated(self, target: np.ndarray, shadows: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """From the statistic (N,) of the target and (K, N) of the shadows; :class:`Rmia` differs here."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from attacks.shared.joint_inference import (
     known_logits,
 )
 from attacks.shared.marginal_likelihood import MarginalInference
+from attacks.shared.query_shadows import inside_of, of_people, scores_of
 from attacks.shared.shadow_calibration import bavaria, lira, rmia, worlds
 from benchmark.interfaces import (
     Access,
@@ -108,16 +109,16 @@ class RegrownHead(MembershipAttack):
         """Takes the densities of the joint inference, or a linear rule, from photos whose membership is known."""
         models = np.unique(signals.group) if len(signals.group) else [0]
         parts = [signals.group == m if len(signals.group) else np.ones(len(signals), bool) for m in models]
-        logits, terms, of_people = [], [], True
+        logits, terms, about_people = [], [], True
         for part in parts:
             embeddings, person = self._photos(signals.take(part))
             known = labels[part] == 1
             posterior = self._regrown(embeddings, person)  # without labels, as it will be for `score`
             logits.append(known_logits(embeddings, person, posterior.others, known, self.scale))
             terms.append(_terms(posterior))
-            of_people = of_people and whole(person, known)
+            about_people = about_people and whole(person, known)
         known = np.concatenate([labels[part] == 1 for part in parts])
-        if self.gallery == "joint" and not of_people:
+        if self.gallery == "joint" and not about_people:
             self._densities = fitted_densities(np.concatenate(logits), known)
         else:
             self._linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
@@ -134,8 +135,8 @@ class RegrownHead(MembershipAttack):
         """
         embeddings, person = self._photos(signals)
         # Where whole people are in question, their photos have nothing to tell apart among themselves.
-        of_people = self._linear is not None or (self._shadows and all(whole(person, s.inside) for s in self._shadows))
-        if self.gallery == "joint" and not of_people:
+        about_people = self._linear is not None or (self._shadows and of_people(self._shadows))
+        if self.gallery == "joint" and not about_people:
             return self._jointly(embeddings, person)
         posterior = self._regrown(embeddings, person)
         if self.gallery == "marginal":
@@ -155,26 +156,34 @@ class RegrownHead(MembershipAttack):
         return grow(embeddings, person, self.scale)
 
     def _calibrated(self, posterior: Posterior) -> np.ndarray:
-        scores = np.stack([self._regrown(*self._photos(s.signals)).log_odds for s in self._shadows])
-        inside = np.stack([s.inside for s in self._shadows])
+        scores = scores_of(self._shadows, self._key("log odds"), lambda s: self._regrown(*self._photos(s)).log_odds)
+        inside = inside_of(self._shadows)
         if self.rule != "rmia":
             return {"lira": lira, "bavaria": bavaria}[self.rule](posterior.log_odds, scores, inside)
-        return rmia(posterior.log_odds, scores, inside, temperature=float(np.std(scores)) or 1.0)
+        return rmia(posterior.log_odds, scores, inside, temperature=float(np.nanstd(scores)) or 1.0)
+
+    def _key(self, what: str) -> tuple[Hashable, ...]:
+        """Names what is computed of a shadow's signals, with all settings that it depends on."""
+        return (what, self.gallery, self.scale, self.requests())
 
     def _jointly(self, embeddings: np.ndarray, person: np.ndarray) -> np.ndarray:
         first = regrow_weighted(embeddings, person, self.scale)
         inference = JointInference(embeddings, person, first.others, first.log_odds, self.scale, self.counts == "learned")
         known = self._densities
         if self._shadows:
-            w = worlds(np.stack([self._known(s) for s in self._shadows]), np.stack([s.inside for s in self._shadows]))
+            w = worlds(np.stack([self._known(s) for s in self._shadows]), inside_of(self._shadows))
             known = gaussian_densities((w.mean_in, w.mean_out), (w.deviation_in, w.deviation_out))
         return inference.log_odds(inference.learn(known))
 
     def _known(self, shadow: QueryShadow) -> np.ndarray:
-        """(N,) logits of a shadow's photos under what was really inside."""
-        embeddings, person = self._photos(shadow.signals)
-        others = self._regrown(embeddings, person).others
-        return known_logits(embeddings, person, others, shadow.inside, self.scale)
+        """(N,) logits of the target's photos under a shadow, by what was really inside."""
+
+        def logits(signals: Signals) -> np.ndarray:
+            embeddings, person = self._photos(signals)
+            others = self._regrown(embeddings, person).others
+            return known_logits(embeddings, person, others, shadow.inside, self.scale)
+
+        return shadow.aligned(shadow.signals.remembered(self._key("known logits"), logits))
 
 
 def _terms(posterior: Posterior) -> np.ndarray:

@@ -141,6 +141,8 @@ def rmia(
         log_in = np.where(np.isfinite(log_in), log_in, log_out)
         log_out = np.where(np.isfinite(log_out), log_out, log_in)
         log_mean = np.logaddexp(log_in, log_out) - np.log(2)
+        unknown = ~np.isfinite(log_mean)  # no shadow says anything of the photo: what shadows say of photos on the whole
+        log_mean[unknown] = np.median(log_mean[~unknown]) if not unknown.all() else 0.0
     else:
         middle = np.median(log_out[np.isfinite(log_out)])
         log_mean = np.logaddexp(np.log(1 + offline_a) + log_out - middle, np.log(1 - offline_a)) - np.log(2) + middle

@@ -55,7 +55,7 @@ def attribute(
     from benchmark.evaluation import findings
     from benchmark.evaluation.membership import attribution
     from benchmark.evaluation.session import open_track_data
-    from benchmark.evaluation.verified import was_trained_here
+    from benchmark.evaluation.verified import trained_here
     from benchmark.runtime.home import cache_dir
     from benchmark.service.store import Store
     from benchmark.submissions.submission import load_submission
@@ -69,7 +69,7 @@ def attribute(
         populations = open_track_data(track, data)
         subject = attribution.Subject(
             entry, populations, cache_dir(), pick_device(device), open_init(init),
-            order_known=trust_card or was_trained_here(cache_dir(), entry, populations), train_shadow=shadow,
+            order_known=trust_card or trained_here(cache_dir(), entry, populations) is not None, train_shadow=shadow,
         )  # fmt: skip
         found = attribution.attribute(subject, progress.step)
     if plot is not None:

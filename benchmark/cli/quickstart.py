@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.evaluate import ranking_rows, show_ranking
 from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps
+from benchmark.cli.rank import ranking
+from benchmark.cli.rank import show as show_ranking
 from benchmark.interfaces import DefenseSpec
 
 ENTRIES = (
@@ -60,18 +61,22 @@ def quickstart(
             folder = entry_folder(track.name, spec, seed)
             err.print(f"[bold]{number}/{len(ENTRIES)}[/] {spec.label}")
             if not (folder / "card.json").exists():
+                if seed == 0:
+                    session.prepare(spec)
                 session.train(spec, seed, folder, {"team": "quickstart"})
             record = session.evaluate(load_submission(folder))
             store.add_record(record)
             records.append(record)
-    rows = ranking_rows(records)
+    from benchmark.records.ranking import rank
+
+    tables = ranking(rank(records))
 
     def show() -> None:
-        show_ranking(f"{track.name}, protocol {track.version}", rows)
+        show_ranking(tables)
         if fast:
             out.print(
                 "[bold yellow]smoke run:[/] too few people to conclude anything from; run `faceveil quickstart` for a result."
             )
         out.print("\nopen the board:  [bold]faceveil leaderboard[/]")
 
-    emit({"track": track.name, "conclusive": track.conclusive, "ranking": rows}, json, show)
+    emit({"track": track.name, "conclusive": track.conclusive, "tables": tables}, json, show)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps, table
+from benchmark.cli.output import Device, Json, Ray, Workers, emit, err, out, pick_device, steps, table
 from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.interrupts import graceful_interrupt
@@ -34,6 +34,8 @@ def sweep(
     init: Annotated[Path | None, typer.Option(help="Weights that every entry starts from.")] = None,
     store: Annotated[bool, typer.Option(help="Keep the records in the store, too.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run and for how long; train nothing.")] = False,
+    workers: Workers = None,
+    ray: Ray = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -44,6 +46,7 @@ def sweep(
     from benchmark.evaluation.sweep.file import open_sweep, unroll
     from benchmark.evaluation.sweep.summary import estimate, rows
     from benchmark.evaluation.sweep.sweep import DONE, FAILED, WAITING, Sweep, SweepOutcome
+    from benchmark.runtime.executor import Engine
     from benchmark.runtime.home import runs_dir
     from benchmark.service.store import Store
 
@@ -51,6 +54,7 @@ def sweep(
     everything = unroll(content, data=data, init=init)
     entries = _selected(everything, only or [])
     folder = out_ or runs_dir() / "sweeps" / name
+    where = pick_device(device)
     with (
         steps() as progress,
         graceful_interrupt(lambda: err.print("stopping after this epoch or step; Ctrl-C again stops at once")) as asked,
@@ -59,7 +63,8 @@ def sweep(
             entries,
             folder,
             progress,
-            device=pick_device(device),
+            device=where,
+            engine=Engine.fitting(where, workers, ray),
             team=content.team,
             minutes=minutes,
             should_stop=asked,

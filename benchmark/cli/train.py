@@ -67,7 +67,12 @@ def train(
         list[str] | None,
         typer.Option("--set", help="A setting, key=value; with several defences, defence.key=value. Repeat for more."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
+    number: Annotated[
+        int, typer.Option(min=0, help="Which backbone of the entry's population; 0 is trained on the canonical split.")
+    ] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Same seed, same weights; default the number, as populations have it.")
+    ] = None,
     data: Data = None,
     init: Annotated[Path | None, typer.Option(help="Weights to fine-tune: a submission, or a public checkpoint.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Another backbone than the track's; any timm model works.")] = None,
@@ -107,6 +112,7 @@ def train(
         raise FaceVeilError("--backbone-set gives arguments to --backbone NAME; name one (see `faceveil list backbones`).")
     specs = parse_defenses(defense, settings(set_ or []))
     network = BackboneSpec(name=backbone, kwargs=settings(backbone_set or [])) if backbone else None
+    seed = number if seed is None else seed
     plan = make_plan(canary_unit, canary_kind, canaries, seed if canary_seed is None else canary_seed) if canaries else None
     setting, start = with_canaries(get_track(track)) if plan else get_track(track), open_init(init)
     roles = setting.roles  # those of the data may be fewer: checked again where they are known
@@ -122,7 +128,7 @@ def train(
         session = Session(setting, data, where, init=start, progress=progress)
         card = {"team": team} | ({"name": name} if name else {})
         mixed_in = draw_canaries(session.populations, plan) if plan else None
-        submission = session.train(specs, seed, out, card, network, mixed_in)
+        submission = session.train(specs, seed, out, card, network, mixed_in, number)
     if group.rank:
         return  # the first process has written it, and reports
     report = describe(submission, out)

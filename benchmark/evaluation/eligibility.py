@@ -48,7 +48,7 @@ def reasons_unranked(
     """
     reasons = [] if all_attacks else ["only some of the track's attacks were run"]
     if not gate.valid:
-        reasons.append("the blind gate failed: the contrast can be told without the model")
+        reasons.append("the blind gate failed: every contrast of the headline can be told without the model")
     reasons += [f"attack {r.label} failed: {r.reason}" for r in results if r.status == "failed"]
     reasons += [f"{d.name} not applicable: {d.not_applicable}" for d in defenses if d.not_applicable]
     if sum(bool(d.adaptive_attacks()) for d in defenses) < stated:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import torch
 from benchmark.data.readers.eye_positions import alignment_warning
 from benchmark.data.readers.open import open_faces
 from benchmark.interfaces import Access, Photos, SignalRequest
+from benchmark.metrics.intervals import Estimate, mean_over_targets
 from benchmark.metrics.roc import NEGATIVES_PER_TARGET
-from benchmark.metrics.verification import VerificationResult, verification
+from benchmark.metrics.verification import HEADLINE, VerificationResult, verification
 from benchmark.records.results import Metric
 from benchmark.runtime.home import cache_dir
 from benchmark.signals.extraction import extract
@@ -39,21 +40,53 @@ class RecognitionReport:
 
 def utility_metrics(result: VerificationResult) -> dict[str, Metric]:
     """Every figure of a verification result, as it stands in a record."""
+    return mean_utility([result], seed=0)[0]
+
+
+def mean_utility(results: Sequence[VerificationResult], *, seed: int) -> tuple[dict[str, Metric], np.ndarray]:
+    """Every figure as its mean over the targets of an entry, with an interval over people and targets.
+
+    Returns:
+        Metrics by name, and the replicates (R,) of TAR@FAR=1e-3.
+    """
     metrics = {}
-    for target, estimate in result.tar.items():
-        realised = result.realised_far[target]
-        needed = round(NEGATIVES_PER_TARGET / target)
-        if realised is None:
-            note = f"not measurable: {result.different_pairs} different-person pairs, {needed} needed"
+    for rate in results[0].tar:
+        found = mean_over_targets([r.tar[rate] for r in results], [r.replicates_of[rate] for r in results], seed=seed)
+        realised = [r.realised_far[rate] for r in results]
+        needed = round(NEGATIVES_PER_TARGET / rate)
+        if found.estimate.value is None:
+            pairs = min(r.different_pairs for r in results)
+            note = f"not measurable: {pairs} different-person pairs, {needed} needed"
         else:
-            note = f"realised FAR {realised:.2e}"
-        metrics[f"tar@far={target:.0e}".replace("e-0", "e-")] = Metric.of(estimate, higher_is_better=True, note=note)
-    metrics["auc"] = Metric.of(result.auc, higher_is_better=True)
-    metrics["eer"] = Metric.of(result.eer, higher_is_better=False)
-    metrics["d_prime"] = Metric.of(result.d_prime, higher_is_better=True)
-    metrics["accuracy_10_fold"] = Metric.of(result.accuracy, higher_is_better=True)
-    metrics["rank1"] = Metric.of(result.rank1, higher_is_better=True, note="gallery: the first photo of each person")
-    return metrics
+            note = f"realised FAR {np.mean([far for far in realised if far is not None]):.2e}"
+        metrics[tar_metric(rate)] = _metric(found.estimate, len(results), higher_is_better=True, note=note)
+    for name, key, up, note in _OTHERS:
+        own = [getattr(r, key) for r in results]
+        found = mean_over_targets(own, [r.replicates_of[key] for r in results], seed=seed)
+        metrics[name] = _metric(found.estimate, len(results), higher_is_better=up, note=note)
+    headline = mean_over_targets([r.tar[HEADLINE] for r in results], [r.replicates for r in results], seed=seed)
+    return metrics, headline.replicates
+
+
+_OTHERS = (
+    ("auc", "auc", True, ""),
+    ("eer", "eer", False, ""),
+    ("d_prime", "d_prime", True, ""),
+    ("accuracy_10_fold", "accuracy", True, ""),
+    ("rank1", "rank1", True, "gallery: the first photo of each person"),
+)
+
+
+def tar_metric(rate: float) -> str:
+    """The name of TAR at a false accept rate: ``tar@far=1e-3``."""
+    return f"tar@far={rate:.0e}".replace("e-0", "e-")
+
+
+def _metric(estimate: Estimate, targets: int, *, higher_is_better: bool, note: str) -> Metric:
+    metric = Metric.of(estimate, higher_is_better=higher_is_better, note=note)
+    if targets == 1 or metric.value is None:
+        return metric
+    return metric.model_copy(update={"method": f"{metric.method}, mean over {targets} targets, people and targets resampled"})
 
 
 def verify_photos(target: Target, photos: Photos, *, seed: int, cache: Path) -> VerificationResult:

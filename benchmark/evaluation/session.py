@@ -10,22 +10,25 @@ import torch
 
 from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluation.audit.canaries import Canaries, canary_path, write_canaries
+from benchmark.evaluation.entry import EntryMaker, train_missing
 from benchmark.evaluation.inversion.attack_runner import InversionRunner
 from benchmark.evaluation.inversion.judgement import InversionEvaluation
 from benchmark.evaluation.inversion.lpips import Lpips
 from benchmark.evaluation.inversion.panel import Panel, open_panel
 from benchmark.evaluation.standard import Evaluation
 from benchmark.evaluation.verified import note_trained_here
-from benchmark.interfaces import AttackSpec, BackboneSpec, FaceGenerator, FaceVeilError
+from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec, FaceGenerator, FaceVeilError
 from benchmark.protocol.registry import service
 from benchmark.protocol.track import Track
 from benchmark.protocol.tracks import get_track
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.home import cache_dir
 from benchmark.runtime.progress import Progress
-from benchmark.submissions.submission import Submission
+from benchmark.submissions.submission import Submission, pack
 from benchmark.training.build import make_submission
 from benchmark.training.composition import Defenses, compose
+from benchmark.training.population import Population
+from benchmark.training.scale import Group
 
 if TYPE_CHECKING:
     from benchmark.records.record import Record
@@ -71,8 +74,12 @@ class Session:
         card: Mapping[str, Any] | None = None,
         backbone: BackboneSpec | None = None,
         canaries: Canaries | None = None,
+        number: int = 0,
     ) -> Submission:
-        """Trains on the members' seen photos and writes a submission; notes that these weights were trained here.
+        """Trains backbone ``number`` of an entry and writes a submission; notes that these weights were trained here.
+
+        The entry's population keeps the weights, so that its evaluation trains no backbone twice.  Another seed than the
+        population's (the number), or canaries, make a backbone of its own.
 
         Args:
             defense: one spec, or several that are composed in their order.
@@ -80,31 +87,52 @@ class Session:
             backbone: instead of the track's.
             canaries: mixed into the training set; which of them were trained on is written beside the submission.
         """
-        seen = self.populations.seen
-        card = dict(card or {}) | ({"canaries": canaries.note} if canaries else {})
+        if not 0 <= number < self.populations.track.population:
+            raise FaceVeilError(
+                f"number {number}: an entry of this track has backbones 0 to {self.populations.track.population - 1}."
+            )
+        own = self.populations.numbered(number)
+        named = (defense,) if isinstance(defense, DefenseSpec) else defense  # as its maker named it, not with every default
+        fields = {"name": " + ".join(spec.label for spec in named)[:80], **(card or {}), "number": number}
         self.progress.step(f"training {compose(defense).label}")
-        submission = make_submission(
-            self.populations,
-            defense,
-            canaries.training_set(seen) if canaries else seen,
-            seed=seed,
-            out=out,
-            work=self.cache / "training",
-            backbone=backbone,
-            init=self.init,
-            device=self.device,
-            card=card,
-            progress=self.progress.training,
-        )
-        note_trained_here(self.cache, submission, self.populations)
+        if canaries is None and seed == number and Group.current().size == 1:
+            population = Population(self.populations, self.cache / "populations", self.device)
+            recipe = population.recipes(defense, backbone, self.init)[number]
+            made = population.submission(recipe, self.progress.training)
+            submission = pack(out, made.card.model_copy(update=fields), made.backbone(), made.head)
+        else:
+            submission = make_submission(
+                own,
+                defense,
+                canaries.training_set(own.seen) if canaries else own.seen,
+                seed=seed,
+                out=out,
+                work=self.cache / "training",
+                backbone=backbone,
+                init=self.init,
+                device=self.device,
+                card=fields | ({"canaries": canaries.note} if canaries else {}),
+                progress=self.progress.training,
+            )
+        note_trained_here(self.cache, submission, self.populations, number, backbone)
         if canaries is not None:
             write_canaries(canary_path(out), canaries, submission, self.populations)
         return submission
 
+    def prepare(self, defense: Defenses, backbone: BackboneSpec | None = None) -> None:
+        """Trains what is missing of an entry's population, as many backbones at once as the engine runs."""
+        population = Population(self.populations, self.cache / "populations", self.device)
+        train_missing(population, population.recipes(defense, backbone, self.init), self.engine, self.progress.step)
+
     def evaluate(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None) -> Record:
-        """The track's evaluation; see :class:`benchmark.evaluation.standard.Evaluation`."""
+        """The track's evaluation, after what is missing of the entry's population was trained; see
+        :class:`benchmark.evaluation.standard.Evaluation`.
+        """
+        entry = EntryMaker(
+            self.populations, self.cache, self.device, self.init, self.engine, self.progress.step, self.progress.training
+        ).of(submission)
         return Evaluation(
-            submission,
+            entry,
             self.populations,
             self.cache,
             device=self.device,

@@ -1,4 +1,4 @@
-"""The standardised evaluation: a submission under a track's utility tests and attacks -> a Record.
+"""The standardised evaluation: an entry under a track's utility tests and attacks -> a Record.
 
 Every finished piece is written to the work folder under a name made of what it depends on, so an interrupted evaluation
 resumes where it stopped and yields the same record.
@@ -7,58 +7,58 @@ resumes where it stopped and yields the same record.
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 
 from benchmark.data.populations import Populations
 from benchmark.evaluation import findings
 from benchmark.evaluation.eligibility import flags, reasons_unranked
-from benchmark.evaluation.membership.blind_gate import blind_gate
-from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather, wanted_kinds
+from benchmark.evaluation.entry import Entry
+from benchmark.evaluation.membership.blind_gate import NUMBERS, BlindGate
+from benchmark.evaluation.membership.evidence import wants
 from benchmark.evaluation.membership.headline import headline
-from benchmark.evaluation.membership.scores import EVALUATION_VERSION, Scores, load_scores, run_attack, save_scores
-from benchmark.evaluation.recognition import utility_metrics, verify_photos
-from benchmark.evaluation.verified import was_trained_here
-from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, content_hash
+from benchmark.evaluation.membership.pooling import Scores, load_scores
+from benchmark.evaluation.membership.scores import EVALUATION_VERSION
+from benchmark.evaluation.membership.tasks import ReadModel, RunAttack, Scene
+from benchmark.evaluation.recognition import mean_utility
+from benchmark.evaluation.verified import all_known, known_defenses
+from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, content_hash
+from benchmark.metrics.verification import VerificationResult
 from benchmark.protocol import registry
-from benchmark.protocol.track import BackboneSpec, ShadowBudget
 from benchmark.protocol.tracks import TRACKS
 from benchmark.records.record import Provenance, Record
-from benchmark.records.results import AttackResult, Gate, Metric
-from benchmark.runtime.atomic import write_text
+from benchmark.records.results import AttackResult, Gate, Headline, Metric
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.memory import process_peak
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.step_cache import Pieces
-from benchmark.signals.target import Target
 from benchmark.submissions.report import Flag
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import UNDEFENDED, make_untrained
-from benchmark.training.composition import Defenses
-from benchmark.training.shadows import Kind, ShadowPool
+from benchmark.training.shadows import ShadowPool
 
 Step = Callable[[str], None]
+LOW_FPR = "tpr@fpr=1e-3"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One submission on one track.
+    """One entry on one track.
 
     Args:
         cache: signals, shadows and gates, shared by all evaluations.
-        init: the weights that fine-tuned shadows start from, where the submission was fine-tuned.
-        engine: where missing shadows are trained.
+        init: the weights that fine-tuned shadows start from, where the entry was fine-tuned.
+        engine: where auxiliary shadows are trained, backbones are read and attacks are run.
     """
 
-    submission: Submission
+    entry: Entry
     populations: Populations
     cache: Path
     device: torch.device | str = "cpu"
@@ -68,18 +68,25 @@ class Evaluation:
     engine: Engine = field(default_factory=Engine)
 
     @property
+    def submission(self) -> Submission:
+        """The backbone that stands for the entry: that of the canonical split, or the one handed in."""
+        return self.entry.submission
+
+    @cached_property
     def work(self) -> Path:
         """The folder of this evaluation's finished pieces."""
         p = self.populations
-        settings = p.track.settings("image_size", "roles", "split_seed", "partial_share", "shadows", "head", "training")
-        card = self.submission.card
+        settings = p.track.settings(
+            "image_size", "roles", "split_seed", "partial_share", "shadows", "head", "training", "population"
+        )
         name = content_hash(
             EVALUATION_VERSION,
-            self.submission.submission_id,
+            [model.submission_id for model in self.entry.models],
+            list(self.entry.targets),
             settings,
             p.data_digest,
             p.split_digest,
-            card.model_dump(mode="json"),
+            self.submission.card.model_dump(mode="json"),
             self.init.submission_id if self.init else None,
         )
         return self.cache / "evaluations" / name
@@ -95,35 +102,27 @@ class Evaluation:
             attacks: a selection, for a quick look; the record is then incomplete and not ranked.
         """
         track = self.populations.track
-        self._check_initial_weights()
         specs = self._specs(attacks)  # first, so that a wrong name costs nothing
         self.step("checks")
         found = self._pieces.get(
             f"flags-{track.name}", lambda: [f.model_dump(mode="json") for f in flags(self.submission, self.populations)]
         )
         red = tuple(Flag(**f) for f in found)
-        self.step("utility")
-        utility = self._pieces.get("utility", self._utility)
-        self.step("blind gate")
-        gate = self._gate()
-        results, scores = self._membership(specs, gate)
-        top = headline(
-            scores,
-            Metric(**utility["metrics"]["tar@far=1e-3"]),
-            tuple(utility["replicates"]),
-            track.split_seed,
-        )
-        defenses = self._defenses()
+        scene = self._scene([spec for spec, _ in specs])
+        utility, replicates = self._read(scene)
+        gate = self._gate([spec for spec, adaptive in specs if not adaptive])
+        results, scores = self._membership(scene, specs, gate)
+        defenses = known_defenses(self.submission.card)
         stated = len(self.submission.card.defenses)
         return Record(
             protocol_version=track.version,
             track=track.name,
-            board=self.board,
+            board=self.entry.board,
             card=self.submission.card,
-            utility={name: Metric(**m) for name, m in utility["metrics"].items()},
+            utility=utility,
             membership=tuple(results),
             gate=gate,
-            headline=top,
+            headline=self._headline(results, scores, utility, replicates, gate),
             complete=attacks is None and all(r.status != "failed" for r in results),
             unranked=self._off_protocol() + reasons_unranked(attacks is None, gate, results, defenses, stated, red),
             flags=red,
@@ -132,6 +131,8 @@ class Evaluation:
             provenance=self._provenance(self._pieces.seconds()),
             **findings.as_record_fields(self.cache, self.submission.submission_id, track.name),
             extra={} if track.conclusive else {"smoke": True},
+            population=tuple(model.submission_id for model in self.entry.models),
+            shadows=self.entry.shadows,
         )
 
     def _off_protocol(self) -> tuple[str, ...]:
@@ -140,121 +141,105 @@ class Evaluation:
         changed = standard.digest != self.populations.track.digest
         return ("the track's settings were changed for this evaluation",) if changed else ()
 
-    def _check_initial_weights(self) -> None:
-        start = self.submission.card.initialised_from
-        if start and self.init is None and self.populations.track.shadows != ShadowBudget():
-            raise FaceVeilError(
-                f"this submission was fine-tuned from {start!r}: pass those weights with --init, so that the attacker's shadow "
-                "backbones start from them, too."
-            )
-
-    @property
-    def board(self) -> str:
-        """``verified`` where this installation trained these very weights from the card's defence, else ``weights``."""
-        return "verified" if was_trained_here(self.cache, self.submission, self.populations) else "weights"
-
-    def _utility(self) -> dict[str, Any]:
-        target = Target(self.submission, Access.EMBEDDING, self.device)
-        result = verify_photos(
-            target, self.populations.verification, seed=self.populations.track.split_seed, cache=self.cache / "signals"
-        )
-        metrics = {name: m.model_dump(mode="json") for name, m in utility_metrics(result).items()}
-        return {"metrics": metrics, "replicates": [round(float(r), 5) for r in result.replicates]}
-
-    def _gate(self) -> Gate:
-        p = self.populations
-        start = self.init.submission_id if self.init else None
-        name = content_hash(EVALUATION_VERSION, p.track.digest, p.data_digest, p.split_digest, start)
-        path = self.cache / "gates" / f"{name}.json"
-        if not path.exists():
-            work = self.cache / "shadows"
-            blind = {"untrained backbone": make_untrained(p.track, work)}
-            for shadow in ShadowPool(p, work, self.device).auxiliary(UNDEFENDED, p.track.backbone, progress=self.training):
-                blind["public backbone"] = shadow.submission
-                break
-            if self.init is not None:
-                blind["initial weights"] = self.init
-            gate = blind_gate(p, blind, p.track.attacks, cache=self.cache / "signals", seed=p.track.split_seed)
-            write_text(path, gate.model_dump_json())
-        return Gate.model_validate_json(path.read_text(encoding="utf-8"))
-
-    def _defenses(self) -> list[Any]:
-        """The card's defences that are known here; one trained elsewhere, or from another plug-in file, may be unknown."""
-        known, files = registry.defenses(), self.submission.card.plugin_files
-        return [
-            registry.build_defense(d)
-            for d in self.submission.card.defenses
-            if d.name in known and registry.plugin_file_digest(d.name) == files.get(d.name)
-        ]
-
     def _specs(self, attacks: Sequence[AttackSpec] | None) -> list[tuple[AttackSpec, bool]]:
         """(spec, adaptive): the track's attacks and those that know the defence, each once."""
         wanted = [(spec, False) for spec in (self.populations.track.attacks if attacks is None else attacks)]
         if attacks is None:
-            wanted += [(spec, True) for defense in self._defenses() for spec in defense.adaptive_attacks()]
+            known = known_defenses(self.submission.card)
+            wanted += [(spec, True) for defense in known for spec in defense.adaptive_attacks()]
         specs: dict[str, tuple[AttackSpec, bool]] = {}
         for spec, adaptive in wanted:
             named = registry.canonical(spec, registry.build_attack(spec))
             specs.setdefault(named.label, (named, adaptive))
         return list(specs.values())
 
+    def _scene(self, specs: Sequence[AttackSpec]) -> Scene:
+        p = self.populations
+        return Scene(
+            track=p.track,
+            data=p.data,
+            photos=p.cache,
+            public=p.public_data,
+            models=tuple(_on_disk(model) for model in self.entry.models),
+            ids=tuple(model.submission_id for model in self.entry.models),
+            targets=self.entry.targets,
+            auxiliary=self._auxiliary(specs),
+            specs=tuple(specs),
+            work=self.work,
+            signals=self.cache / "signals",
+            device=str(self.device),
+            plugins=registry.plugin_files(),
+        )
+
+    def _auxiliary(self, specs: Sequence[AttackSpec]) -> tuple[Path, ...]:
+        """Folders of the attacker's shadows on public people, trained where an attack wants them: under the card's own defence,
+        where it is known here.
+        """
+        card = self.submission.card
+        if not wants(specs, Knowledge.AUXILIARY) or not all_known(card):
+            return ()
+        pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
+        recipes = pool.recipes(card.defenses, card.backbone, self.init)
+        pool.train_missing(recipes, self.engine, self.step)
+        return tuple(_on_disk(pool.trained(recipe, self.training)) for recipe in recipes)
+
+    def _read(self, scene: Scene) -> tuple[dict[str, Metric], np.ndarray]:
+        """Signals of every backbone; utility over the targets, with the replicates of its headline."""
+        tasks = [ReadModel(scene, number) for number in range(len(scene.models))]
+        self.step(f"signals and utility of {len(tasks)} backbones" if len(tasks) > 1 else "signals and utility")
+        self.engine.run(tasks, lambda count: self.step(f"backbone {count}/{len(tasks)} read"))
+        found = [VerificationResult.from_json(self._pieces.read(tasks[number].name)) for number in scene.targets]
+        return mean_utility(found, seed=self.populations.track.split_seed)
+
+    def _gate(self, attacks: Sequence[AttackSpec]) -> Gate:
+        p, work = self.populations, self.cache / "shadows"
+        blind = {"untrained backbone": make_untrained(p.track, work)}
+        pool = ShadowPool(p, work, self.device)
+        for recipe in pool.recipes(UNDEFENDED, p.track.backbone)[:1]:
+            blind["public backbone"] = pool.trained(recipe, self.training)
+        if self.init is not None:
+            blind["initial weights"] = self.init
+        numbers = self.entry.targets[:NUMBERS]
+        gate = BlindGate(p, blind, numbers, self.cache / "gates", self.cache / "signals", self.device, self.step)
+        return gate.run(attacks)
+
     def _membership(
-        self, specs: Sequence[tuple[AttackSpec, bool]], gate: Gate
+        self, scene: Scene, specs: Sequence[tuple[AttackSpec, bool]], gate: Gate
     ) -> tuple[list[AttackResult], dict[tuple[str, Contrast], Scores]]:
-        gathered = cache(lambda: self._evidence([spec for spec, _ in specs]))
         blind = {contrast: gate.best_auc(contrast) for contrast in Contrast}
+        tasks = [RunAttack(scene, spec, adaptive, blind) for spec, adaptive in specs]
+        self.step(
+            f"{len(tasks)} attacks on {len(scene.targets)} targets" if len(scene.targets) > 1 else f"{len(tasks)} attacks"
+        )
+        self.engine.run(tasks, lambda count: self.step(f"attack {count}/{len(tasks)} done"))
         results, scores = [], {}
-        for spec, adaptive in specs:
-            file = registry.plugin_file_digest(spec.name)
-            name = f"attack-{content_hash(spec.model_dump(mode='json'), adaptive, blind, *([file] if file else []))}"
-            arrays = self.work / f"{name}.npz"
-            if not self._pieces.has(name):
-                gathered()  # first, so that its seconds are not the attack's
-            attack = partial(self._attack, spec, adaptive, gathered, blind, arrays)
-            result = AttackResult.model_validate(self._pieces.get(name, attack))
+        for task in tasks:
+            result = AttackResult.model_validate(self._pieces.read(task.name))
             results.append(result)
             if result.status == "ok" and result.access != Access.HEAD:
-                scores.update({(spec.label, c): s for c, s in load_scores(arrays).items()})
+                scores.update({(result.label, c): s for c, s in load_scores(task.scores).items()})
         return results, scores
 
-    def _attack(
+    def _headline(
         self,
-        spec: AttackSpec,
-        adaptive: bool,
-        gathered: Callable[[], Evidence],
-        blind: Mapping[Contrast, float],
-        arrays: Path,
-    ) -> dict[str, Any]:
-        self.step(f"attack {spec.label}")
-        result, scores = run_attack(spec, gathered(), adaptive=adaptive, blind=blind, seed=self.populations.track.split_seed)
-        save_scores(arrays, scores)
-        return result.model_dump(mode="json")
-
-    def _evidence(self, specs: Sequence[AttackSpec]) -> Evidence:
-        started = time.perf_counter()
-        self.step("signals")
-        target = Target(self.submission, Access.HEAD, self.device)  # each attack is narrowed to what it declares
-        evidence = gather(target, self.populations, specs, shadows=self._shadows(specs), cache=self.cache / "signals")
-        self._pieces.note("signals", time.perf_counter() - started)
-        return evidence
-
-    def _shadows(self, specs: Sequence[AttackSpec]) -> Shadows:
-        """Auxiliary ones under the card's own defence, where it is known here, and the track's query pool.
-
-        Those that the attacks want are trained first, as many at once as the engine runs.
-        """
-        pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
-        card = self.submission.card
-        backbone = self.init.card.backbone if self.init else self.populations.track.backbone
-        makers: dict[Kind, tuple[Defenses, BackboneSpec]] = dict.fromkeys(("photos", "people"), (UNDEFENDED, backbone))
-        if len(self._defenses()) == len(card.defenses):
-            makers["auxiliary"] = (card.defenses, card.backbone)
-        recipes = [r for k in sorted(wanted_kinds(specs) & set(makers)) for r in pool.recipes(k, *makers[k], self.init)]
-        pool.train_missing(recipes, self.engine, self.step)
-        options = {"init": self.init, "progress": self.training}
-        auxiliary = pool.auxiliary(*makers["auxiliary"], **options) if "auxiliary" in makers else ()
-        return Shadows(
-            auxiliary, pool.query_pool("photos", backbone, **options), pool.query_pool("people", backbone, **options)
+        results: Sequence[AttackResult],
+        scores: Mapping[tuple[str, Contrast], Scores],
+        utility: Mapping[str, Metric],
+        replicates: np.ndarray,
+        gate: Gate,
+    ) -> Headline | None:
+        """Of the contrasts that no blind probe tells."""
+        p = self.populations
+        asked = np.unique(p.queried_pairs[~p.labelled, 0])
+        low = {(r.label, c): found.metrics[LOW_FPR] for r in results for c, found in r.contrasts.items()}
+        return headline(
+            {key: s for key, s in scores.items() if gate.passes(key[1])},
+            utility["tar@far=1e-3"],
+            tuple(round(float(r), 5) for r in replicates),
+            people=asked,
+            targets=self.entry.targets,
+            low_fpr=low,
+            seed=p.track.split_seed,
         )
 
     def _provenance(self, seconds: float) -> Provenance:
@@ -272,6 +257,13 @@ class Evaluation:
             seconds=round(seconds, 2),
             peak_memory_mb=round(process_peak(), 1),
         )
+
+
+def _on_disk(submission: Submission) -> Path:
+    """Where other processes can read a submission."""
+    if submission.path is None:
+        raise FaceVeilError(f"submission {submission.card.name!r} is in memory alone: pack it, and evaluate what was packed.")
+    return submission.path
 
 
 def device_name(device: torch.device | str) -> str:

@@ -1,4 +1,4 @@
-"""Which weights this installation trained itself.
+"""Which weights this installation trained itself, and which defences of a card it knows.
 
 An entry is ``verified`` when the evaluator trained it from the defence's plug-in and configuration: what it was trained
 on is then known.  The trainer notes each submission it makes here, with the settings and the data it was made from; a
@@ -7,13 +7,53 @@ submission whose card says otherwise does not match its note.
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark.data.populations import Populations
-from benchmark.interfaces import canonical_json
+from benchmark.interfaces import BackboneSpec, Defense, FaceVeilError, canonical_json
+from benchmark.protocol import registry
 from benchmark.runtime.atomic import write_text
+from benchmark.submissions.card import Card
 from benchmark.submissions.submission import Submission
+
+
+def known_defenses(card: Card) -> list[Defense]:
+    """The card's defences that are known here: of the same name and, for those from a file, from the very same file."""
+    known, files = registry.defenses(), card.plugin_files
+    return [
+        registry.build_defense(d)
+        for d in card.defenses
+        if d.name in known and registry.plugin_file_digest(d.name) == files.get(d.name)
+    ]
+
+
+def all_known(card: Card) -> bool:
+    """Whether every defence that a card names is known here."""
+    return len(known_defenses(card)) == len(card.defenses)
+
+
+def check_plugins(cache: Path, submission: Submission, populations: Populations) -> None:
+    """Refuses an entry trained here from plug-in files that are not loaded now: without them its record would say less.
+
+    Raises:
+        FaceVeilError: names the defence, and what to pass.
+    """
+    card = submission.card
+    if all_known(card) or trained_here(cache, submission, populations) is None:
+        return
+    known = {d.name for d in known_defenses(card)}
+    for spec in card.defenses:
+        if spec.name not in known:
+            loaded = registry.plugin_file_digest(spec.name)
+            what = "another file of that name is loaded" if loaded or spec.name in registry.defenses() else "it is not loaded"
+            digest = card.plugin_files.get(spec.name, "")[:12]
+            raise FaceVeilError(
+                f"defence {spec.name!r} of this entry comes from a plug-in file (sha256 {digest}), "
+                f"and {what}: run `faceveil --plugin FILE evaluate ...`. Nothing was changed."
+            )
 
 
 def _origin(submission: Submission, populations: Populations) -> dict[str, Any]:
@@ -37,16 +77,36 @@ def _origin(submission: Submission, populations: Populations) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class TrainedHere:
+    """Which backbone of a population a submission is, and the architecture that was asked for (None: the track's)."""
+
+    number: int = 0
+    backbone: BackboneSpec | None = None
+
+
 def _path(cache: Path, submission: Submission) -> Path:
     return cache / "trained-here" / f"{submission.submission_id}.json"
 
 
-def note_trained_here(cache: Path, submission: Submission, populations: Populations) -> None:
-    """Remembers that these weights were trained by this installation, on the track's members."""
-    write_text(_path(cache, submission), canonical_json(_origin(submission, populations)))
+def note_trained_here(
+    cache: Path, submission: Submission, populations: Populations, number: int = 0, backbone: BackboneSpec | None = None
+) -> None:
+    """Remembers that these weights were trained by this installation as backbone ``number`` of the track's population."""
+    spec = backbone.model_dump(mode="json") if backbone else None
+    write_text(
+        _path(cache, submission),
+        canonical_json({"origin": _origin(submission, populations), "number": number, "backbone": spec}),
+    )
 
 
-def was_trained_here(cache: Path, submission: Submission, populations: Populations) -> bool:
-    """True where these very weights were trained here, as the card says, on this track's members."""
+def trained_here(cache: Path, submission: Submission, populations: Populations) -> TrainedHere | None:
+    """What was noted where these very weights were trained here as the card says, on this track's photos; else None."""
     path = _path(cache, submission)
-    return path.exists() and path.read_text(encoding="utf-8") == canonical_json(_origin(submission, populations))
+    if not path.exists():
+        return None
+    note = json.loads(path.read_text(encoding="utf-8"))
+    if canonical_json(note.get("origin")) != canonical_json(_origin(submission, populations)):
+        return None
+    spec = note["backbone"]
+    return TrainedHere(note["number"], BackboneSpec.model_validate(spec) if spec else None)

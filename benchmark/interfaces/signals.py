@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -104,12 +104,20 @@ class Signals:
     """Signals of N photos under one model (or several, concatenated).
 
     ``identity`` (N,) int says which photos show the same person: attacks that declare ``needs_gallery`` may use it.
-    ``values`` may be memory-mapped.  ``group`` (N,) int tells the models of a concatenation apart.
+    ``values`` may be memory-mapped.  ``group`` (N,) int tells the models of a concatenation apart.  ``memo`` keeps what was
+    computed of these very photos and values, where several attacks or targets ask for it (see :meth:`remembered`).
     """
 
     values: Mapping[str, np.ndarray]
     identity: np.ndarray
     group: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    memo: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def remembered(self, key: Hashable, of: Callable[[Signals], Any]) -> Any:
+        """``of(self)``, computed once for each ``key``, which must name the function and its settings."""
+        if key not in self.memo:
+            self.memo[key] = of(self)
+        return self.memo[key]
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -133,7 +141,8 @@ class Signals:
     def take(self, index: np.ndarray) -> Signals:
         """The same signals of some photos, in the order of ``index`` (int, or a mask)."""
         group = self.group[index] if len(self.group) else self.group
-        return replace(self, values={k: v[index] for k, v in self.values.items()}, identity=self.identity[index], group=group)
+        values = {k: v[index] for k, v in self.values.items()}
+        return Signals(values=values, identity=self.identity[index], group=group)
 
     @staticmethod
     def concatenate(parts: Sequence[Signals]) -> Signals:
@@ -148,15 +157,29 @@ class Signals:
 
 @dataclass(frozen=True)
 class QueryShadow:
-    """A shadow backbone asked about the very photos that are scored: row i of ``signals`` is photo i of the target's.
+    """A shadow backbone in the target's place: asked about its own M photos, of which ``inside`` (M,) bool it trained on.
 
-    ``inside`` (N,) bool: on the sample contrast, the shadow trained on this photo (and on its person in any case); on the
-    identity contrast, it trained on other photos of this person.  All False for shadows of public people (offline).
+    On the sample contrast these are all photos of the people it trained on; on the identity contrast photos that it did not
+    train on, ``inside`` being those of people it trained on.  ``rows`` (N,) int says where among them photo i of the target's
+    N stands; -1 where the shadow says nothing of that photo.  Shadows of public people (offline) have nothing inside.
     """
 
     signals: Signals
     inside: np.ndarray
+    rows: np.ndarray
 
-    def take(self, index: np.ndarray) -> QueryShadow:
-        """The same shadow on some of the photos, in the order of ``index``."""
-        return QueryShadow(self.signals.take(index), self.inside[index])
+    @property
+    def usable(self) -> np.ndarray:
+        """(N,) bool: the target's photos of which the shadow says something."""
+        return np.asarray(self.rows >= 0)
+
+    def aligned(self, values: np.ndarray) -> np.ndarray:
+        """(N, ...) what ``values`` (M, ...) says of the target's photos; NaN where nothing."""
+        found: np.ndarray = np.asarray(values, np.float64)[np.maximum(self.rows, 0)]
+        found[~self.usable] = np.nan
+        return found
+
+    @property
+    def aligned_inside(self) -> np.ndarray:
+        """(N,) bool ``inside`` of the target's photos; False where the shadow says nothing."""
+        return np.asarray(self.inside[np.maximum(self.rows, 0)] & self.usable)

@@ -6,7 +6,8 @@ Scores are cosines (``benchmark.metrics.cosines``), compared as they are: no sig
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,8 @@ class VerificationResult:
     ``threshold[a]`` (a cosine) go with it; where there are fewer than 10 / a pairs of different people they are not
     measurable (value None).  ``accuracy`` is 10-fold.  ``rank1`` is closed-set identification: each person's first photo is
     the gallery, all other photos are probes, a tie is a miss; its interval resamples the probes' people and keeps the gallery.
-    ``replicates`` (R,) are TAR@FAR=1e-3 on resampled people, empty where that is not measurable.
+    ``replicates`` (R,) are TAR@FAR=1e-3 on resampled people, empty where that is not measurable; ``replicates_of`` those of
+    every metric: ``tar[a]`` by ``a``, the others by name.
     """
 
     tar: Mapping[float, Estimate]
@@ -47,6 +49,29 @@ class VerificationResult:
     same_pairs: int
     different_pairs: int
     interval_people: int  # people behind the intervals of the pair metrics
+    replicates_of: Mapping[float | str, np.ndarray] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, from which :meth:`from_json` makes the result again (replicates to five digits)."""
+        data = asdict(self)
+        data["replicates"] = [round(float(r), 5) for r in self.replicates]
+        data["replicates_of"] = [[key, [round(float(r), 5) for r in own]] for key, own in self.replicates_of.items()]
+        for name in ("tar", "realised_far", "threshold"):
+            data[name] = list(data[name].items())
+        return data
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> VerificationResult:
+        """What :meth:`to_json` gave."""
+        values = dict(data)
+        values["tar"] = {target: Estimate(**estimate) for target, estimate in data["tar"]}
+        for name in ("realised_far", "threshold"):
+            values[name] = dict(data[name])
+        for name in ("auc", "eer", "d_prime", "accuracy", "rank1"):
+            values[name] = Estimate(**data[name])
+        values["replicates"] = np.array(data["replicates"])
+        values["replicates_of"] = {key: np.array(own) for key, own in data["replicates_of"]}
+        return VerificationResult(**values)
 
 
 @dataclass(frozen=True)
@@ -88,16 +113,20 @@ def verification(embeddings: np.ndarray, identity: np.ndarray, *, seed: int, rep
     of_pairs = _resample(PairStatistics.of(faces.take(part), same, different), several[part], replicates, seed)
     of_people = _resample(PeopleStatistics.of(faces, seed), several, replicates, seed)
     tar = {target: _centred(of_pairs[tar_name(target)], points[target].tpr) for target in TARGETS}
+    others = {
+        "auc": _centred(of_pairs["auc"], float(curve.auc()[0])),
+        "eer": _centred(of_pairs["eer"], float(curve.eer()[0])),
+        "d_prime": _centred(of_pairs["d_prime"], float(curve.d_prime()[0]), bounded=False),
+        "accuracy": of_people["accuracy"],
+        "rank1": of_people["rank1"],
+    }
     return VerificationResult(
         tar={target: bootstrap.estimate for target, bootstrap in tar.items()},
         realised_far={target: point.fpr for target, point in points.items()},
         threshold={target: point.threshold for target, point in points.items()},
-        auc=_centred(of_pairs["auc"], float(curve.auc()[0])).estimate,
-        eer=_centred(of_pairs["eer"], float(curve.eer()[0])).estimate,
-        d_prime=_centred(of_pairs["d_prime"], float(curve.d_prime()[0]), bounded=False).estimate,
-        accuracy=of_people["accuracy"].estimate,
-        rank1=of_people["rank1"].estimate,
+        **{name: bootstrap.estimate for name, bootstrap in others.items()},
         replicates=tar[HEADLINE].replicates,
+        replicates_of={key: bootstrap.replicates for key, bootstrap in {**tar, **others}.items()},
         photos=photos,
         people=people,
         same_pairs=curve.n_positive,

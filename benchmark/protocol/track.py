@@ -20,7 +20,7 @@ from pydantic import (
 
 from benchmark.interfaces import AttackSpec, BackboneSpec, content_hash
 
-PROTOCOL_VERSION = "0.2"
+PROTOCOL_VERSION = "0.3"
 
 
 class _Frozen(BaseModel):
@@ -115,16 +115,12 @@ class TrainingConfig(_Frozen):
 
 
 class ShadowBudget(_Frozen):
-    """How many shadow backbones an attacker may train.
+    """How many shadow backbones an attacker trains: ``auxiliary`` ones, on auxiliary people, under the target's defence.
 
-    ``auxiliary`` ones on public people, under the target's own defence.  The others on the population that is asked about,
-    undefended, shared by every entry of the track: ``photos`` on random halves of each member's photos (sample contrast),
-    ``people`` on random halves of the people (identity contrast).
+    Those of the query pool are the other backbones of the entry's population.
     """
 
     auxiliary: NonNegativeInt = 0
-    photos: NonNegativeInt = 0
-    people: NonNegativeInt = 0
 
 
 class Budget(_Frozen):

@@ -24,8 +24,8 @@ def variant(track: Track, factors: Mapping[str, Any]) -> Track:
 
     Args:
         factors: ``head`` (a name in :mod:`benchmark.models.heads`), ``photos`` (of a person of the pool; half of them are
-            trained on), ``epochs``, ``population`` (backbones of an entry), and ``shadows`` (auxiliary, photos and people, as
-            ``1/0/0``).
+            trained on), ``epochs``, ``population`` (backbones of an entry), and ``shadows`` (the attacker's own, on auxiliary
+            people).
 
     Raises:
         FaceVeilError: an unknown factor, or a value that it cannot have.
@@ -40,7 +40,7 @@ def variant(track: Track, factors: Mapping[str, Any]) -> Track:
                 raise FaceVeilError(f"factor head={value}: one of {', '.join(HEADS)}.")
             updates["head"] = track.head.model_copy(update={"name": value})
         elif key == "shadows":
-            updates["shadows"] = _shadows(value)
+            updates["shadows"] = ShadowBudget(auxiliary=_at_least(0, key, value))
         elif key == "epochs":
             updates["training"] = track.training.model_copy(update={"epochs": _at_least(1, key, value)})
         elif key == "population":
@@ -62,13 +62,12 @@ def parse(name: str) -> tuple[str, dict[str, Any]]:
 def _present(track: Track, factor: str) -> Any:
     if factor not in FACTORS:
         raise FaceVeilError(f"unknown factor {factor!r}; a track can be varied in {', '.join(FACTORS)}.")
-    if factor == "shadows":
-        return "/".join(str(getattr(track.shadows, kind)) for kind in ShadowBudget.model_fields)
     return {
         "head": track.head.name,
         "photos": track.roles.photos,
         "epochs": track.training.epochs,
         "population": track.population,
+        "shadows": track.shadows.auxiliary,
     }[factor]
 
 
@@ -76,11 +75,3 @@ def _at_least(least: int, factor: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise FaceVeilError(f"factor {factor}={value}: a whole number of at least {least}.")
     return value
-
-
-def _shadows(value: Any) -> ShadowBudget:
-    kinds = list(ShadowBudget.model_fields)
-    counts = str(value).split("/")
-    if len(counts) != len(kinds) or not all(c.isdigit() for c in counts):
-        raise FaceVeilError(f"factor shadows={value}: write {'/'.join(kinds)}, such as 1/0/0.")
-    return ShadowBudget(**dict(zip(kinds, map(int, counts), strict=True)))

@@ -25,6 +25,8 @@ COLUMNS: dict[str, str] = {
     "defense": "defences with their settings",
     "defense_family": "none, bn_statistics, dp, training, architecture or embedding",
     "seed": "of the training",
+    "targets": "backbones of the entry's population, each a target in its turn",
+    "shadows": "what the query pool was trained under: same_defense or undefended",
     "backbone": "architecture",
     "norm": "normalisation layers",
     "embedding_size": "dimensions",
@@ -38,7 +40,7 @@ COLUMNS: dict[str, str] = {
     "complete": "every attack was run",
     "unranked": "reasons, empty: ranked",
     "flags": "names of the red flags",
-    "gate_valid": "whether the track's contrasts pass the blind gate",
+    "gate_valid": "whether a contrast of the headline passes the blind gate",
     "blind_auc_sample": "strongest AUC without any target, seen against unseen photos",
     "blind_auc_identity": "strongest AUC without any target, members against other people",
     "utility": "headline: TAR@FAR=1e-3, higher is better",
@@ -49,8 +51,15 @@ COLUMNS: dict[str, str] = {
     "leakage_low": "",
     "leakage_high": "",
     "leakage_n": "people",
+    "nothing_found": "true: leakage is not significantly above 0 and counts as 0 in the ranking; leakage_high is not ruled out",
     "leakage_contrast": "sample or identity, whichever leaks more",
     "leakage_attack": "the strongest attack",
+    "low_fpr": "TPR@FPR=0.1 % of that attack, lower is better",
+    "low_fpr_low": "",
+    "low_fpr_high": "",
+    "exposed": "membership advantage among the 1 % of photos that are most exposed, lower is better",
+    "exposed_low": "",
+    "exposed_high": "",
     "created": "ISO 8601, UTC",
     "seconds": "of the evaluation",
     "device": "of the evaluation",
@@ -99,7 +108,7 @@ def _row(record: Record) -> dict[str, Any]:
     families = [record.defenses[d.name].family for d in card.defenses if d.name in record.defenses]
     row = {
         **card.model_dump(include={"name", "team", "seed", "norm", "embedding_size", "initialised_from"}),
-        **record.model_dump(include={"track", "protocol_version", "board", "complete"}),
+        **record.model_dump(include={"track", "protocol_version", "board", "complete", "shadows"}),
         "defense": card.defense_label,
         "defense_family": " + ".join(families),
         "backbone": card.backbone.name,
@@ -132,6 +141,10 @@ def _headline(record: Record) -> dict[str, Any]:
         "utility_n": headline.utility.n,
         **_interval("leakage", headline.leakage),
         "leakage_n": headline.leakage.n,
+        "nothing_found": headline.nothing_found,
+        "targets": headline.targets,
+        **(_interval("low_fpr", headline.low_fpr) if headline.low_fpr else {}),
+        **(_interval("exposed", headline.exposed) if headline.exposed else {}),
         "leakage_contrast": str(headline.leakage_contrast),
         "leakage_attack": headline.leakage_attack,
     }
@@ -217,6 +230,8 @@ def to_eval_results(record: Record, dataset_id: str, source_url: str = "") -> li
         if metric.value is None:
             continue
         interval = "" if metric.low is None else f", 95 % interval {metric.low:.4f} to {metric.high:.4f}"
+        if name == "membership_leakage" and record.headline.nothing_found:
+            interval += ", nothing found"
         entry: dict[str, Any] = {
             "dataset": {"id": dataset_id, "task_id": f"{record.track}_{name}"},
             "value": metric.value,

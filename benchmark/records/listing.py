@@ -22,6 +22,8 @@ class Summary(BaseModel):
     utility: Axis = (None, None, None, None)
     leakage: Axis = (None, None, None, None)
     leakage_attack: str = ""
+    nothing_found: bool = False
+    targets: int = 1
     unranked: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
 
@@ -55,6 +57,8 @@ def summarise(record: Record) -> Summary:
         utility=_axis(head.utility if head else None),
         leakage=_axis(head.leakage if head else None),
         leakage_attack=head.leakage_attack if head else "",
+        nothing_found=head.nothing_found if head else False,
+        targets=head.targets if head else 1,
         unranked=record.unranked,
         flags=tuple(flag.name for flag in record.flags),
     )

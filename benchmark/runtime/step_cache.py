@@ -21,9 +21,16 @@ class Pieces:
         """True where the piece is finished."""
         return (self.folder / f"{name}.json").exists()
 
-    def note(self, name: str, seconds: float) -> None:
-        """Keeps what a step without a result of its own took."""
-        write_text(self.folder / f"{name}.json", json.dumps({"value": None, "seconds": seconds}))
+    def read(self, name: str) -> Any:
+        """A finished piece."""
+        return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))["value"]
+
+    def timed(self, name: str, work: Callable[[], Any]) -> None:
+        """Does work without a result of its own, and keeps what it took the first time."""
+        started = time.perf_counter()
+        work()
+        if not self.has(name):
+            write_text(self.folder / f"{name}.json", json.dumps({"value": None, "seconds": time.perf_counter() - started}))
 
     def get(self, name: str, compute: Callable[[], Any]) -> Any:
         """JSON data, computed once and read ever after."""
@@ -32,7 +39,7 @@ class Pieces:
             started = time.perf_counter()
             value = compute()
             write_text(path, json.dumps({"value": value, "seconds": time.perf_counter() - started}))
-        return json.loads(path.read_text(encoding="utf-8"))["value"]
+        return self.read(name)
 
     def seconds(self) -> float:
         """What all pieces took together, in whichever runs they were computed."""

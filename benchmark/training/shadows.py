@@ -1,9 +1,7 @@
-"""The shadow pool: backbones that the attacker trains, whose membership the attacker knows.
+"""The attacker's own shadows: backbones on public people, trained under the target's defence, whose membership is known.
 
-Trained once per (track, backbone, defence, kind, number), by content hash, and read from disk one at a time.  Defences that
-only change the trained weights transform existing undefended shadows instead of training new ones.  There are three kinds:
-``auxiliary`` ones on public people under the target's defence, and undefended ones on random halves of the queried
-``photos`` or ``people`` (see :mod:`benchmark.training.query_pool`).
+Trained once per (track, backbone, defence, number), by content hash, and read from disk one at a time.  They are the weaker
+attacker's; the stronger one has the other backbones of the target's population (see :mod:`benchmark.training.population`).
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -25,9 +22,8 @@ from benchmark.protocol.track import BackboneSpec, Track
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.submissions.submission import Submission, load_submission
-from benchmark.training.build import UNDEFENDED, make_submission
+from benchmark.training.build import make_submission
 from benchmark.training.composition import Composition, Defenses, compose
-from benchmark.training.query_pool import people_half, photo_half
 
 REFERENCE_SHARE = 0.2  # of the auxiliary people: never in a shadow's training, kept to estimate statistics on
 SHADOW_SEED = 1_000_000  # keeps shadows apart from the seeds of entries
@@ -94,23 +90,9 @@ class Shadow:
 
 
 @dataclass(frozen=True)
-class PoolShadow:
-    """A shadow of the query pool; ``inside`` (N,) bool over the queried photos."""
-
-    submission: Submission
-    inside: np.ndarray
-
-
-Kind = Literal["auxiliary", "photos", "people"]
-_SEED_OF_KIND: dict[Kind, int] = {"auxiliary": 0, "photos": 100_000, "people": 200_000}
-HALVES = {"photos": photo_half, "people": people_half}
-
-
-@dataclass(frozen=True)
 class ShadowRecipe:
     """Everything that one shadow's weights depend on, beside the photos of the track."""
 
-    kind: Kind
     number: int
     defense: Composition
     backbone: BackboneSpec
@@ -119,7 +101,7 @@ class ShadowRecipe:
     @property
     def seed(self) -> int:
         """Of its training: apart from the seeds of entries and of other shadows."""
-        return SHADOW_SEED + _SEED_OF_KIND[self.kind] + self.number
+        return SHADOW_SEED + self.number
 
 
 @dataclass(frozen=True)
@@ -132,7 +114,6 @@ class ShadowTraining:
     public: Path | None
     folder: Path
     device: str
-    kind: Kind
     number: int
     defense: tuple[DefenseSpec, ...]
     backbone: BackboneSpec
@@ -143,7 +124,7 @@ class ShadowTraining:
     def of(pool: ShadowPool, recipe: ShadowRecipe) -> ShadowTraining:
         p = pool.populations
         return ShadowTraining(
-            p.track, p.data, p.cache, p.public_data, pool.folder, str(pool.device), recipe.kind, recipe.number,
+            p.track, p.data, p.cache, p.public_data, pool.folder, str(pool.device), recipe.number,
             recipe.defense.specs, recipe.backbone, recipe.init.path if recipe.init else None, plugin_files(),
         )  # fmt: skip
 
@@ -152,7 +133,7 @@ class ShadowTraining:
             load_plugin_file(path)
         pool = ShadowPool(open_populations(self.track, self.data, self.cache, self.public), self.folder, self.device)
         init = load_submission(self.init) if self.init else None
-        pool.trained(ShadowRecipe(self.kind, self.number, compose(self.defense), self.backbone, init))
+        pool.trained(ShadowRecipe(self.number, compose(self.defense), self.backbone, init))
 
 
 class ShadowPool:
@@ -163,10 +144,8 @@ class ShadowPool:
         self.folder = folder
         self.device = device
 
-    def recipes(
-        self, kind: Kind, defense: Defenses, backbone: BackboneSpec, init: Submission | None = None
-    ) -> list[ShadowRecipe]:
-        """The shadows of a kind that the track's budget allows.
+    def recipes(self, defense: Defenses, backbone: BackboneSpec, init: Submission | None = None) -> list[ShadowRecipe]:
+        """The shadows that the track's budget allows.
 
         The same shadow has one name, whether it is asked for by a track's short spec or by a card's complete one.
 
@@ -175,8 +154,8 @@ class ShadowPool:
         """
         size = self.populations.track.image_size
         backbone = BackboneSpec(name=backbone.name, kwargs=complete_kwargs(backbone.name, backbone.kwargs, (size, size)))
-        count = getattr(self.populations.track.shadows, kind)
-        return [ShadowRecipe(kind, number, compose(defense), backbone, init) for number in range(count)]
+        count = self.populations.track.shadows.auxiliary
+        return [ShadowRecipe(number, compose(defense), backbone, init) for number in range(count)]
 
     def auxiliary(
         self,
@@ -187,22 +166,10 @@ class ShadowPool:
         progress: ProgressCallback | None = None,
     ) -> Iterator[Shadow]:
         """The shadows on public people, trained where missing, one at a time."""
-        for recipe in self.recipes("auxiliary", defense, backbone, init):
+        for recipe in self.recipes(defense, backbone, init):
             people = auxiliary_people(self.populations, recipe.number)
             photos = self.populations.source(people.pairs, f"shadow-{recipe.number}")
             yield Shadow(self.trained(recipe, progress), photos, people.side)
-
-    def query_pool(
-        self,
-        kind: Literal["photos", "people"],
-        backbone: BackboneSpec,
-        *,
-        init: Submission | None = None,
-        progress: ProgressCallback | None = None,
-    ) -> Iterator[PoolShadow]:
-        """The undefended shadows on halves of the queried population, trained where missing, one at a time."""
-        for recipe in self.recipes(kind, UNDEFENDED, backbone, init):
-            yield PoolShadow(self.trained(recipe, progress), HALVES[kind](self.populations, recipe.number).inside)
 
     def trained(self, recipe: ShadowRecipe, progress: ProgressCallback | None = None) -> Submission:
         """One shadow, trained now where it is not on disk."""
@@ -232,13 +199,8 @@ class ShadowPool:
         engine.run(tasks, lambda count: step(f"shadow backbone {count}/{len(missing)} trained"))
 
     def _training_photos(self, recipe: ShadowRecipe) -> Photos:
-        if recipe.kind == "auxiliary":
-            people = auxiliary_people(self.populations, recipe.number)
-            return self.populations.source(people.pairs[people.side == SEEN], f"shadow-{recipe.number}")
-        half = HALVES[recipe.kind](self.populations, recipe.number)
-        if recipe.kind == "photos":
-            return self.populations.queried.take(np.flatnonzero(half.inside))  # drawn already
-        return self.populations.source(half.pairs, f"people-{recipe.number}")
+        people = auxiliary_people(self.populations, recipe.number)
+        return self.populations.source(people.pairs[people.side == SEEN], f"shadow-{recipe.number}")
 
     def path(self, recipe: ShadowRecipe) -> Path:
         """Its folder, named by all that it depends on."""
@@ -248,8 +210,7 @@ class ShadowPool:
             self.populations.split_digest,
             recipe.backbone.model_dump(mode="json"),
             recipe.defense.key(),
-            recipe.kind,
             recipe.number,
             recipe.init.submission_id if recipe.init else None,
         )
-        return self.folder / f"{recipe.defense.name}-{recipe.kind}-{recipe.number}-{name}"
+        return self.folder / f"{recipe.defense.name}-{recipe.number}-{name}"

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from benchmark.data.populations import HELD_OUT, SIDES
 from benchmark.evaluation.audit.observations import Observations
-from benchmark.evaluation.membership.scores import (
-    Scores,
-    check_access,
-    describe,
-    narrowed,
-    refuse_constant_scores,
-)
+from benchmark.evaluation.membership.evidence import narrowed
+from benchmark.evaluation.membership.pooling import Scores
+from benchmark.evaluation.membership.scores import check_access, refuse_constant_scores
+from benchmark.evaluation.membership.summary import describe
 from benchmark.interfaces import (
     AttackSpec,
     Contrast,
@@ -159,11 +155,10 @@ def _some(rows: np.ndarray) -> np.ndarray:
 
 
 def _of_shadow(shadow: QueryShadow, attack: MembershipAttack, rows: np.ndarray) -> QueryShadow:
-    part = shadow.take(rows)
-    lacking = [r.key for r in attack.requests() if r.key not in part.signals.values]
+    lacking = [r.key for r in attack.requests() if r.key not in shadow.signals.values]
     if lacking:
         raise NotApplicableError(f"a shadow model gives no {lacking[0]!r}.")
-    return replace(part, signals=narrowed(part.signals, attack))
+    return QueryShadow(narrowed(shadow.signals, attack).take(rows), shadow.inside[rows], np.arange(len(rows)))
 
 
 def wanted_requests(specs: Sequence[AttackSpec], shadows_only: bool = False) -> list[SignalRequest]:

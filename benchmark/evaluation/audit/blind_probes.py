@@ -10,8 +10,8 @@ import torch
 from benchmark.data.populations import SIDES
 from benchmark.evaluation.audit.module import untrained_copy
 from benchmark.evaluation.audit.question import Question
-from benchmark.evaluation.membership.blind_gate import classifier_scores, judge, thumbnails
-from benchmark.evaluation.membership.scores import Scores
+from benchmark.evaluation.membership.blind_gate import classifier_scores, estimate, judge, thumbnails
+from benchmark.evaluation.membership.pooling import Scores
 from benchmark.interfaces import Contrast, SignalRequest
 from benchmark.records.results import Gate
 from benchmark.signals.extraction import extract
@@ -39,7 +39,7 @@ def blind_probes(target: Target, question: Question, seed: int) -> Gate:
             continue
         for name, values in features.items():
             scores[name, contrast] = classifier_scores(values, question, contrast)  # type: ignore[arg-type]
-    return judge(scores, seed)
+    return judge({key: estimate(found, seed) for key, found in scores.items()})
 
 
 def _untrained_embeddings(target: Target, question: Question, seed: int) -> np.ndarray | None:

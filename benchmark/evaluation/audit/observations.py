@@ -86,7 +86,7 @@ def observe(
         wanted = [r for r in shadow_requests if r.key in values]
         own = observer.values(model, wanted, missing)
         inside = _inside(shadow, question)
-        found.append(QueryShadow(Signals(values=own, identity=question.identity), inside))
+        found.append(QueryShadow(Signals(values=own, identity=question.identity), inside, np.arange(len(inside))))
     offline = bool(shadows) and all(shadow.offline for _, shadow in shadows)
     return Observations(question, Signals(values=values, identity=question.identity), missing, found, offline)
 

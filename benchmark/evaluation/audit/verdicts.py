@@ -10,8 +10,8 @@ from scipy.stats import t as student
 from benchmark.evaluation.audit.blind_probes import invalid_contrasts
 from benchmark.evaluation.audit.question import Question
 from benchmark.evaluation.audit.report import ExposedPhoto, Verdict
+from benchmark.evaluation.membership.pooling import Scores
 from benchmark.evaluation.membership.score_metrics import auc_estimate
-from benchmark.evaluation.membership.scores import Scores
 from benchmark.interfaces import Contrast
 from benchmark.metrics.intervals import clopper_pearson
 from benchmark.records.results import AttackResult, Gate, Metric
@@ -51,7 +51,7 @@ def _widest(results: Sequence[AttackResult], contrast: Contrast) -> Mapping[str,
 def _verdict(
     contrast: Contrast, scores: Mapping[str, Scores], tables: Mapping[str, Metric], invalid: str, seed: int
 ) -> Verdict:
-    estimates = {label: auc_estimate(s.score, s.label, s.identity, seed=seed) for label, s in scores.items()}
+    estimates = {label: auc_estimate(s, seed=seed) for label, s in scores.items()}
     label = max(estimates, key=lambda name: estimates[name][0])
     value, deviation = estimates[label]
     reach = deviation * _deviations(scores[label], len(estimates))

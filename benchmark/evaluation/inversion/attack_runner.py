@@ -21,6 +21,7 @@ from torch import Tensor
 from benchmark.data.populations import Populations
 from benchmark.evaluation.inversion.guides import Guides
 from benchmark.evaluation.inversion.panel import embed_photos
+from benchmark.evaluation.verified import all_known
 from benchmark.interfaces import (
     Access,
     AttackSpec,
@@ -36,7 +37,7 @@ from benchmark.interfaces import (
     SimilarityScores,
     content_hash,
 )
-from benchmark.protocol.registry import build_inversion, defenses
+from benchmark.protocol.registry import build_inversion
 from benchmark.runtime.atomic import replacing
 from benchmark.runtime.memory import Measure, peak_memory
 from benchmark.runtime.progress import ProgressCallback
@@ -203,7 +204,7 @@ class InversionRunner:
         """Auxiliary shadows under the target's own defence, where it is known here."""
         pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
         card = self.submission.card
-        if not all(d.name in defenses() for d in card.defenses):
+        if not all_known(card):
             return ()
         return pool.auxiliary(card.defenses, card.backbone, init=self.init, progress=self.training)
 

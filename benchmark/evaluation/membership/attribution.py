@@ -166,7 +166,7 @@ def _strangers(subject: Subject) -> dict[str, Submission]:
     if subject.init is not None:
         found["initial weights"] = subject.init
     pool = ShadowPool(subject.populations, folder, subject.device)
-    for recipe in pool.recipes("auxiliary", UNDEFENDED, track.backbone)[:1]:
+    for recipe in pool.recipes(UNDEFENDED, track.backbone)[:1]:
         if subject.train_shadow or (pool.path(recipe) / "card.json").exists():
             found["trained on public people"] = pool.trained(recipe)
     return found

@@ -2,16 +2,19 @@
 
 Published membership results have been beaten by classifiers that never saw the model (members and non-members came
 from different sources).  Once per track and split, classifiers on pixels and on backbones that never trained on the
-people in question try each contrast, and so do the track's own attacks run against those backbones.
+people in question try each contrast, and so do the attacks run against those backbones.  They try it under several
+memberships of the population, which are pooled as an entry's targets are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from scipy.stats import norm as gaussian
 from sklearn.decomposition import PCA
@@ -20,9 +23,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmark.data.populations import Populations
-from benchmark.evaluation.membership.evidence import Evidence, gather
+from benchmark.evaluation.membership.evidence import Evidence, ModelSignals, read_model, requested
+from benchmark.evaluation.membership.pooling import Scores, pooled
 from benchmark.evaluation.membership.score_metrics import auc_estimate
-from benchmark.evaluation.membership.scores import Scores, run_contrast
+from benchmark.evaluation.membership.scores import EVALUATION_VERSION, run_contrast
 from benchmark.interfaces import (
     Access,
     AttackSpec,
@@ -31,17 +35,22 @@ from benchmark.interfaces import (
     Knowledge,
     Photos,
     SignalRequest,
+    Signals,
+    content_hash,
 )
-from benchmark.protocol.registry import build_attack
+from benchmark.protocol.registry import build_attack, plugin_file_digest
 from benchmark.records.results import Gate, GateProbe, Metric
+from benchmark.runtime.step_cache import Pieces
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
 
 LIMIT = 0.53
 HEADLINE = (Contrast.SAMPLE, Contrast.IDENTITY)
+NUMBERS = 4  # memberships, at most, under which the probes try
 THUMBNAIL = 16
 BATCH = 256
 EMBEDDING = SignalRequest(layers="embedding")
+PIXELS = "linear on pixels"
 
 
 def thumbnails(photos: Photos) -> np.ndarray:
@@ -63,51 +72,136 @@ def classifier_scores(features: np.ndarray, evidence: Evidence, contrast: Contra
     )
     model.fit(features[known], evidence.labels(known, contrast))
     score = model.decision_function(features[asked])
-    return Scores(score, evidence.labels(asked, contrast), evidence.identity[asked])
+    return Scores(score, evidence.labels(asked, contrast), evidence.identity[asked], asked)
 
 
-def blind_gate(
-    populations: Populations, blind_targets: Mapping[str, Submission], attacks: Sequence[AttackSpec], *, cache: Path, seed: int
-) -> Gate:
-    """Every blind probe on every contrast, with intervals corrected for their number (Bonferroni).
+Estimate = tuple[float, float, int]  # AUC, its deviation, people
+Estimates = Mapping[tuple[str, Contrast], Estimate]
+
+
+@dataclass(frozen=True)
+class BlindGate:
+    """The probes of one track and split; each is tried once and kept.
 
     Args:
-        blind_targets: backbones that never saw the people asked about, by name (``untrained``, ``public``).
-        attacks: the track's; those that need shadow backbones are left out.
+        blind: backbones that never saw the people asked about, by name (``untrained``, ``public``).
+        numbers: the memberships under which probes try.
+        folder: where finished probes are kept; ``cache``: signals.
     """
-    scores: dict[tuple[str, Contrast], Scores] = {}
-    pixels = thumbnails(populations.queried)
-    for name, submission in blind_targets.items():
-        target = Target(submission, Access.WEIGHTS)
+
+    populations: Populations
+    blind: Mapping[str, Submission]
+    numbers: Sequence[int]
+    folder: Path
+    cache: Path
+    device: torch.device | str = "cpu"
+    step: Callable[[str], None] = lambda _text: None
+
+    def run(self, attacks: Sequence[AttackSpec]) -> Gate:
+        """The linear probes and those of the attacks, judged together.
+
+        Args:
+            attacks: those asked for; what needs shadow backbones is left out.
+        """
         specs = [spec for spec in attacks if build_attack(spec).knowledge in (Knowledge.NONE, Knowledge.PARTIAL)]
-        evidence = gather(target, populations, specs, extra=(EMBEDDING,), cache=cache)
-        for contrast in Contrast:
-            scores[f"linear on {name} embedding", contrast] = classifier_scores(
-                np.asarray(evidence.signals[EMBEDDING]), evidence, contrast
-            )
-            if ("linear on pixels", contrast) not in scores:
-                scores["linear on pixels", contrast] = classifier_scores(pixels, evidence, contrast)
-        for spec in specs:
-            if any(r.key in evidence.missing_on_target for r in build_attack(spec).requests()):
+        estimates = dict(self._probe(PIXELS, None, self._linear_on_pixels))
+        for name, submission in self.blind.items():
+            reader = _Blind(self, submission, specs)
+            estimates |= self._probe(f"linear on {name} embedding", submission, reader.linear)
+            for spec in specs:
+                estimates |= self._probe(f"{spec.label} on {name}", submission, partial(reader.attack, spec), spec)
+        return judge(estimates)
+
+    def _probe(
+        self,
+        name: str,
+        submission: Submission | None,
+        scores: Callable[[], Mapping[Contrast, Scores]],
+        spec: AttackSpec | None = None,
+    ) -> Estimates:
+        """A probe's AUC on each contrast; tried where no earlier run has."""
+
+        def tried() -> dict[str, Estimate]:
+            self.step(f"blind gate: {name}")
+            return {c.value: estimate(s, self.populations.track.split_seed) for c, s in scores().items()}
+
+        found = Pieces(self.folder).get(self._file(name, submission, spec), tried)
+        return {(name, Contrast(c)): tuple(value) for c, value in found.items()}
+
+    def _file(self, name: str, submission: Submission | None, spec: AttackSpec | None) -> str:
+        p = self.populations
+        origin = submission.submission_id if submission else None
+        plugin = plugin_file_digest(spec.name) if spec else None
+        settings = p.track.settings("image_size", "roles", "split_seed", "partial_share", "head")
+        return content_hash(
+            EVALUATION_VERSION, settings, p.data_digest, p.split_digest, list(self.numbers), name, origin, plugin
+        )
+
+    @cached_property
+    def _numbered(self) -> list[Populations]:
+        return [self.populations.numbered(number) for number in self.numbers]
+
+    def _linear_on_pixels(self) -> dict[Contrast, Scores]:
+        pixels = thumbnails(self.populations.queried)
+        nothing = Signals({}, np.asarray(self.populations.queried.identity))
+        return self.linear(pixels, [Evidence.of(ModelSignals(own, nothing)) for own in self._numbered])
+
+    def linear(self, features: np.ndarray, evidences: Sequence[Evidence]) -> dict[Contrast, Scores]:
+        """The linear classifier on every contrast, under every membership."""
+        return {c: self.together([classifier_scores(features, e, c) for e in evidences]) for c in Contrast}
+
+    def together(self, scores: Sequence[Scores]) -> Scores:
+        """Scores under each membership, by rank within it."""
+        return pooled(scores, self.numbers, as_they_are=False)
+
+
+@dataclass(frozen=True)
+class _Blind:
+    """One blind backbone in place of a target, read when a probe wants it."""
+
+    gate: BlindGate
+    submission: Submission
+    specs: Sequence[AttackSpec]
+
+    @cached_property
+    def evidences(self) -> list[Evidence]:
+        target = Target(self.submission, Access.WEIGHTS, self.gate.device)
+        requests = (*requested(self.specs), EMBEDDING)
+        return [Evidence.of(read_model(target, own, requests, cache=self.gate.cache)) for own in self.gate._numbered]
+
+    def linear(self) -> dict[Contrast, Scores]:
+        return self.gate.linear(np.asarray(self.evidences[0].signals[EMBEDDING]), self.evidences)
+
+    def attack(self, spec: AttackSpec) -> dict[Contrast, Scores]:
+        """Its scores on each contrast; no score, no blind success: on the target the failure is recorded."""
+        if any(e.reasons(build_attack(spec)) for e in self.evidences):
+            return {}
+        found = {}
+        for contrast in build_attack(spec).contrasts:
+            try:
+                found[contrast] = self.gate.together([run_contrast(spec, e, contrast) for e in self.evidences])
+            except FaceVeilError:
                 continue
-            for contrast in build_attack(spec).contrasts:
-                with suppress(FaceVeilError):  # no score, no blind success; on the target the failure is recorded
-                    scores[f"{spec.label} on {name}", contrast] = run_contrast(spec, evidence, contrast)
-    return judge(scores, seed)
+        return found
 
 
-def judge(scores: Mapping[tuple[str, Contrast], Scores], seed: int) -> Gate:
-    """A gate from blind scores: invalid where a corrected interval excludes 0.5 and the AUC exceeds 0.53."""
-    if not scores:
+def estimate(scores: Scores, seed: int) -> Estimate:
+    """What one probe reached on one contrast."""
+    return (*auc_estimate(scores, seed=seed), len(np.unique(scores.identity)))
+
+
+def judge(estimates: Estimates) -> Gate:
+    """A gate from blind AUCs: a contrast is invalid where a corrected interval excludes 0.5 and the AUC exceeds 0.53."""
+    if not estimates:
         raise FaceVeilError("the blind gate has no probe to run.")
-    z = gaussian.isf(0.05 / 2 / len(scores))
+    z = gaussian.isf(0.05 / 2 / len(estimates))
     probes = []
-    for (classifier, contrast), s in scores.items():
-        estimate, deviation = auc_estimate(s.score, s.label, s.identity, seed=seed)
-        low, high = estimate - z * deviation, estimate + z * deviation
+    for (classifier, contrast), (value, deviation, people) in estimates.items():
+        low, high = value - z * deviation, value + z * deviation
         auc = Metric(
-            value=estimate, low=max(0.0, low), high=min(1.0, high), n=len(np.unique(s.identity)), unit="people",
-            method=f"normal, bootstrap over people, Bonferroni over {len(scores)}",
+            value=value, low=max(0.0, low), high=min(1.0, high), n=people, unit="people",
+            method=f"normal, bootstrap over people and memberships, Bonferroni over {len(estimates)}",
         )  # fmt: skip
-        probes.append(GateProbe(classifier=classifier, contrast=contrast, auc=auc, invalid=low > 0.5 and estimate > LIMIT))
-    return Gate(valid=not any(p.invalid and p.contrast in HEADLINE for p in probes), probes=tuple(probes))
+        probes.append(GateProbe(classifier=classifier, contrast=contrast, auc=auc, invalid=low > 0.5 and value > LIMIT))
+    out = {p.contrast for p in probes if p.invalid}
+    return Gate(valid=any(c not in out for c in HEADLINE), probes=tuple(probes))

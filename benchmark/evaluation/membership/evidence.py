@@ -1,12 +1,11 @@
-"""What attacks on one target may read: signals of the target and of shadow backbones, gathered in one pass per model."""
+"""What attacks on one target may read: signals of the target and of shadow backbones, gathered in one pass a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -34,7 +33,7 @@ from benchmark.signals.extraction import (
 )
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
-from benchmark.training.shadows import PoolShadow, Shadow, reference_pairs
+from benchmark.training.shadows import Shadow, reference_pairs
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,56 @@ class ShadowSignals:
 
 @dataclass(frozen=True)
 class Shadows:
-    """Where an evaluation's shadow backbones come from; each iterable is read (and its shadows trained) only when wanted."""
+    """Where the shadow backbones of one target come from; each iterable is read only when wanted.
+
+    ``pool``: the other backbones of a population, each with the populations as that number was trained on them.
+    """
 
     auxiliary: Iterable[Shadow] = ()
-    photos: Iterable[PoolShadow] = ()
-    people: Iterable[PoolShadow] = ()
+    pool: Iterable[tuple[Submission, Populations]] = ()
 
 
-POOLS: Mapping[Contrast, Literal["photos", "people"]] = {Contrast.SAMPLE: "photos", Contrast.IDENTITY: "people"}
+@dataclass(frozen=True)
+class ModelSignals:
+    """What one backbone of a population says of the queried photos, and which of them it was trained on.
+
+    ``missing`` maps request keys to the reason why it cannot give them.
+    """
+
+    populations: Populations
+    signals: Signals
+    missing: Mapping[str, str] = field(default_factory=dict)
+    _own: dict[Hashable, Signals] = field(default_factory=dict, compare=False, repr=False)
+
+    def as_shadow(self, attack: MembershipAttack, contrast: Contrast, index: np.ndarray) -> QueryShadow:
+        """This backbone in the target's place, asked about its own photos; ``index`` are the target's among those queried.
+
+        Its signals are narrowed to the attack's, once for all targets.
+        """
+        own = asked_about(self.populations, contrast)
+        key = (contrast, attack.needs_gallery, attack.requests())
+        if key not in self._own:
+            self._own[key] = narrowed(self.signals, attack).take(own)
+        place = np.full(len(self.signals), -1)
+        place[own] = np.arange(len(own))
+        return QueryShadow(self._own[key], self.populations.side[own] == INSIDE[contrast], place[index])
+
+
+# Which side of a contrast's photos a backbone was trained on: the photo itself, or its person.
+INSIDE = {contrast: sides[0] for contrast, sides in SIDES.items()}
+POOLED = (Contrast.SAMPLE, Contrast.IDENTITY)  # contrasts on which the query pool says something
+
+
+def asked_about(populations: Populations, contrast: Contrast) -> np.ndarray:
+    """Positions of a contrast's photos of the people whose membership nobody knows."""
+    return np.flatnonzero(np.isin(populations.side, SIDES[contrast]) & ~populations.labelled)
+
+
+def narrowed(signals: Signals, attack: MembershipAttack) -> Signals:
+    """Only what the attack asked for; without a gallery it is not told which photos show the same person."""
+    values = {r.key: signals.values[r.key] for r in attack.requests() if r.key in signals.values}
+    identity = signals.identity if attack.needs_gallery else np.arange(len(signals))
+    return Signals(values=values, identity=identity, group=signals.group)
 
 
 @dataclass(frozen=True)
@@ -66,16 +107,29 @@ class Evidence:
     """Everything that attacks on one target may read.
 
     ``signals`` are those of ``populations.queried``; ``missing_on_target`` maps request keys to the reason why the target
-    cannot give them.  ``shadows`` are the auxiliary ones, ``pool`` those of the query pool by the contrast that they serve:
-    their rows are the queried photos.  ``missing_on_shadow`` maps request keys to the reason why a shadow cannot give them.
+    cannot give them.  ``shadows`` are the auxiliary ones, ``pool`` the other backbones of the population.
+    ``missing_on_shadow`` maps request keys to the reason why a shadow cannot give them.
     """
 
     populations: Populations
     signals: Signals
     missing_on_target: Mapping[str, str] = field(default_factory=dict)
     shadows: Sequence[ShadowSignals] = ()
-    pool: Mapping[Contrast, Sequence[QueryShadow]] = field(default_factory=dict)
+    pool: Sequence[ModelSignals] = ()
     missing_on_shadow: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        target: ModelSignals,
+        pool: Sequence[ModelSignals] = (),
+        shadows: Sequence[ShadowSignals] = (),
+        missing: Mapping[str, str] | None = None,
+    ) -> Evidence:
+        """From signals that are there; ``missing``: what an auxiliary shadow cannot give."""
+        lacking = dict(missing or {})
+        for model in pool:
+            lacking.update(model.missing)
+        return Evidence(target.populations, target.signals, target.missing, shadows, pool, lacking)
 
     @cached_property
     def identity(self) -> np.ndarray:
@@ -95,15 +149,9 @@ class Evidence:
         return (self.populations.side[index] == SIDES[contrast][0]).astype(np.int64)
 
 
-def wanted_kinds(specs: Sequence[AttackSpec]) -> set[Literal["auxiliary", "photos", "people"]]:
-    """The kinds of shadows that attacks read."""
-    kinds: set[Literal["auxiliary", "photos", "people"]] = set()
-    for attack in map(build_attack, specs):
-        if attack.knowledge == Knowledge.AUXILIARY:
-            kinds.add("auxiliary")
-        elif attack.knowledge == Knowledge.QUERY_POOL:
-            kinds.update(POOLS[c] for c in attack.contrasts if c in POOLS)
-    return kinds
+def wants(specs: Sequence[AttackSpec], knowledge: Knowledge) -> bool:
+    """Whether any of the attacks has that knowledge."""
+    return any(build_attack(spec).knowledge == knowledge for spec in specs)
 
 
 def requested(
@@ -136,15 +184,27 @@ def gather(
     """
     shadows = shadows or Shadows()
     requests = tuple(dict.fromkeys((*requested(specs), *extra)))
+    model = read_model(target, populations, requests, cache=cache, progress=progress)
+    reader = ShadowReader(populations, specs, model.missing, target, cache, {})
+    auxiliary = reader.auxiliary(shadows.auxiliary)
+    pool = reader.pool(shadows.pool)
+    return Evidence.of(model, pool, auxiliary, reader.missing_on_shadow)
+
+
+def read_model(
+    target: Target,
+    populations: Populations,
+    requests: Sequence[SignalRequest],
+    *,
+    cache: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ModelSignals:
+    """Signals of one backbone of the queried photos, in one pass; ``populations`` are numbered as it was trained."""
     head = _head_classes(populations, populations.queried, populations.side == SEEN)
-    possible, missing_on_target = _possible(target, requests, head)
+    possible, missing = _possible(target, requests, head)
     known_members = populations.labelled & (populations.side == SEEN)
     signals = _extract(target, populations, populations.queried, known_members, possible, cache, progress, head)
-    reader = _ShadowReader(populations, specs, missing_on_target, target, cache, {})
-    auxiliary = reader.auxiliary(shadows.auxiliary)
-    pool = {contrast: reader.pool(contrast, getattr(shadows, name)) for contrast, name in POOLS.items()}
-    pool = {contrast: found for contrast, found in pool.items() if found}
-    return Evidence(populations, signals, missing_on_target, auxiliary, pool, reader.missing_on_shadow)
+    return ModelSignals(populations, signals, missing)
 
 
 def _headless(requests: Sequence[SignalRequest]) -> list[SignalRequest]:
@@ -153,7 +213,7 @@ def _headless(requests: Sequence[SignalRequest]) -> list[SignalRequest]:
 
 
 @dataclass(frozen=True)
-class _ShadowReader:
+class ShadowReader:
     """Signals of shadows, for those attacks alone that use them; what one cannot give is noted in ``missing_on_shadow``."""
 
     populations: Populations
@@ -173,13 +233,13 @@ class _ShadowReader:
             found.append(ShadowSignals(signals, shadow.side, queried))
         return found
 
-    def pool(self, contrast: Contrast, shadows: Iterable[PoolShadow]) -> list[QueryShadow]:
-        asked = self._wanted(lambda a: a.knowledge == Knowledge.QUERY_POOL and contrast in a.contrasts)
-        if contrast != Contrast.SAMPLE:
-            reason = "a training head has no class for people who were not trained on."
-            self.missing_on_shadow.update({r.key: reason for r in asked if r.layers == "head"})
-            asked = _headless(asked)
-        return [QueryShadow(self._queried(s.submission, asked), s.inside) for s in (shadows if asked else ())]
+    def pool(self, shadows: Iterable[tuple[Submission, Populations]]) -> list[ModelSignals]:
+        """Each shadow in the target's place: on the photos that it was itself trained on, or might have been."""
+        asked = self._wanted(lambda a: a.knowledge == Knowledge.QUERY_POOL)
+        return [
+            read_model(Target(submission, self.target.access, self.target.device), own, asked, cache=self.cache)
+            for submission, own in (shadows if asked else ())
+        ]
 
     def _wanted(self, wanted: Callable[[MembershipAttack], bool]) -> list[SignalRequest]:
         return [r for r in requested(self.specs, wanted) if r.key not in self.missing_on_target]

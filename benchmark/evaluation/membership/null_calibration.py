@@ -1,8 +1,9 @@
 """Null calibration: where membership is drawn by lot, 95 % intervals must hold an AUC of 0.5 in 95 % of the draws.
 
-Labels are drawn anew over signals that stay as they are: on the sample contrast which of a person's photos were seen, on the
-others which people were members.  Whatever an attack finds then is chance, and the attack is fitted anew every time.
-Intervals that hold 0.5 too rarely promise more than is known; those that hold it too often are merely cautious.
+The target's membership is drawn anew, by the rule by which every backbone's was, over signals that stay as they are and beside
+shadows that keep theirs.  Whatever an attack finds then is chance, and the attack is fitted anew every time: also that the
+shadows' halves do not give the target's away.  Intervals that hold 0.5 too rarely promise more than is known; those that hold
+it too often are merely cautious.
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from benchmark.data.populations import HELD_OUT, SEEN, SIDES, UNSEEN
+from benchmark.data.memberships import draw
 from benchmark.evaluation.membership.evidence import Evidence
+from benchmark.evaluation.membership.pooling import Scores
 from benchmark.evaluation.membership.score_metrics import REPLICATES
-from benchmark.evaluation.membership.scores import Scores, run_contrast
+from benchmark.evaluation.membership.scores import run_contrast
 from benchmark.interfaces import AttackSpec, Contrast, FaceVeilError, NotApplicableError
 from benchmark.metrics.intervals import LEVEL, Estimate, bootstrap_over_identities
 from benchmark.metrics.roc import roc
 from benchmark.protocol.registry import build_attack
 
-Ints = NDArray[np.int64]
-OUTSIDE = -1  # photos that take no part in a contrast
+NEVER_TRAINED = 1_000_000  # numbers from here on are no backbone's
 ERROR = 0.05  # of all attacks together
 
 
@@ -52,46 +52,11 @@ class Coverage:
         return self.p_value() >= ERROR / attacks
 
 
-def draw_sides(side: Ints, identity: Ints, contrast: Contrast, rng: np.random.Generator) -> Ints:
-    """(N,) sides drawn by lot: as many of each as there were.
-
-    On the sample contrast seen and unseen change places within each person; on the others whole people change, and photos
-    of the side that the contrast leaves out are ``OUTSIDE``.
-    """
-    drawn = np.asarray(side, np.int64).copy()
-    if contrast == Contrast.SAMPLE:
-        photos = np.flatnonzero(np.isin(side, (SEEN, UNSEEN)))
-        in_order = photos[np.argsort(identity[photos], kind="stable")]
-        shuffled = photos[np.lexsort((rng.random(len(photos)), identity[photos]))]
-        drawn[shuffled] = side[in_order]
-        return drawn
-    positive = SIDES[contrast][0]
-    drawn[~np.isin(side, SIDES[contrast])] = OUTSIDE
-    taking_part = drawn != OUTSIDE
-    people = np.unique(identity[taking_part])
-    members = len(np.unique(identity[drawn == positive]))
-    chosen = rng.permutation(people)[:members]
-    drawn[taking_part] = np.where(np.isin(identity[taking_part], chosen), positive, HELD_OUT)
-    return drawn
-
-
-def draw_labelled(side: Ints, identity: Ints, contrast: Contrast, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(N,) photos of people whose membership is known: ``share`` of those on each side of the contrast, by lot."""
-    known = []
-    for value in SIDES[contrast]:
-        people = np.unique(identity[side == value])
-        known.append(rng.permutation(people)[: round(share * len(people))])
-    return np.isin(identity, np.concatenate(known))
-
-
-def relabelled(evidence: Evidence, contrast: Contrast, rng: np.random.Generator) -> Evidence:
-    """The same signals with membership drawn by lot."""
+def relabelled(evidence: Evidence, number: int) -> Evidence:
+    """The same signals of a target whose membership is that of a backbone which nobody trained, by a ``number`` of its own."""
     populations = evidence.populations
-    side = draw_sides(populations.side, evidence.identity, contrast, rng)
-    labelled = populations.labelled
-    if contrast != Contrast.SAMPLE:  # within people nothing changes about who is known
-        labelled = draw_labelled(side, evidence.identity, contrast, populations.track.partial_share, rng)
-    return replace(evidence, populations=populations.relabelled(side, labelled))
+    drawn = draw(populations.queried_pairs[:, 0], populations.track.split_seed, NEVER_TRAINED + number)
+    return replace(evidence, populations=populations.relabelled(drawn.side, populations.labelled))
 
 
 def auc_interval(scores: Scores, seed: int) -> Estimate:
@@ -115,7 +80,7 @@ def coverage(spec: AttackSpec, evidences: Sequence[Evidence], contrast: Contrast
     above = below = 0
     values = []
     for number in range(relabellings):
-        evidence = relabelled(evidences[number % len(evidences)], contrast, np.random.default_rng([seed, number]))
+        evidence = relabelled(evidences[number % len(evidences)], seed * relabellings + number)
         found = auc_interval(run_contrast(spec, evidence, contrast), seed)
         if found.value is None or found.low is None or found.high is None:
             raise FaceVeilError(f"{spec.label} on {contrast.value}: draw {number} has no interval.")

@@ -1,18 +1,17 @@
-"""One membership attack against one target: fit, score, and what it reached on each contrast."""
+"""One membership attack against one target: fit and score, contrast by contrast."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from benchmark.data.populations import HELD_OUT, SEEN, SIDES, UNSEEN
-from benchmark.evaluation.membership.evidence import Evidence, ShadowSignals
-from benchmark.evaluation.membership.score_metrics import contrast_metrics
+from benchmark.evaluation.membership.evidence import POOLED, Evidence, ShadowSignals, narrowed
+from benchmark.evaluation.membership.pooling import Scores
 from benchmark.interfaces import (
     AttackSpec,
     Contrast,
@@ -21,38 +20,23 @@ from benchmark.interfaces import (
     MembershipAttack,
     NotApplicableError,
     QueryShadow,
-    SignalRequest,
     Signals,
 )
-from benchmark.metrics.roc import log_spaced_roc
 from benchmark.protocol.registry import build_attack
-from benchmark.records.results import AttackResult, ContrastResult
-from benchmark.runtime.atomic import replacing
-from benchmark.runtime.memory import PeakMemory, peak_memory
+from benchmark.runtime.memory import Measure, peak_memory
+from benchmark.signals.extraction import passes
 
-EVALUATION_VERSION = 2  # part of every piece's name: raise it when a metric or an attack changes its meaning
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores of one attack on one contrast, of the people asked about."""
-
-    score: np.ndarray
-    label: np.ndarray
-    identity: np.ndarray
-
-    @property
-    def sha256(self) -> str:
-        parts = (self.score.astype("<f8"), self.label.astype("<i8"), self.identity.astype("<i8"))
-        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+EVALUATION_VERSION = 3  # part of every piece's name: raise it when a metric or an attack changes its meaning
 
 
 def _of_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence) -> Signals:
-    """A shadow's signals narrowed to what the attack asked for.
+    """A shadow's signals narrowed to what the attack asked for."""
+    _check_shadow(signals, attack, evidence)
+    return narrowed(signals, attack)
 
-    Raises:
-        NotApplicableError: the shadow cannot give one of them, or gives one that does not compare with the target's.
-    """
+
+def _check_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence) -> None:
+    """Raises NotApplicableError where a shadow cannot give a signal, or gives one that does not compare with the target's."""
     for request in attack.requests():
         if request.key not in signals.values:
             raise NotApplicableError(
@@ -63,14 +47,6 @@ def _of_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence) -
             raise NotApplicableError(
                 f"the shadow backbones are of another architecture: {request.key!r} is {own} there, {targets} here."
             )
-    return narrowed(signals, attack)
-
-
-def narrowed(signals: Signals, attack: MembershipAttack) -> Signals:
-    """Only what the attack asked for; without a gallery it is not told which photos show the same person."""
-    values = {r.key: signals.values[r.key] for r in attack.requests()}
-    identity = signals.identity if attack.needs_gallery else np.arange(len(signals))
-    return Signals(values=values, identity=identity, group=signals.group)
 
 
 def check_access(attack: MembershipAttack) -> None:
@@ -119,15 +95,18 @@ def _auxiliary(evidence: Evidence) -> Sequence[ShadowSignals]:
 def query_shadows(attack: MembershipAttack, evidence: Evidence, contrast: Contrast, index: np.ndarray) -> list[QueryShadow]:
     """Shadows asked about the photos ``index``: of the query pool, or auxiliary ones, which trained on none of them."""
     if attack.knowledge == Knowledge.QUERY_POOL:
-        shadows = list(evidence.pool.get(contrast, ()))
-        if not shadows:
-            none = f"the track's budget gives a 'query_pool' attacker no shadow backbones on the {contrast.value} contrast."
-            reasons = [evidence.missing_on_shadow[r.key] for r in attack.requests() if r.key in evidence.missing_on_shadow]
-            raise NotApplicableError(next(iter(reasons), none))
+        if not evidence.pool or contrast not in POOLED:
+            raise NotApplicableError(
+                f"there are no shadow backbones for a 'query_pool' attacker on the {contrast.value} contrast."
+            )
+        shadows = [model.as_shadow(attack, contrast, index) for model in evidence.pool]
     else:
-        outside = np.zeros(len(evidence.signals), bool)
-        shadows = [QueryShadow(s.queried, outside) for s in _auxiliary(evidence) if s.queried is not None]
-    return [QueryShadow(_of_shadow(s.signals.take(index), attack, evidence), s.inside[index]) for s in shadows]
+        outside, rows = np.zeros(len(index), bool), np.arange(len(index))
+        queried = [s.queried for s in _auxiliary(evidence) if s.queried is not None]
+        shadows = [QueryShadow(narrowed(signals.take(index), attack), outside, rows) for signals in queried]
+    for shadow in shadows:
+        _check_shadow(shadow.signals, attack, evidence)
+    return shadows
 
 
 def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Scores:
@@ -148,7 +127,7 @@ def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Sc
         raise FaceVeilError(f"attack {spec.label}: score must be of shape ({len(index)},), got {score.shape}.")
     if not np.isfinite(score).all():
         raise FaceVeilError(f"attack {spec.label}: {int((~np.isfinite(score)).sum())} of {len(score)} scores are not finite.")
-    scores = Scores(score, evidence.labels(index, contrast), evidence.identity[index])
+    scores = Scores(score, evidence.labels(index, contrast), evidence.identity[index], index)
     refuse_constant_scores(scores, contrast)
     return scores
 
@@ -170,88 +149,44 @@ def refuse_constant_scores(scores: Scores, contrast: Contrast) -> None:
             )
 
 
-def run_attack(
-    spec: AttackSpec, evidence: Evidence, *, adaptive: bool, blind: Mapping[Contrast, float], seed: int
-) -> tuple[AttackResult, dict[Contrast, Scores]]:
-    """One attack on every contrast it has a meaning for.
+@dataclass
+class TargetScores:
+    """What one attack said of one target: scores by contrast, or why there are none, and what it cost."""
 
-    Args:
-        blind: the strongest blind AUC of each contrast.
+    scores: dict[Contrast, Scores]
+    status: Literal["ok", "not_applicable", "failed"] = "ok"
+    reason: str = ""
+    not_applicable: dict[Contrast, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    memory_measure: Measure = "process"
+    queries: int = 0
 
-    Returns:
-        The result (``not_applicable`` or ``failed`` with a reason, rather than a number, where there is none) and the scores.
-    """
+
+def score_target(spec: AttackSpec, evidence: Evidence) -> TargetScores:
+    """One attack on every contrast of one target that it has a meaning for; a reason rather than a number where it has none."""
     attack = build_attack(spec)
-    result = AttackResult(spec=spec, adaptive=adaptive, access=attack.required_access(), knowledge=attack.knowledge)
+    found = TargetScores({}, queries=passes(attack.requests()) * len(evidence.identity))
     try:
         check_access(attack)
     except FaceVeilError as error:  # a plug-in's mistake ends its own attack, not the evaluation
-        return result.model_copy(update={"status": "failed", "reason": str(error)}), {}
+        return TargetScores({}, "failed", str(error))
     reasons = evidence.reasons(attack)
     if reasons:
-        return result.model_copy(update={"status": "not_applicable", "reason": reasons[0]}), {}
+        return TargetScores({}, "not_applicable", reasons[0])
     started = time.perf_counter()
-    results: dict[Contrast, ContrastResult] = {}
-    scores: dict[Contrast, Scores] = {}
-    reasons_by_contrast: dict[Contrast, str] = {}
-    peaks: list[PeakMemory] = []
     for contrast in attack.contrasts:
         try:
             with peak_memory() as memory:
-                scores[contrast] = run_contrast(spec, evidence, contrast)
-            peaks.append(memory)
-            results[contrast] = describe(contrast, scores[contrast], blind.get(contrast, 0.5), seed)
+                found.scores[contrast] = run_contrast(spec, evidence, contrast)
+            found.peak_memory_mb, found.memory_measure = max(found.peak_memory_mb, memory.mb), memory.measure
         except NotApplicableError as error:
-            reasons_by_contrast[contrast] = str(error)
+            found.not_applicable[contrast] = str(error)
         except FaceVeilError as error:
-            return result.model_copy(update={"status": "failed", "reason": str(error)}), {}
+            return TargetScores({}, "failed", str(error))
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # an odd submission must not end the evaluation
-            reason = f"unexpected {type(error).__name__}: {error}"
-            return result.model_copy(update={"status": "failed", "reason": reason}), {}
-    if not results:
-        reason = next(iter(reasons_by_contrast.values()))
-        update = {"status": "not_applicable", "reason": reason, "not_applicable": reasons_by_contrast}
-        return result.model_copy(update=update), {}
-    update = {
-        "not_applicable": reasons_by_contrast,
-        "contrasts": results,
-        "seconds": time.perf_counter() - started,
-        "peak_memory_mb": max(peak.mb for peak in peaks),
-        "memory_measure": peaks[0].measure,
-        "queries": views(attack.requests()) * len(evidence.identity),
-    }
-    return result.model_copy(update=update), scores
-
-
-def views(requests: Iterable[SignalRequest]) -> int:
-    """Forward passes a photo that the requests need."""
-    return len({r.view for r in requests})
-
-
-def describe(contrast: Contrast, scores: Scores, blind: float, seed: int) -> ContrastResult:
-    """Metrics with intervals over people."""
-    metrics, realised = contrast_metrics(scores.score, scores.label, scores.identity, blind=blind, seed=seed)
-    return ContrastResult(
-        contrast=contrast,
-        people=len(np.unique(scores.identity)),
-        n_positive=int(scores.label.sum()),
-        n_negative=int((1 - scores.label).sum()),
-        metrics=metrics,
-        realised_fpr=realised,
-        roc=log_spaced_roc(scores.score, scores.label, points=200),
-        scores_sha256=scores.sha256,
-    )
-
-
-def save_scores(path: Path, scores: Mapping[Contrast, Scores]) -> None:
-    """Scores of one attack as ``.npz``: ``<contrast>.score``, ``.label``, ``.identity``."""
-    arrays = {f"{c.value}.{name}": getattr(s, name) for c, s in scores.items() for name in ("score", "label", "identity")}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
-
-
-def load_scores(path: Path) -> dict[Contrast, Scores]:
-    """What :func:`save_scores` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        contrasts = sorted({name.rpartition(".")[0] for name in arrays})
-        return {Contrast(c): Scores(*(arrays[f"{c}.{n}"] for n in ("score", "label", "identity"))) for c in contrasts}
+            return TargetScores({}, "failed", f"unexpected {type(error).__name__}: {error}")
+    if not found.scores:
+        found.status, found.reason = "not_applicable", next(iter(found.not_applicable.values()), "it names no contrast.")
+    found.seconds = time.perf_counter() - started
+    return found

@@ -75,13 +75,13 @@ class Block(_Model):
 
 
 class SweepFile(_Model):
-    """The whole file.  ``shadows`` (auxiliary/photos/people) gives all entries' attackers another budget than the track."""
+    """The whole file.  ``shadows`` gives all entries' attackers another number of their own than the track."""
 
     summary: str = ""
     track: tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
     team: str = "FaceVeil"
-    shadows: str | None = None
+    shadows: int | None = None
     entries: tuple[Block, ...] = Field(min_length=1)
 
     @field_validator("track", "seeds", mode="before")

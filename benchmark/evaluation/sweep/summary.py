@@ -92,7 +92,7 @@ def _strongest(record: Record, contrast: Contrast) -> dict[str, Any] | None:
 def estimate(waiting: Sequence[SweepEntry], done: Iterable[SweepOutcome]) -> float:
     """Minutes that the entries will take on this machine, from those that are done, or else from the tracks' budgets.
 
-    Counted are trainings (bases that post-hoc defences share once, shadows of the attacker, the pool of a track once) and
+    Counted are trainings (of the whole population and the attacker's own shadows; those that post-hoc defences share once) and
     evaluations.
     """
     measured = [o for o in done if o.status == DONE and o.record is not None]
@@ -102,12 +102,9 @@ def estimate(waiting: Sequence[SweepEntry], done: Iterable[SweepOutcome]) -> flo
         first, last = entry.defense.split_post_hoc()
         base = (entry.baseline, str(first.key()) if first else "") if last else (entry.digest,)
         cost = _trainings(entry, measured)
-        shadows = entry.track.shadows
-        trainings = 0.0 if base in seen else cost * (1 + shadows.auxiliary)
-        pool = ("pool", entry.track.name, entry.data, entry.init)
-        if pool not in seen:
-            trainings += 1 + shadows.photos + shadows.people
-        seen |= {base, pool}
+        backbones = entry.track.population if entry.defense.trains_on_members else 1
+        trainings = 0.0 if base in seen else cost * (backbones + entry.track.shadows.auxiliary)
+        seen.add(base)
         total += minutes * trainings + _evaluation_minutes(entry, measured, minutes)
     return total
 

@@ -21,6 +21,7 @@ from benchmark.evaluation.sweep.file import SweepEntry
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
 from benchmark.runtime.atomic import write_text
+from benchmark.runtime.executor import Engine
 from benchmark.runtime.progress import Progress, TrainingProgress
 from benchmark.submissions.checkpoint_import import open_weights
 from benchmark.submissions.submission import Submission, load_submission
@@ -83,6 +84,7 @@ class Sweep:
     minutes: float | None = None
     should_stop: Callable[[], bool] = lambda: False
     save: Callable[[Record], object] = lambda _record: None
+    engine: Engine = field(default_factory=Engine)
     on_status: Callable[[int, SweepEntry, str], None] = lambda _number, _entry, _what: None
     _session: tuple[Any, Session] | None = field(default=None, init=False)
 
@@ -151,6 +153,8 @@ class Sweep:
             submission = load_submission(trained)
         else:
             card = {"team": self.team, "name": entry.label[:80]}
+            if entry.seed == 0:
+                session.prepare(entry.named, entry.backbone)
             submission = session.train(entry.named, entry.seed, trained, card, entry.backbone)
         record = session.evaluate(submission)
         write_text(place / "record.json", record.model_dump_json(indent=1))
@@ -161,7 +165,9 @@ class Sweep:
         """The session of an entry's track and data; that of the last entry where they are the same."""
         key = (entry.track.name, entry.data, entry.init)
         if self._session is None or self._session[0] != key:
-            session = Session(entry.track, entry.data, self.device, init=self._init(entry), progress=self.progress)
+            session = Session(
+                entry.track, entry.data, self.device, init=self._init(entry), progress=self.progress, engine=self.engine
+            )
             self._session = key, session
         return self._session[1]
 

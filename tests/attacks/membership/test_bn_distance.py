@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from attacks.membership.bn_distance import BNDistance
-from benchmark.evaluation.membership.scores import run_attack
+from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import AttackSpec, Contrast, Knowledge, SettingsError, Signals
 from benchmark.metrics.roc import auc
 from benchmark.protocol.registry import build_attack

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from attacks.membership.bn_lira import residual_scores, residuals
-from benchmark.evaluation.membership.scores import run_attack, run_contrast
+from benchmark.evaluation.membership.scores import run_contrast
+from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import AttackSpec, Contrast
 from benchmark.metrics.roc import auc
 
@@ -43,16 +44,16 @@ def test_shadows_teach_one_another_where_the_leak_is():
     assert auc(score, labels) > 0.62
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, 2, 3])
 def test_any_number_of_shadows_serves(tiny, count):
     evidence = tiny.evidence([SPEC])
-    fewer = replace(evidence, pool={c: s[:count] for c, s in evidence.pool.items()})
+    fewer = replace(evidence, pool=evidence.pool[:count])
     scores = run_contrast(SPEC, fewer, Contrast.SAMPLE)
     assert auc(scores.score, scores.label) > 0.8
 
 
 def test_without_a_pool_it_is_not_applicable(tiny):
-    evidence = replace(tiny.evidence([SPEC]), pool={})
+    evidence = replace(tiny.evidence([SPEC]), pool=[])
     result, _ = run_attack(SPEC, evidence, adaptive=False, blind={}, seed=0)
     assert result.status == "not_applicable"
     assert "no shadow backbones" in result.reason

@@ -5,7 +5,8 @@ import numpy as np
 from attacks.membership.bn_lira import BNLira
 from attacks.membership.bn_rmia import BNRmia
 from attacks.shared.shadow_calibration import rmia
-from benchmark.evaluation.membership.scores import narrowed, query_shadows, run_contrast
+from benchmark.evaluation.membership.evidence import narrowed
+from benchmark.evaluation.membership.scores import query_shadows, run_contrast
 from benchmark.interfaces import AttackSpec, Contrast
 
 

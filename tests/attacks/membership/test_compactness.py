@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attacks.membership.compactness import Compactness, distances
-from benchmark.evaluation.membership.scores import run_attack
+from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import AttackSpec, Contrast, NotApplicableError, Signals
 
 

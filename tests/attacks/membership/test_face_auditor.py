@@ -5,7 +5,7 @@ import pytest
 from similar_people import similar_people
 
 from attacks.membership.face_auditor import FaceAuditor
-from benchmark.evaluation.membership.scores import run_attack
+from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import Access, AttackSpec, Contrast, NotApplicableError
 from benchmark.metrics.roc import auc
 

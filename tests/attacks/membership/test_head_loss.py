@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from attacks.membership.head_loss import LOSS, HeadLoss
-from benchmark.evaluation.membership.scores import run_attack
+from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import Access, AttackSpec, Contrast, NotApplicableError, Signals
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from attacks.membership.lira import Lira
 from attacks.shared.statistics import STATISTICS
-from benchmark.evaluation.membership.scores import run_attack, run_contrast
+from benchmark.evaluation.membership.scores import run_contrast
+from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import Access, AttackSpec, Contrast
 from benchmark.metrics.roc import auc
 

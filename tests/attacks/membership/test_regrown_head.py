@@ -5,7 +5,8 @@ import pytest
 
 from attacks.membership.regrown_head import RegrownHead
 from attacks.shared.centres import regrow, unit
-from benchmark.evaluation.membership.scores import run_attack, run_contrast
+from benchmark.evaluation.membership.scores import run_contrast
+from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import Access, AttackSpec, Contrast, DefenseSpec, NotApplicableError, SettingsError, Signals
 from benchmark.metrics.roc import auc
 from benchmark.protocol.registry import build_attack

@@ -5,7 +5,8 @@ from similar_people import similar_people
 
 from attacks.membership.slmia import SIMILARITY, SLMIA, statistics
 from attacks.shared.people import PeopleCosines
-from benchmark.evaluation.membership.scores import run_attack, training_signals
+from benchmark.evaluation.membership.scores import training_signals
+from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import AttackSpec, Contrast
 from benchmark.metrics.roc import auc
 from benchmark.protocol.registry import build_attack

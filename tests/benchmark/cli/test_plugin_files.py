@@ -13,7 +13,7 @@ from benchmark.cli.app import app
 from benchmark.protocol import registry
 from benchmark.protocol.tracks import TRACKS
 
-TRACK = f"{FLOW.name}[shadows=0/0/0]"
+TRACK = f"{FLOW.name}[shadows=0]"
 FILE = '''
 from typing import ClassVar
 

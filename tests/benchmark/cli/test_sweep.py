@@ -12,7 +12,7 @@ from benchmark.protocol.tracks import TRACKS
 
 FILE = f"""
 track: {FLOW.name}
-shadows: 1/0/0
+shadows: 0
 entries:
   - defense: undefended
   - defense: bn_perturbation
@@ -47,7 +47,7 @@ def test_a_dry_run_says_what_would_run_and_trains_nothing(file, tmp_path):
     assert document["minutes_left"] > 0
     assert not out.exists()
     text = run(file, "--dry-run", "--out", out).stdout
-    assert f"waiting: bn_perturbation(rho=0.5) on {FLOW.name}[shadows=1/0/0], seed 0" in text
+    assert f"waiting: bn_perturbation(rho=0.5) on {FLOW.name}[shadows=0], seed 0" in text
 
 
 def test_a_subset_runs_and_the_rest_waits(file, tmp_path):

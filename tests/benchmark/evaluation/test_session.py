@@ -28,7 +28,7 @@ class Silent:
 
 @pytest.fixture
 def session(fresh_home):
-    return Session(variant(FLOW, {"shadows": "0/0/0"}), None, "cpu", progress=Silent())
+    return Session(variant(FLOW, {"shadows": 0}), None, "cpu", progress=Silent())
 
 
 def test_the_model_that_is_attacked_is_the_one_that_was_hashed(session, tmp_path, monkeypatch):

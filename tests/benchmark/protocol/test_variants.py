@@ -27,8 +27,8 @@ def test_the_track_s_own_values_change_nothing():
 
 
 def test_shadows_and_epochs():
-    changed = get_track("synthetic-smoke[epochs=3,shadows=2/0/1]")
-    assert changed.shadows == ShadowBudget(auxiliary=2, photos=0, people=1)
+    changed = get_track("synthetic-smoke[epochs=3,shadows=2]")
+    assert changed.shadows == ShadowBudget(auxiliary=2)
     assert changed.training.epochs == 3
     assert changed.training.lr == TRACK.training.lr
 
@@ -42,7 +42,7 @@ def test_shadows_and_epochs():
         ("epochs=0", "at least 1"),
         ("population=1", "at least 2"),
         ("photos=many", "whole number"),
-        ("shadows=1", "auxiliary/photos/people"),
+        ("shadows=1/0/0", "whole number"),
     ],
 )
 def test_what_does_not_exist_is_refused(factors, message):

@@ -104,8 +104,7 @@ def test_shadows_are_trained_on_their_seen_photos_and_then_read(flow, tmp_path, 
     make = shadows.make_submission
     monkeypatch.setattr(shadows, "make_submission", spy)
     pool = ShadowPool(replace(flow.populations, track=TWO), tmp_path)
-    assert len(pool.recipes("auxiliary", UNDEFENDED, TWO.backbone)) == 2
-    assert pool.recipes("photos", UNDEFENDED, TWO.backbone) == []
+    assert len(pool.recipes(UNDEFENDED, TWO.backbone)) == 2
     first = list(pool.auxiliary(UNDEFENDED, TWO.backbone, progress=count))
     assert count.epochs == 2 * TWO.training.epochs
     assert len({s.submission.submission_id for s in first} | {flow.submission.submission_id}) == 3
@@ -157,40 +156,3 @@ def test_another_backbone_has_its_own_shadow(flow, tmp_path, count):
     assert (plain.submission.card.norm, other.submission.card.norm) == ("batch", "group")
     np.testing.assert_array_equal(plain.side, other.side)
     assert list(plain.photos.keys) == list(other.photos.keys), "the same people, whatever the backbone"
-
-
-# The query pool
-
-
-def test_halves_of_the_photos_train_a_shadow_that_knows_every_member(flow, tmp_path):
-    pool = ShadowPool(flow.populations, tmp_path)
-    populations = flow.populations
-    members = np.isin(populations.side, (SEEN, UNSEEN))
-    first, second = pool.query_pool("photos", FLOW.backbone)
-    assert not (first.inside & second.inside).any()
-    assert ((first.inside | second.inside) == members).all(), "complements, and no held-out person"
-    classes = {len(s.submission.head["weight"]) for s in (first, second)}
-    assert classes == {populations.roles.members}
-    assert first.submission.submission_id not in {second.submission.submission_id, flow.submission.submission_id}
-
-
-def test_halves_of_the_people_leave_every_queried_photo_out(flow, tmp_path, monkeypatch):
-    trained = []
-
-    def spy(populations, defense, photos, **kwargs):
-        trained.append(set(photos.keys))
-        return make(populations, defense, photos, **kwargs)
-
-    make = shadows.make_submission
-    monkeypatch.setattr(shadows, "make_submission", spy)
-    populations = flow.populations
-    first, second = ShadowPool(populations, tmp_path).query_pool("people", FLOW.backbone)
-    asked = {populations.queried.keys[i] for i in np.flatnonzero(np.isin(populations.side, (UNSEEN, HELD_OUT)))}
-    for shadow, keys in zip((first, second), trained, strict=True):
-        assert not keys & asked
-        inside = {key.partition("/")[0] for key in np.asarray(populations.queried.keys)[shadow.inside]}
-        assert {key.partition("/")[0] for key in keys} == inside
-        assert len(keys) == len(inside) * populations.roles.seen
-        for side in (UNSEEN, HELD_OUT):
-            assert shadow.inside[populations.side == side].mean() == 0.5, "members and held-out people alike"
-    assert (first.inside != second.inside).all()

@@ -135,3 +135,14 @@ def test_a_submission_from_elsewhere_is_read_alike(flow, tmp_path):
     evidence = gathered(flow, [BN, REGROWN], make_submission(tmp_path / "other"))
     assert evidence.signals.values["embedding.identity"].shape[1] == 16
     assert evidence.signals.values["norm.mean.stored.identity"].shape[1] > 20
+
+
+def test_other_backbones_are_read_on_the_same_photos_for_attacks_that_use_them(flow):
+    lira = AttackSpec(name="lira")
+    assert gathered(flow, [NORM], shadows=Shadows(pool=flow.others())).pool == []
+    evidence = gathered(flow, [NORM, lira], shadows=Shadows(pool=flow.others()))
+    assert [model.populations.number for model in evidence.pool] == [1, 2]
+    for model in evidence.pool:
+        assert set(model.signals.values) == {"embedding.identity"}, "asked for what the attack needs"
+        assert (model.signals.identity == evidence.identity).all()
+        assert (model.populations.side != evidence.populations.side).any()

@@ -7,19 +7,17 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 
-from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN
+from benchmark.data.memberships import HELD_OUT, SEEN, SPARE, UNSEEN, draw
 from benchmark.evaluation.membership import null_calibration as null_calibration_module
 from benchmark.evaluation.membership.evidence import Evidence
 from benchmark.evaluation.membership.null_calibration import (
-    OUTSIDE,
     Coverage,
     auc_interval,
     coverage,
-    draw_sides,
     null_calibration,
     relabelled,
 )
-from benchmark.evaluation.membership.scores import Scores
+from benchmark.evaluation.membership.pooling import Scores
 from benchmark.interfaces import (
     Access,
     AttackSpec,
@@ -42,21 +40,22 @@ class Lottery:
 
     side: np.ndarray
     labelled: np.ndarray
-    track: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(partial_share=0.5))
+    queried_pairs: np.ndarray
+    number: int = 0
+    track: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(partial_share=0.5, split_seed=0))
 
     def relabelled(self, side, labelled):
         return replace(self, side=side, labelled=labelled)
 
 
-def lottery(people=40, photos=2, kinship=0.0, seed=0):
-    """As many members as held-out people; ``kinship`` is how alike the signals of one person's photos are."""
+def lottery(people=80, photos=4, kinship=0.0, seed=0):
+    """A pool of people; ``kinship`` is how alike the signals of one person's photos are."""
     rng = np.random.default_rng(seed)
-    side = np.repeat([SEEN, UNSEEN, HELD_OUT], people * photos)
-    members = np.repeat(np.arange(people), photos)
-    identity = np.concatenate([members, members, members + people])
-    signal = rng.normal(size=len(side)) + kinship * rng.normal(size=2 * people)[identity]
-    labelled = np.isin(identity, np.arange(0, 2 * people, 2))
-    return Evidence(Lottery(side, labelled), Signals({REQUEST.key: signal[:, None]}, identity))  # type: ignore[arg-type]
+    identity = np.repeat(np.arange(people), photos)
+    pairs = np.column_stack([identity, np.tile(np.arange(photos), people)])
+    signal = rng.normal(size=len(identity)) + kinship * rng.normal(size=people)[identity]
+    populations = Lottery(draw(identity, seed, 0).side, identity % 2 == 0, pairs)
+    return Evidence(populations, Signals({REQUEST.key: signal[:, None]}, identity))  # type: ignore[arg-type]
 
 
 class Plain(MembershipAttack):
@@ -99,46 +98,25 @@ def specs(plugin_table):
 # Drawing
 
 
-def test_within_people_seen_and_unseen_change_places():
-    evidence = lottery(people=6, photos=3)
-    side, identity = evidence.populations.side, evidence.identity
-    rng = np.random.default_rng(0)
-    draws = [draw_sides(side, identity, Contrast.SAMPLE, rng) for _ in range(200)]
-    for drawn in draws[:5]:
-        for person in np.unique(identity):
-            assert sorted(drawn[identity == person]) == sorted(side[identity == person])
-        assert (drawn[side == HELD_OUT] == HELD_OUT).all()
-    share = np.mean([drawn == SEEN for drawn in draws], axis=0)[side != HELD_OUT]
-    assert abs(share - 0.5).max() < 4 * 0.5 / np.sqrt(200)
-
-
-@pytest.mark.parametrize(("contrast", "positive"), [(Contrast.IDENTITY, UNSEEN), (Contrast.PAPER, SEEN)])
-def test_whole_people_change_places(contrast, positive):
-    evidence = lottery(people=6, photos=3)
-    side, identity = evidence.populations.side, evidence.identity
-    rng = np.random.default_rng(0)
-    draws = [draw_sides(side, identity, contrast, rng) for _ in range(200)]
-    for drawn in draws[:5]:
-        left_out = ~np.isin(side, (positive, HELD_OUT))
-        assert (drawn[left_out] == OUTSIDE).all()
-        assert (drawn == positive).sum() == (side == positive).sum()
-        assert all(len(set(drawn[(identity == p) & ~left_out])) == 1 for p in np.unique(identity))
-    share = np.mean([drawn == positive for drawn in draws], axis=0)[side == HELD_OUT]
-    assert abs(share - 0.5).max() < 4 * 0.5 / np.sqrt(200)
-
-
-def test_a_draw_changes_labels_and_no_signal():
+def test_a_draw_is_by_the_rule_of_every_backbone_and_changes_no_signal():
     evidence = lottery()
-    drawn = relabelled(evidence, Contrast.IDENTITY, np.random.default_rng(1))
+    drawn = relabelled(evidence, 1)
     assert drawn.signals is evidence.signals
-    assert (evidence.populations.side == lottery().populations.side).all()
-    for known in (True, False):
-        index = drawn.sides(Contrast.IDENTITY, labelled=known)
-        labels = drawn.labels(index, Contrast.IDENTITY)
-        assert labels.sum() == len(labels) / 2 == 40
-        assert len(np.unique(drawn.identity[index])) == 40
-    same_people = relabelled(evidence, Contrast.SAMPLE, np.random.default_rng(1))
-    assert (same_people.populations.labelled == evidence.populations.labelled).all()
+    assert (evidence.populations.side == lottery().populations.side).all(), "the evidence itself is left alone"
+    assert (drawn.populations.labelled == evidence.populations.labelled).all()
+    side, identity = drawn.populations.side, evidence.identity
+    assert len(np.unique(identity[side == SEEN])) == 40
+    for person in np.unique(identity):
+        assert sorted(side[identity == person]) in ([SEEN, SEEN, UNSEEN, UNSEEN], [HELD_OUT, HELD_OUT, SPARE, SPARE])
+
+
+def test_draws_are_independent_of_each_other_and_of_the_backbones_own():
+    evidence = lottery(people=30)
+    draws = np.stack([relabelled(evidence, n).populations.side == SEEN for n in range(300)])
+    assert abs(draws.mean(0) - 0.25).max() < 4.5 * np.sqrt(0.25 * 0.75 / 300), "half of the people, half of their photos"
+    own = evidence.populations.side == SEEN
+    agreement = np.corrcoef(draws.mean(0), own)[0, 1]
+    assert abs(agreement) < 4 / np.sqrt(len(own))
 
 
 def test_populations_take_other_sides(flow):

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 
 from benchmark.data.populations import SEEN
-from benchmark.evaluation.membership.scores import (
-    Scores,
-    describe,
-    load_scores,
-    narrowed,
-    run_attack,
-    run_contrast,
-    save_scores,
-    views,
-)
+from benchmark.evaluation.membership.evidence import ModelSignals, gather, narrowed
+from benchmark.evaluation.membership.scores import query_shadows, run_contrast
+from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import (
     Access,
     AttackSpec,
@@ -26,12 +19,12 @@ from benchmark.interfaces import (
     Knowledge,
     MembershipAttack,
     NotApplicableError,
-    QueryShadow,
     Reference,
     SignalRequest,
     Signals,
 )
 from benchmark.protocol.registry import build_attack
+from benchmark.signals.target import Target
 
 EMBEDDING = SignalRequest(layers="embedding")
 NORM = SignalRequest(layers="norm", statistic="mean")
@@ -197,7 +190,7 @@ def test_what_does_not_apply_says_why(evidence):
 def test_knowledge_that_the_track_does_not_give_does_not_apply(evidence):
     result, _ = run(probe(knowledge="query_pool"), evidence)
     assert result.status == "not_applicable"
-    assert "gives a 'query_pool' attacker no shadow backbones" in result.reason
+    assert "no shadow backbones for a 'query_pool' attacker" in result.reason
 
 
 def test_an_unavailable_signal_does_not_apply(evidence):
@@ -234,43 +227,26 @@ def test_the_blind_auc_is_taken_off(evidence):
     assert other["excess_over_blind"].value == pytest.approx(other["auc"].value - 0.5)
 
 
-def test_queries_count_views():
-    flip = SignalRequest(layers="embedding", view="flip")
-    assert views([EMBEDDING, NORM]) == 1
-    assert views([EMBEDDING, NORM, flip]) == 2
+@pytest.mark.parametrize(
+    ("name", "settings", "passes"),
+    [("gradient_norm", {}, 2), ("encoder_mi", {}, 10), ("part_crop", {"parts": 16}, 17), ("regrown_head", {}, 1)],
+)
+def test_queries_count_what_goes_through_the_target(flow, name, settings, passes):
+    """The images that a hook on the backbone sees."""
+    spec = AttackSpec(name=name, settings=settings)
+    target = Target(flow.submission, Access.WEIGHTS)
+    with target.counting() as queries:
+        own = gather(target, flow.populations, [spec])
+    result, _ = run(spec, own)
+    assert result.status == "ok", result.reason
+    assert result.queries == passes * len(flow.populations.queried) == queries.images
 
 
-# Scores on disk
-
-
-def some_scores(seed: int = 0) -> Scores:
-    rng = np.random.default_rng(seed)
-    return Scores(rng.standard_normal(12), rng.integers(0, 2, 12), np.repeat(np.arange(4), 3))
-
-
-def test_scores_survive_the_disk(tmp_path):
-    scores = {Contrast.SAMPLE: some_scores(), Contrast.PAPER: some_scores(1)}
-    save_scores(tmp_path / "scores.npz", scores)
-    again = load_scores(tmp_path / "scores.npz")
-    assert {c: s.sha256 for c, s in again.items()} == {c: s.sha256 for c, s in scores.items()}
-    assert [p.name for p in tmp_path.iterdir()] == ["scores.npz"]
-    save_scores(tmp_path / "none.npz", {})
-    assert load_scores(tmp_path / "none.npz") == {}
-
-
-def test_the_hash_of_scores_sees_every_part():
-    scores = some_scores()
-    others = [
-        replace(scores, score=scores.score + 1e-12),
-        replace(scores, label=1 - scores.label),
-        replace(scores, identity=scores.identity[::-1]),
-    ]
-    assert len({s.sha256 for s in (scores, *others)}) == 4
-    assert replace(scores, label=scores.label.astype(np.int32)).sha256 == scores.sha256
-
-
-def test_describing_is_repeatable():
-    assert describe(Contrast.SAMPLE, some_scores(), 0.5, 0) == describe(Contrast.SAMPLE, some_scores(), 0.5, 0)
+def test_repeated_queries_count_as_often_as_the_system_answers(flow):
+    """The pass is made once here; whoever asks a deployed system sixteen times is seen sixteen times."""
+    spec = AttackSpec(name="regrown_head", settings={"queries": 16})
+    result, _ = run(spec, flow.evidence([spec]))
+    assert result.queries == 16 * len(flow.populations.queried)
 
 
 # Shadows of the query pool
@@ -278,8 +254,8 @@ def test_describing_is_repeatable():
 
 def pooled(evidence, **values):
     """The evidence with one shadow whose signals are those of the target, changed as said."""
-    shadow = QueryShadow(replace(evidence.signals, values={**evidence.signals.values, **values}), evidence.identity % 2 == 0)
-    return replace(evidence, pool={Contrast.SAMPLE: [shadow]})
+    signals = replace(evidence.signals, values={**evidence.signals.values, **values}, memo={})
+    return replace(evidence, pool=[ModelSignals(evidence.populations.numbered(1), signals)])
 
 
 def test_shadows_of_another_architecture_do_not_compare(evidence):
@@ -295,11 +271,39 @@ def test_shadows_of_another_architecture_do_not_compare(evidence):
 def test_what_a_shadow_lacks_does_not_touch_other_attacks(evidence):
     spec = AttackSpec(name="lira", settings={"statistic": "head_logit"})
     logits = {"head.logit.identity": np.ones((len(evidence.signals), 1), np.float32)}
-    own = replace(evidence, signals=replace(evidence.signals, values={**evidence.signals.values, **logits}))
-    lacking = replace(
-        pooled(evidence), signals=own.signals, missing_on_shadow={"head.logit.identity": "its head has 3 classes"}
-    )
+    own = replace(evidence.signals, values={**evidence.signals.values, **logits})
+    lacking = replace(pooled(evidence), signals=own, missing_on_shadow={"head.logit.identity": "its head has 3 classes"})
     result, _ = run(spec, lacking)
     assert result.status == "not_applicable"
     assert result.reason == "its head has 3 classes"
     assert run(probe(), lacking)[0].status == "ok"
+
+
+def test_a_shadow_stands_in_the_target_s_place(flow):
+    """On the sample contrast it speaks of the people it trained on, on the identity contrast of photos it did not train on."""
+    spec = AttackSpec(name="lira")
+    evidence = flow.evidence([spec])
+    attack = build_attack(spec)
+    for contrast in (Contrast.SAMPLE, Contrast.IDENTITY):
+        index = evidence.sides(contrast, labelled=False)
+        shadows = query_shadows(attack, evidence, contrast, index)
+        assert len(shadows) == flow.track.population - 1
+        for shadow, model in zip(shadows, evidence.pool, strict=True):
+            own = model.populations.membership
+            if contrast == Contrast.SAMPLE:
+                assert (shadow.usable == own.person[index]).all()
+                assert (shadow.aligned_inside == own.photo[index]).all()
+            else:
+                assert not own.photo[index][shadow.usable].any()
+                assert (shadow.aligned_inside == (own.person[index] & shadow.usable)).all()
+            embeddings = shadow.aligned(shadow.signals[EMBEDDING])
+            whole = np.asarray(model.signals[EMBEDDING])[index]
+            np.testing.assert_array_equal(embeddings[shadow.usable], whole[shadow.usable])
+
+
+def test_shadows_hold_every_photo_or_none_of_the_target_s_label(flow):
+    """Counting on how many shadows a photo is inside says nothing of whether the target trained on it."""
+    populations = flow.populations
+    inside = np.stack([populations.numbered(k).membership.photo for k in range(1, 200)])
+    target = populations.membership
+    assert abs(np.corrcoef(inside.sum(0), target.photo)[0, 1]) < 0.25

@@ -64,7 +64,7 @@ def test_factors_make_variants_of_the_track(written):
     entries = unrolled(
         written("""
 track: synthetic-smoke
-shadows: 1/0/0
+shadows: 0
 entries:
   - defense: undefended
     head: [softmax, arcface]
@@ -74,7 +74,7 @@ entries:
     )
     assert len(entries) == 8
     assert {e.track.name for e in entries} == {
-        f"synthetic-smoke[{factors}shadows=1/0/0]" for factors in ("head=softmax,photos=4,", "head=softmax,", "photos=4,", "")
+        f"synthetic-smoke[{factors}shadows=0]" for factors in ("head=softmax,photos=4,", "head=softmax,", "photos=4,", "")
     }
     assert {e.backbone.kwargs["norm"] if e.backbone else "" for e in entries} == {"", "group"}
     assert {e.label for e in entries} == {"undefended", "undefended [norm=group]"}

@@ -53,7 +53,7 @@ def track(monkeypatch):
 
 
 def entries(*blocks, **options):
-    content = {"track": FLOW.name, "shadows": "1/0/0", "entries": list(blocks)} | options
+    content = {"track": FLOW.name, "shadows": 0, "entries": list(blocks)} | options
     return unroll(SweepFile.model_validate(content))
 
 
@@ -83,7 +83,7 @@ def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh
         submission = load_submission(work.place(outcome.entry) / "submission")
         assert outcome.record.provenance.submission_id == submission.submission_id, "what was attacked is what was hashed"
         assert outcome.record.board == "verified"
-        assert outcome.record.track == f"{FLOW.name}[shadows=1/0/0]"
+        assert outcome.record.track == f"{FLOW.name}[shadows=0]"
     assert first[0].record.provenance.submission_id != first[2].record.provenance.submission_id
 
     table = rows(first)

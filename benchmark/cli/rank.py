@@ -1,0 +1,137 @@
+"""``faceveil rank``: what the board says, as tables: the store's records and those that ship with the project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from benchmark.cli.output import Json, emit, out, table
+from benchmark.cli.submit import StoreOption
+from benchmark.interfaces import FaceVeilError
+from benchmark.records.results import interval_text
+
+if TYPE_CHECKING:
+    from benchmark.records.ranking import RankedEntry
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("rank")(rank_)
+
+
+def rank_(
+    track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")] = "synthetic-64",
+    protocol: Annotated[str, typer.Option(help="Only records of this protocol version.")] = "",
+    store: StoreOption = None,
+    json: Json = False,
+) -> None:
+    """Ranks the records of a track by privacy and utility: a table for each protocol version and board."""
+    from benchmark.protocol.tracks import get_track
+    from leaderboard.board.library import load
+
+    entries = [e for e in load(store).entries.values() if e.scope.track == get_track(track).name]
+    entries = [e for e in entries if protocol in ("", e.scope.protocol_version)]
+    if not entries:
+        of_version = f" under protocol {protocol}" if protocol else ""
+        raise FaceVeilError(
+            f"no record of track {track!r}{of_version} in the store or with the project; run `faceveil quickstart`, or "
+            "`faceveil evaluate`."
+        )
+    tables = ranking(entries)
+    emit({"track": track, "tables": tables}, json, lambda: show(tables))
+
+
+def ranking(entries: Sequence[RankedEntry]) -> list[dict[str, Any]]:
+    """Ranked entries as plain data: a table for each scope, the newest protocol version and the verified board first."""
+    from benchmark.records.ranking import scope_gate
+
+    runs = [run for entry in entries for run in entry.runs]
+    tables = []
+    for scope, members in groupby(entries, key=lambda entry: entry.scope):
+        gate = scope_gate(scope, runs)
+        tables.append({
+            **asdict(scope),
+            "value_gate": {"passed": gate.passed, "gain": _triple(gate.gain), "reason": gate.reason},
+            "entries": [_row(entry) for entry in members],
+        })  # fmt: skip
+    tables.sort(key=lambda t: t["board"])
+    tables.sort(key=lambda t: _version(t["protocol_version"]), reverse=True)
+    return tables
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def _row(entry: RankedEntry) -> dict[str, Any]:
+    head = next((run.headline for run in entry.runs if run.headline), None)
+    return {
+        "rank": entry.rank,
+        "tied": entry.tied,
+        "entry": entry.label,
+        "control": entry.control,
+        "targets": head.targets if head else None,
+        "utility": _triple(entry.utility),
+        "gain": _triple(entry.gain),
+        "bought_nothing": entry.bought_nothing,
+        "leakage": _triple(entry.leakage),
+        "nothing_found": entry.nothing_found,
+        "by": f"{head.leakage_attack} ({head.leakage_contrast.value})" if head else "",
+        "low_fpr": _triple(head.low_fpr) if head else None,
+        "exposed": _triple(head.exposed) if head else None,
+        "dominated_by": list(entry.dominated_by),
+        "unranked": list(entry.reasons),
+    }
+
+
+def _triple(axis: Any) -> list[float | None] | None:
+    """Value and ends of an axis, a metric or a gain."""
+    return None if axis is None or axis.value is None else [axis.value, axis.low, axis.high]
+
+
+def show(tables: Sequence[dict[str, Any]]) -> None:
+    """One table a scope."""
+    for found in tables:
+        title = f"{found['track']}, protocol {found['protocol_version']}, {found['board']} entries"
+        columns = ["rank", "entry", "TAR@FAR=1e-3 [95 %]", "gain over public", "advantage [95 %]", "TPR@0.1 %", "attack"]
+        rows = [_cells(row) for row in found["entries"]]
+        if any(row["unranked"] for row in found["entries"]):
+            columns.append("why unranked")
+        table(title, columns, [cells[: len(columns)] for cells in rows])
+        _remarks(found)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    def text(triple: Sequence[float | None] | None) -> str:
+        return interval_text(*triple) if triple else "–"
+
+    rank = "–" if row["rank"] is None else f"{row['rank']}{' =' if row['tied'] else ''}"
+    return [
+        rank,
+        row["entry"] + (" (control)" if row["control"] else ""),
+        text(row["utility"]),
+        text(row["gain"]) + (" !" if row["bought_nothing"] else ""),
+        text(row["leakage"]) + (" n.f." if row["nothing_found"] else ""),
+        text(row["low_fpr"]),
+        row["by"],
+        "; ".join(row["unranked"]),
+    ]
+
+
+def _remarks(found: dict[str, Any]) -> None:
+    """What the signs in the table mean, where they occur, and the value gate."""
+    rows = found["entries"]
+    out.print("entries of one rank (=) are not significantly dominated by each other; within it the best recognition first")
+    if any(row["nothing_found"] for row in rows):
+        out.print("n.f.: nothing found; it counts as 0, and the upper end of its interval is not ruled out")
+    if any(row["bought_nothing"] for row in rows):
+        out.print("!: bought nothing with the private photos: recognises significantly less than public_only")
+    gate = found["value_gate"]
+    if gate["passed"]:
+        out.print(f"value gate passed: private photos are worth {interval_text(*gate['gain'])}")
+    elif gate["reason"]:
+        out.print(gate["reason"] if gate["passed"] is False else f"value gate {gate['reason']}", markup=False)
