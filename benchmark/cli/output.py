@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -14,8 +15,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmark.runtime.progress import duration
+
 if TYPE_CHECKING:
     from benchmark.records.results import Metric
+    from benchmark.runtime.executor import Status
     from benchmark.runtime.progress import TrainingProgress
 
 out = Console(highlight=False)
@@ -117,6 +121,11 @@ def settings(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def log(text: str) -> None:
+    """A line of a log on stderr, with its time."""
+    err.print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {escape(text)}", soft_wrap=True)
+
+
 class Steps:
     """Progress on stderr: a line that says what is being done, and a bar while something is trained."""
 
@@ -130,7 +139,13 @@ class Steps:
         self._what = text
         self._progress.update(self._task, description=escape(text), total=None, completed=0)
         if not self._progress.console.is_terminal:
-            err.print(f"  {escape(text)}")
+            log(text)
+
+    def tasks(self, status: Status) -> None:
+        """How far a graph of tasks is; in a log, one line a finished task."""
+        self._progress.update(self._task, description=escape(status.line), total=status.total, completed=status.done)
+        if status.finished is not None and not self._progress.console.is_terminal:
+            log(f"{status.finished.name}: {duration(status.seconds)}; {status.line}")
 
     def training(self, report: TrainingProgress) -> None:
         """One finished epoch."""

@@ -12,6 +12,7 @@ from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.durations import Durations
 from benchmark.runtime.graph import Graph, Node, Schedule, Task, makespan
 from benchmark.runtime.pools import Finished, Pool, Processes, ThisProcess
+from benchmark.runtime.progress import task_line
 from benchmark.runtime.threads import cores, threads_per_process
 
 __all__ = ["Engine", "Graph", "Node", "Outcome", "Status", "Task"]
@@ -34,6 +35,11 @@ class Status:
     seconds_left: float | None
     finished: Node | None = None
     seconds: float = 0.0
+
+    @property
+    def line(self) -> str:
+        """All of it in one line of text."""
+        return task_line(self.done, self.total, self.running, self.seconds_left)
 
 
 @dataclass(frozen=True)

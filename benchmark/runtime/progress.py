@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,3 +37,22 @@ class Silent:
     def step(self, text: str) -> None: ...
 
     def training(self, report: TrainingProgress) -> None: ...
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``3 min`` or ``2 h 5 min``: as exactly as an estimate deserves."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def task_line(done: int, total: int, running: Sequence[str], seconds_left: float | None) -> str:
+    """One line on a graph of tasks: how many are done, what runs now, and how long the rest will take."""
+    parts = [f"{done}/{total} done"]
+    if running:
+        more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+        parts.append(f"running: {', '.join(running[:3])}{more}")
+    if seconds_left is not None and done < total:
+        parts.append(f"about {duration(seconds_left)} left")
+    return "; ".join(parts)

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmark.runtime.progress import TrainingProgress
+
 _LINGER = 1.0  # seconds that a task has to clean up after its files once the parent is gone
 
 _channel: Connection | None = None
@@ -26,6 +28,11 @@ def note(text: str) -> None:
     """Tells the user how far the task is that this process runs, such as ``epoch 3/20``; does nothing outside a worker."""
     if _channel is not None:
         _channel.send(("note", text))
+
+
+def note_epoch(report: TrainingProgress) -> None:
+    """Tells the user of a finished epoch."""
+    note(f"epoch {report.epoch}/{report.epochs}")
 
 
 def main(connection: int, lifeline: int) -> None:

@@ -19,6 +19,7 @@ from benchmark.models.normalisation import unfolded
 from benchmark.protocol.registry import load_plugin_file, plugin_files
 from benchmark.protocol.track import BackboneSpec, Track
 from benchmark.runtime.progress import ProgressCallback
+from benchmark.runtime.worker import note_epoch
 from benchmark.submissions.submission import Submission, load_submission
 from benchmark.training.build import make_submission, training_track
 from benchmark.training.composition import Composition, Defenses, compose
@@ -146,4 +147,4 @@ class BackboneTraining:
         populations = open_populations(self.track, self.data, self.cache, self.public)
         init = load_submission(self.init) if self.init else None
         recipe = BackboneRecipe(self.number, compose(self.defense), self.backbone, init)
-        Population(populations, self.folder, self.device).submission(recipe)
+        Population(populations, self.folder, self.device).submission(recipe, note_epoch)
