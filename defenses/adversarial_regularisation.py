@@ -34,8 +34,8 @@ class AdversarialRegularisation(Defense):
     family: ClassVar[str] = "training"
     needs_public: ClassVar[bool] = True
 
-    strength: float = Field(1.0, ge=0, description="weight of the turned gradient")
-    hidden: PositiveInt = Field(64, description="width of the classifier's hidden layer")
+    strength: float = Field(1.0, ge=0, le=1000, description="weight of the turned gradient")
+    hidden: PositiveInt = Field(64, le=4096, description="width of the classifier's hidden layer")
 
     def modules(self, trainer: TrainerProtocol) -> Mapping[str, nn.Module]:
         return {self.name: nn.Sequential(nn.Linear(trainer.embedding_size, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1))}

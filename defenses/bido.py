@@ -34,8 +34,8 @@ class BiDO(Defense):
     family: ClassVar[str] = "training"
     couples_samples: ClassVar[bool] = True
 
-    lambda_x: float = Field(0.05, ge=0, description="weight of the dependence on the photo, which is lowered")
-    lambda_y: float = Field(0.5, ge=0, description="weight of the dependence on the person, which is raised")
+    lambda_x: float = Field(0.05, ge=0, le=1000, description="weight of the dependence on the photo, which is lowered")
+    lambda_y: float = Field(0.5, ge=0, le=1000, description="weight of the dependence on the person, which is raised")
 
     def watched(self, backbone: nn.Module) -> Sequence[str]:
         """The stages of a residual network; of any other network the embedding alone is looked at."""

@@ -42,9 +42,9 @@ class BNGaussianMechanism(Defense):
     needs_batchnorm: ClassVar[bool] = True
     resets_statistics: ClassVar[bool] = True
 
-    epsilon: PositiveFloat = Field(1.0, description="of the statistics")
+    epsilon: PositiveFloat = Field(1.0, le=1e6, description="of the statistics")
     delta: float | None = Field(None, gt=0, lt=1, description="None: 1 / (number of photos) ^ 1.1")
-    clip: PositiveFloat = Field(1.0, description="norm bound, in units of the square root of the number of statistics")
+    clip: PositiveFloat = Field(1.0, le=1000, description="norm bound, in units of the square root of the number of statistics")
 
     def check(self, backbone: BackboneSpec, photos: int) -> None:  # noqa: ARG002
         self.mechanism(photos)

@@ -30,7 +30,9 @@ class Distillation(Defense):
     family: ClassVar[str] = "training"
     needs_public: ClassVar[bool] = True
 
-    epochs: PositiveInt | None = Field(None, description="passes of the student over the public photos; None: the track's")
+    epochs: PositiveInt | None = Field(
+        None, le=1000, description="passes of the student over the public photos; None: the track's"
+    )
 
     def fit(self, trainer: TrainerProtocol) -> None:
         student = copy.deepcopy(trainer.backbone)

@@ -58,9 +58,9 @@ class DPSGD(PrivateDefense):
     preset: Literal["none", "public", "high_utility", "medium"] = Field(
         "none", description="values for the settings that are not given"
     )
-    epsilon: float | None = Field(8.0, gt=0, description="target; None where noise_multiplier is given")
-    batch_size: PositiveInt = Field(256, description="expected photos a step; capped at the number of photos")
-    epochs: PositiveInt = Field(30, description="passes over the photos, in expectation")
+    epsilon: float | None = Field(8.0, gt=0, le=1e6, description="target; None where noise_multiplier is given")
+    batch_size: PositiveInt = Field(256, le=2**20, description="expected photos a step; capped at the number of photos")
+    epochs: PositiveInt = Field(30, le=1000, description="passes over the photos, in expectation")
     multiplicity: PositiveInt = Field(1, le=64, description="augmented views of a photo whose mean gradient is clipped")
 
     def display_settings(self) -> list[str]:

@@ -38,9 +38,9 @@ class DPUser(PrivateDefense):
     )
     unit: ClassVar[Literal["photo", "person"]] = "person"
 
-    noise_multiplier: float | None = Field(0.62, gt=0, description="noise deviation in units of max_grad_norm")
-    users: PositiveInt = Field(64, description="expected people a round; capped at the number of people")
-    rounds: PositiveInt = 60
+    noise_multiplier: float | None = Field(0.62, gt=0, le=1000, description="noise deviation in units of max_grad_norm")
+    users: PositiveInt = Field(64, le=2**20, description="expected people a round; capped at the number of people")
+    rounds: PositiveInt = Field(60, le=5000)
     head: Literal["joint", "fixed"] = Field("joint", description="rows trained within a person's update, or left random")
 
     def plan(self, units: int) -> Mechanism:

@@ -32,7 +32,7 @@ class HAMP(Defense):
     family: ClassVar[str] = "training"
 
     entropy: float = Field(0.5, ge=0, le=1, description="least entropy of a soft label, as a share of the largest")
-    reward: float = Field(0.005, ge=0, description="a: weight of the prediction's entropy")
+    reward: float = Field(0.005, ge=0, le=1000, description="a: weight of the prediction's entropy")
 
     def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:  # noqa: ARG002
         classes = batch.logits.shape[1]

@@ -32,8 +32,8 @@ class NormSwap(Defense):
 
     norm: Literal["group", "layer", "none"] = Field("group", description="what stands where BatchNorm stood")
     optimizer: Literal["adamw", "track"] = Field("adamw", description="AdamW with lr and decay, or the track's own schedule")
-    lr: float = Field(3e-3, gt=0, description="peak rate of AdamW")
-    decay: float = Field(0.05, ge=0, description="weight decay of AdamW")
+    lr: float = Field(3e-3, gt=0, le=10, description="peak rate of AdamW")
+    decay: float = Field(0.05, ge=0, le=10, description="weight decay of AdamW")
     warmup: float = Field(0.5, ge=0, le=1, description="share of the steps in which the head's margin rises from 0")
 
     def display(self) -> str:

@@ -24,7 +24,9 @@ class PublicOnly(Defense):
     needs_public: ClassVar[bool] = True
     trains_on_members: ClassVar[bool] = False
 
-    epochs: PositiveInt = Field(10, description="passes over the public photos; none where training starts from given weights")
+    epochs: PositiveInt = Field(
+        10, le=1000, description="passes over the public photos; none where training starts from given weights"
+    )
 
     def fit(self, trainer: TrainerProtocol) -> None:
         pretrain(trainer, self.epochs)

@@ -30,7 +30,7 @@ class RelaxLoss(Defense):
     family: ClassVar[str] = "training"
     couples_samples: ClassVar[bool] = True  # the batch's mean decides for each photo
 
-    level: float = Field(4.0, gt=0, description="a: mean training loss, with the head's margin, that is held")
+    level: float = Field(4.0, gt=0, le=1000, description="a: mean training loss, with the head's margin, that is held")
 
     def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:  # noqa: ARG002
         mean = loss.mean()

@@ -37,7 +37,7 @@ class SELENA(Defense):
     honours: ClassVar[frozenset[str]] = frozenset({"configure"})  # teachers and student have loops of their own
 
     models: int = Field(5, ge=2, le=100, description="K: networks trained")
-    left_out: int = Field(2, ge=1, description="L: of these, how many do not see a photo")
+    left_out: int = Field(2, ge=1, le=64, description="L: of these, how many do not see a photo")
     unit: Literal["photo", "person"] = Field("photo", description="what is left out together")
 
     @model_validator(mode="after")

@@ -27,7 +27,7 @@ class TransferFreeze(Defense):
     family: ClassVar[str] = "training"
     needs_public: ClassVar[bool] = True
 
-    pretrain_epochs: PositiveInt = Field(8, description="passes over the public photos")
+    pretrain_epochs: PositiveInt = Field(8, le=1000, description="passes over the public photos")
     frozen: float = Field(0.7, ge=0, le=1, description="share of the layers, from the photo on; the last is always trained")
 
     def fit(self, trainer: TrainerProtocol) -> None:

@@ -30,7 +30,7 @@ class VIB(Defense):
     )
     family: ClassVar[str] = "training"
 
-    beta: float = Field(0.01, ge=0, description="weight of the KL term, summed over dimensions")
+    beta: float = Field(0.01, ge=0, le=1000, description="weight of the KL term, summed over dimensions")
 
     def modules(self, trainer: TrainerProtocol) -> Mapping[str, nn.Module]:
         spread = nn.Linear(trainer.embedding_size, trainer.embedding_size)

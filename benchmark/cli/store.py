@@ -1,4 +1,4 @@
-"""``faceveil store export | import | backup | restore``: records in and out, and everything in one file."""
+"""``faceveil store export | import | list | remove | backup | restore``: records in and out, and everything in one file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.output import Json, emit, facts, unreadable
+from benchmark.cli.output import Json, emit, facts, table, unreadable
 from benchmark.cli.submit import StoreOption, open_store
 
 if TYPE_CHECKING:
@@ -89,6 +89,39 @@ def import_(
     """Adds records from files; one that is already there is replaced."""
     outcomes = {outcome.value: count for outcome, count in open_store(store).import_records(paths).items()}
     emit(outcomes, json, lambda: facts(outcomes))
+
+
+@app.command("list")
+def list_(
+    track: Annotated[str | None, typer.Option(help="Only this track.")] = None, store: StoreOption = None, json: Json = False
+) -> None:
+    """Shows the stored records with their names, those that were removed, and why."""
+    opened = open_store(store)
+    rows = [row.model_dump(mode="json") for row in opened.index(track)]
+    gone = [row.model_dump(mode="json") for row in opened.removals() if track in (None, row.track)]
+
+    def show() -> None:
+        cells = [
+            [r["id"][:16], r["summary"]["name"], r["summary"]["team"], r["track"], r["board"], r["created"][:10]] for r in rows
+        ]
+        table(f"{len(rows)} records", ["record", "name", "team", "track", "board", "date"], cells)
+        if gone:
+            removed = [[r["id"][:16], r["name"], r["team"], r["moment"][:10], r["reason"]] for r in gone]
+            table("removed", ["record", "name", "team", "date", "reason"], removed)
+
+    emit({"records": rows, "removed": gone}, json, show)
+
+
+@app.command()
+def remove(
+    record: Annotated[str, typer.Argument(help="The record's name, or its beginning, as `faceveil store list` shows it.")],
+    reason: Annotated[str, typer.Option(help="Why; it stays to be seen.")],
+    store: StoreOption = None,
+    json: Json = False,
+) -> None:
+    """Removes a record for good; name, date and reason stay to be seen."""
+    trace = open_store(store).remove_record(record, reason).model_dump(mode="json")
+    emit(trace, json, lambda: facts(trace))
 
 
 @app.command()

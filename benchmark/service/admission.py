@@ -7,22 +7,34 @@ from sqlalchemy.orm import Session
 
 from benchmark.records.listing import Summary
 from benchmark.service.jobs import OPEN, State
+from benchmark.service.limits import Limits
 from benchmark.service.tables import JobRow, RecordRow, SubmissionRow, TeamRow
 from benchmark.service.teams import LOCAL
 from benchmark.submissions.problems import Part, Problem, shown
 from benchmark.submissions.report import Report
 
 
-def admission(session: Session, job: JobRow, team: TeamRow, report: Report) -> list[Problem]:
+def admission(session: Session, job: JobRow, team: TeamRow, report: Report, limits: Limits) -> list[Problem]:
     """Why a valid submission is refused all the same; the session's transaction must keep others from asking meanwhile."""
     problems = _track(report)
     if team.name != LOCAL:
         problems += _name(team, report) or _copied(session, team, report)
-    return problems or _again(session, job, report)
+    return problems or _budget(report, limits) or _again(session, job, report)
 
 
 def _problem(part: Part, code: str, message: str, remedy: str) -> Problem:
     return Problem(part=part, code=code, message=message, remedy=remedy)
+
+
+def _budget(report: Report, limits: Limits) -> list[Problem]:
+    """The evaluation trains shadows as the card says that the entry was trained."""
+    if report.cost is None or report.cost <= limits.training_cost:
+        return []
+    message = (
+        f"training it again takes {report.cost:.0f} times what the track's own backbone and schedule take "
+        f"(allowed: {limits.training_cost:.0f})."
+    )
+    return [_problem("card", "training_too_long", message, "Submit a smaller model, or one that is trained for fewer epochs.")]
 
 
 def _track(report: Report) -> list[Problem]:

@@ -15,12 +15,14 @@ from sqlalchemy.orm import Session
 
 from benchmark.records.record import Record
 from benchmark.service.admission import admission
+from benchmark.service.copies import copy_flags, copy_problems, neighbours, remember
 from benchmark.service.database import Database
 from benchmark.service.job_rows import give_up, locked, log, move, read
 from benchmark.service.jobs import Job, Lease, LeaseLostError, State
 from benchmark.service.limits import Limits
 from benchmark.service.record_rows import add_row, record_id, to_row
 from benchmark.service.tables import INTAKE, JobRow, Meta, RecordRow, TeamRow
+from benchmark.service.teams import LOCAL
 from benchmark.submissions.problems import Problem
 from benchmark.submissions.report import Report
 
@@ -115,14 +117,18 @@ class Leases:
             session.execute(update(Meta).where(Meta.key == INTAKE).values(value=Meta.value + 1))
             row = self._held(session, lease)
             team = session.scalars(select(TeamRow).where(TeamRow.id == row.team_id)).one()
-            problems = list(report.problems) or admission(session, row, team, report)
+            found = [] if report.problems else neighbours(session, row, report)
+            problems = list(report.problems) or admission(session, row, team, report, self.limits)
+            if not problems and team.name != LOCAL and report.card is not None:
+                problems = copy_problems(found, report.card)
             if report.card is not None:
                 row.name, row.track, row.licence = report.card.name, report.card.track[:80], report.card.licence
             row.submission_id, row.weights_sha256 = report.submission_id, report.weights_sha256
-            row.flags = json.dumps([flag.model_dump() for flag in report.flags])
+            row.flags = json.dumps([flag.model_dump() for flag in (*report.flags, *copy_flags(found))])
             if problems:
                 give_up(session, row, State.REFUSED, problems)
             else:
+                remember(session, row, report)
                 row.worker, row.lease_until, row.deaths = "", None, 0
                 move(session, row, State.VALIDATED, f"valid: submission {str(report.submission_id)[:16]}")
             return read(session, row)

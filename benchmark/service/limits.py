@@ -22,4 +22,6 @@ class Limits(BaseModel):
     lease_seconds: PositiveFloat = 60.0
     turn_seconds: float = Field(600.0, ge=0)  # between the turns of one team's jobs, so that another team's come in between
     upload_seconds: PositiveFloat = 3600.0  # an upload that is not whole by then was interrupted
+    training_cost: PositiveFloat = 40.0  # of one shadow, in units of the track's own backbone and schedule
+    evaluation_seconds: PositiveFloat = 86400.0  # of one job on one worker
     consent_seconds: PositiveFloat = 86400.0  # how long a validated job waits for consent

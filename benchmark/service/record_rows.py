@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from pydantic import ValidationError
-from sqlalchemy import update
+from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from benchmark.interfaces import content_hash
-from benchmark.records.listing import summarise
+from benchmark.records.listing import Summary, summarise
 from benchmark.records.record import SCHEMA_VERSION, Record
 from benchmark.service.database import StoreError, StoreVersionError
-from benchmark.service.tables import CHANGES, Meta, RecordRow, SubmissionRow
+from benchmark.service.job_rows import log
+from benchmark.service.tables import CHANGES, JobRow, Meta, RecordRow, RemovalRow, SubmissionRow
 from benchmark.submissions.bounds import check_bounds
 
 _DEPTH, _VALUES, _TEXT = 32, 2_000_000, 20_000  # of a record
@@ -112,6 +113,50 @@ def add_row(session: Session, row: RecordRow, weights_sha256: str) -> Outcome:
     session.merge(row)
     session.flush()
     return outcome
+
+
+class Removal(BaseModel):
+    """The trace of a record that an operator removed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+    id: str  # the record's permanent name
+    moment: str  # ISO 8601, UTC
+    reason: str
+    name: str  # of its card
+    team: str
+    track: str
+    board: str
+    submission_id: str
+    fingerprint: str
+
+
+def removed(session: Session, row: RecordRow, reason: str) -> RemovalRow:
+    """Removes a record, whether it can be read or not, and leaves its trace; jobs that led to it say so in their logs."""
+    try:
+        summary = Summary.model_validate_json(row.summary)
+    except ValueError:
+        summary = Summary()
+    moment = datetime.now(UTC).isoformat(timespec="microseconds")
+    trace = RemovalRow(
+        id=row.id,
+        moment=moment,
+        reason=reason.strip()[:500],
+        name=summary.name[:80],
+        team=summary.team[:80],
+        track=row.track,
+        board=row.board,
+        submission_id=row.submission_id,
+        fingerprint=row.fingerprint,
+    )
+    merged = session.merge(trace)
+    for job in session.scalars(select(JobRow).where(JobRow.record_id == row.id)).all():
+        job.record_id = None
+        log(session, job, f"its record was removed by the evaluator: {reason.strip()}")
+    session.execute(update(Meta).where(Meta.key == CHANGES).values(value=Meta.value + 1))
+    session.delete(row)
+    session.flush()
+    return merged
 
 
 def _outcome(present: RecordRow | None, new: RecordRow) -> Outcome:

@@ -26,8 +26,8 @@ from benchmark.service.database import BUSY_SECONDS, Database, StoreError
 from benchmark.service.leases import Leases
 from benchmark.service.limits import Limits
 from benchmark.service.queue import Queue
-from benchmark.service.record_rows import Outcome, add_row, check_record, parse, record_id, to_row
-from benchmark.service.tables import CHANGES, Meta, RecordRow
+from benchmark.service.record_rows import Outcome, Removal, add_row, check_record, parse, record_id, removed, to_row
+from benchmark.service.tables import CHANGES, Meta, RecordRow, RemovalRow
 from benchmark.service.teams import Teams
 
 __all__ = ["Outcome", "RecordFileError", "Store", "StoreError", "UnknownRecordError", "record_id", "store_location"]
@@ -169,6 +169,31 @@ class Store:
         if found is None:
             raise UnknownRecordError(f"no record {name[:64]!a} in the store; it may have been replaced: read the list again.")
         return _read(*found)
+
+    def remove_record(self, name: str, reason: str) -> Removal:
+        """Removes a record for good; that it was there, and why it is not any more, stays to be seen.
+
+        Args:
+            name: its permanent name, or the beginning of it that no other has.
+
+        Raises:
+            UnknownRecordError: there is none, or more than one.
+        """
+        if not reason.strip():
+            raise StoreError("say why the record is removed: the reason stays to be seen.")
+        with self._database.session(write=True) as session:
+            rows = session.scalars(select(RecordRow).where(RecordRow.id.startswith(name, autoescape=True)).limit(2)).all()
+            if len(rows) != 1:
+                what = "several records begin" if rows else "no record begins"
+                raise UnknownRecordError(f"{what} with {name[:64]!a}. `faceveil store list` shows their names.")
+            trace = removed(session, rows[0], reason)
+            return Removal.model_validate(trace, from_attributes=True)
+
+    def removals(self) -> list[Removal]:
+        """The records that were removed, the last one first."""
+        with self._database.session() as session:
+            rows = session.scalars(select(RemovalRow).order_by(RemovalRow.moment.desc(), RemovalRow.id))
+            return [Removal.model_validate(row, from_attributes=True) for row in rows]
 
     def version(self) -> int:
         """A number that grows with every change, for caches: one read of one row."""

@@ -110,6 +110,33 @@ class JobRow(Base):
     record_id: Mapped[str | None] = mapped_column(String(64))
 
 
+class ProbeRow(Base):
+    """What a job's backbone makes of fixed probes (see :mod:`benchmark.submissions.probes`): near copies are known by it."""
+
+    __tablename__ = "probes"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    signature: Mapped[str] = mapped_column(Text)
+    configuration: Mapped[str] = mapped_column(String(64))  # of the card, without its seed
+    seed: Mapped[int] = mapped_column(BigInteger)
+
+
+class RemovalRow(Base):
+    """The trace of a record that an operator removed; ``id`` is the record's."""
+
+    __tablename__ = "removals"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    moment: Mapped[str] = mapped_column(String(40))
+    reason: Mapped[str] = mapped_column(String(500))
+    name: Mapped[str] = mapped_column(String(80))
+    team: Mapped[str] = mapped_column(String(80))
+    track: Mapped[str] = mapped_column(String(80))
+    board: Mapped[str] = mapped_column(String(16))
+    submission_id: Mapped[str] = mapped_column(String(64))
+    fingerprint: Mapped[str] = mapped_column(String(64))  # of what was removed
+
+
 class EventRow(Base):
     """One line of a job's log."""
 

@@ -36,6 +36,10 @@ class DiskFullHereError(FaceVeilError):
     """This worker's disk is full: it stops, and its job goes back to the queue."""
 
 
+class TooLongError(FaceVeilError):
+    """An evaluation took more time than a job has."""
+
+
 class JobReporter:
     """Tells the job's log what is being done, and stops the work when the job is no longer this worker's.
 
@@ -47,10 +51,11 @@ class JobReporter:
         self._lease = lease
         self._heart = heart
         self._log = log
+        self._deadline = time.monotonic() + store.queue.limits.evaluation_seconds
 
     def step(self, text: str) -> None:
         """What is being done now."""
-        self._heart.check()
+        self._check()
         self._log(f"{self._lease.job.id}: {text}")
         try:
             self._store.leases.log(self._lease, text)
@@ -61,7 +66,13 @@ class JobReporter:
 
     def training(self, _report: Any) -> None:
         """One finished epoch of a shadow."""
+        self._check()
+
+    def _check(self) -> None:
         self._heart.check()
+        if time.monotonic() > self._deadline:
+            hours = self._store.queue.limits.evaluation_seconds / 3600
+            raise TooLongError(f"its evaluation was not done after {hours:.1f} hours. Submit a smaller model.")
 
 
 class Worker:

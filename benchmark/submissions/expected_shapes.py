@@ -145,21 +145,34 @@ def expected_shapes(spec: BackboneSpec) -> Shapes:
     return {name: (tuple(tensor.shape), tensor.is_floating_point()) for name, tensor in state.items()}
 
 
+def photo_cost(spec: BackboneSpec, size: tuple[int, int]) -> float | None:
+    """Operations of one photo of ``size``; computes nothing.  None for a backbone that cannot run without data.
+
+    Raises:
+        FaceVeilError: it makes a tensor of more than :data:`MAX_ACTIVATION` numbers, or cannot be built.
+    """
+    try:
+        model = _build(spec).eval()
+        counter = FlopCounterMode(display=False)
+        with torch.no_grad(), _Meter(MAX_ACTIVATION), counter:
+            model(torch.empty(1, 3, *size, device="meta"))
+    except _TooLargeError as error:
+        raise FaceVeilError(str(error)) from None
+    except Exception:  # a size that does not fit is the red flags' to report, with its own message
+        return None
+    return float(counter.get_total_flops())
+
+
 def check_cost(spec: BackboneSpec, size: tuple[int, int]) -> list[Problem]:
     """Whether one photo of ``size`` takes more memory or time than an evaluation can spend; computes nothing.
 
     A backbone that cannot run without data (on the meta device) is not judged here.
     """
-    model = _build(spec).eval()
-    counter = FlopCounterMode(display=False)
     try:
-        with torch.no_grad(), _Meter(MAX_ACTIVATION), counter:
-            model(torch.empty(1, 3, *size, device="meta"))
-        cost = f"{counter.get_total_flops():.1e} operations" if counter.get_total_flops() > MAX_FLOPS else ""
-    except _TooLargeError as error:
+        operations = photo_cost(spec, size) or 0.0
+        cost = f"{operations:.1e} operations" if operations > MAX_FLOPS else ""
+    except FaceVeilError as error:
         cost = str(error)
-    except Exception:  # a size that does not fit is the red flags' to report, with its own message
-        cost = ""
     if not cost:
         return []
     message = f"backbone {shown(spec.name)} is too costly: one photo of {size[0]} x {size[1]} takes {cost}."

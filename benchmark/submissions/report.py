@@ -30,6 +30,8 @@ class Report(BaseModel):
     card: Card | None = None
     problems: tuple[Problem, ...] = ()
     flags: tuple[Flag, ...] = ()
+    probes: str = ""  # what the backbone makes of fixed probes; see benchmark.submissions.probes
+    cost: float | None = None  # of training it again, in units of the track's own backbone and schedule
 
     @property
     def ok(self) -> bool:

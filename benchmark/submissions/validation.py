@@ -7,9 +7,11 @@ from pathlib import Path
 from torch import Tensor
 
 from benchmark.submissions.expected_shapes import check_cost
+from benchmark.submissions.probes import signature
 from benchmark.submissions.red_flags import problems_of, red_flags
 from benchmark.submissions.report import Flag, Report
 from benchmark.submissions.submission import read_with_problems
+from benchmark.submissions.training_cost import check_settings, training_cost
 
 
 def validate(path: Path | str, probes: Tensor | None = None) -> Report:
@@ -22,10 +24,13 @@ def validate(path: Path | str, probes: Tensor | None = None) -> Report:
     if submission is None:
         return Report(path=str(path), problems=tuple(problems))
     found: tuple[Flag, ...] = ()
-    problems = check_cost(submission.card.backbone, submission.card.input.size)
+    known = ""
+    problems = [*check_settings(submission.card), *check_cost(submission.card.backbone, submission.card.input.size)]
     if not problems:
         found = red_flags(submission, probes)
         problems = problems_of(found)
+    if not problems:
+        known = signature(submission.backbone(), submission.card.input)
     return Report(
         path=str(path),
         submission_id=submission.submission_id,
@@ -33,4 +38,6 @@ def validate(path: Path | str, probes: Tensor | None = None) -> Report:
         card=submission.card,
         problems=tuple(problems),
         flags=tuple(flag for flag in found if flag.severity != "error"),
+        probes=known,
+        cost=None if problems else training_cost(submission.card),
     )

@@ -30,21 +30,25 @@ class PrivateDefense(Defense):
     honours: ClassVar[frozenset[str]] = frozenset()  # its own loop: per-photo cross entropy and nothing else
     unit: ClassVar[Literal["photo", "person"]]
 
-    epsilon: float | None = Field(None, gt=0, description="target; None where noise_multiplier is given")
-    noise_multiplier: float | None = Field(None, gt=0, description="noise deviation in units of max_grad_norm")
+    epsilon: float | None = Field(None, gt=0, le=1e6, description="target; None where noise_multiplier is given")
+    noise_multiplier: float | None = Field(None, gt=0, le=1000, description="noise deviation in units of max_grad_norm")
     delta: float | None = Field(None, gt=0, lt=1, description="None: 1 / (number of units) ^ 1.1")
     tuning_runs: PositiveInt = Field(
-        1, description="trainings on the private photos, this one among them, that chose the settings: epsilon covers them all"
+        1,
+        le=10**6,
+        description="trainings on the private photos, this one among them, that chose the settings: epsilon covers them all",
     )
-    max_grad_norm: PositiveFloat = Field(1.0, description="every unit's gradient is clipped to this norm")
-    lr: PositiveFloat = 1.0
+    max_grad_norm: PositiveFloat = Field(1.0, le=1e6, description="every unit's gradient is clipped to this norm")
+    lr: PositiveFloat = Field(1.0, le=1000)
     momentum: float = Field(0.0, ge=0, lt=1)
     ema: float = Field(0.0, ge=0, lt=1, description="decay of the average of weights that is handed out; 0: the last weights")
-    pretrain_epochs: NonNegativeInt = Field(0, description="epochs on the track's public people beforehand")
+    pretrain_epochs: NonNegativeInt = Field(0, le=1000, description="epochs on the track's public people beforehand")
     norm: Literal["group", "public"] = Field("group", description="GroupNorm, or BatchNorm of public faces, folded")
     frozen: float = Field(0.0, ge=0, lt=1, description="share of the layers that private steps leave alone, from the photo on")
     gradients: Gradients = Field("ghost", description="by ghost clipping, or by hooks that hold every unit's gradient")
-    physical_batch: PositiveInt = Field(256, description="photos held in memory at once; changes no result but rounding")
+    physical_batch: PositiveInt = Field(
+        256, le=2**20, description="photos held in memory at once; changes no result but rounding"
+    )
 
     @model_validator(mode="before")
     @classmethod

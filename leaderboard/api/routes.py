@@ -94,6 +94,11 @@ class Api:
             self._records, request, lambda: text(eval_results_yaml([self.listing.record(name)], dataset)), dataset
         )
 
+    async def removals(self, request: Request) -> Response:
+        """Records that the evaluator removed, when and why."""
+        make = lambda: {"removals": [row.model_dump(mode="json") for row in self.store.removals()]}  # noqa: E731
+        return await self._answer(self._records, request, make)
+
     async def leaderboard(self, request: Request) -> Response:
         """The ranking of a track: ?track, ?board, ?limit, ?offset."""
         track, board = text_of(request, "track"), request.query_params.get("board")
@@ -169,6 +174,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("GET", "/records/{name}", "record"),
     ("GET", "/records/{name}/model-index", "model_index"),
     ("GET", "/records/{name}/eval-results", "eval_results"),
+    ("GET", "/removals", "removals"),
     ("GET", "/leaderboard", "leaderboard"),
     ("GET", "/queue", "queue"),
     ("GET", "/teams", "teams"),
