@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from tiny_world import FLOW
 
-from benchmark.evaluation import standard
+from benchmark.evaluation.membership import tasks
 from benchmark.evaluation.session import Session
-from benchmark.interfaces import AttackSpec
+from benchmark.interfaces import AttackSpec, FaceVeilError
 from benchmark.protocol.variants import variant
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import load_submission
@@ -28,7 +26,7 @@ class Silent:
 
 @pytest.fixture
 def session(fresh_home):
-    return Session(variant(FLOW, {"shadows": 0}), None, "cpu", progress=Silent())
+    return Session(variant(FLOW, {"shadows": 0, "population": 2}), None, "cpu", progress=Silent())
 
 
 def test_the_model_that_is_attacked_is_the_one_that_was_hashed(session, tmp_path, monkeypatch):
@@ -40,15 +38,17 @@ def test_the_model_that_is_attacked_is_the_one_that_was_hashed(session, tmp_path
             super().__init__(submission, *arguments, **options)
             attacked.append(self)
 
-    monkeypatch.setattr(standard, "Target", Seen)
+    monkeypatch.setattr(tasks, "Target", Seen)
     text, settings = "early_stopping+bn_perturbation+embedding_quantisation", {"bn_perturbation.rho": 0.5}
     trained = session.train(parse_defenses(text, settings), 0, tmp_path / "entry")
     record = session.evaluate(
         load_submission(tmp_path / "entry"), [AttackSpec(name="bn_distance"), AttackSpec(name="regrown_head")]
     )
 
-    assert attacked
-    for target in attacked:
+    assert {target.submission_id for target in attacked} == set(record.population)
+    own = [target for target in attacked if target.submission_id == trained.submission_id]
+    assert own
+    for target in own:
         assert digest(target._backbone.state_dict()) == record.provenance.weights_sha256 == trained.weights_sha256
         answer = target.transform(torch.tensor([[0.3, -0.2]]))
         assert answer.tolist() == [[1.0, -1.0]]
@@ -60,8 +60,30 @@ def test_the_model_that_is_attacked_is_the_one_that_was_hashed(session, tmp_path
     assert changed == {"running_mean", "running_var"}, "the noise is in the statistics that attacks read"
 
 
-def test_weights_that_were_changed_after_training_are_not_verified(session, tmp_path):
-    submission = session.train(parse_defenses("undefended", {}), 0, tmp_path / "entry")
-    weights = submission.weights | {"fc.bias": submission.weights["fc.bias"] + 1}
-    record = session.evaluate(replace(submission, weights=weights), [AttackSpec(name="embedding_norm")])
-    assert record.board == "weights"
+def test_a_population_is_trained_once_and_kept(session, tmp_path):
+    """What `prepare` trained is what `train` writes and what `evaluate` reads."""
+    specs = parse_defenses("early_stopping", {})
+    session.prepare(specs)
+    steps = []
+    session.progress.training = steps.append
+    first = session.train(specs, 0, tmp_path / "first", {"team": "us", "name": "ours"})
+    second = session.train(specs, 1, tmp_path / "second", number=1)
+    record = session.evaluate(first, [AttackSpec(name="embedding_norm")])
+    assert not steps, "nothing was trained a second time"
+    assert record.population == (first.submission_id, second.submission_id)
+    assert (first.card.team, first.card.name, first.card.number, second.card.number) == ("us", "ours", 0, 1)
+    assert record.board == "verified"
+
+
+def test_a_number_beyond_the_population_is_refused(session, tmp_path):
+    with pytest.raises(FaceVeilError, match="backbones 0 to 1"):
+        session.train(parse_defenses("undefended", {}), 7, tmp_path / "entry", number=7)
+
+
+def test_another_seed_is_a_backbone_of_its_own(session, tmp_path):
+    plain, other = (session.train(parse_defenses("undefended", {}), seed, tmp_path / str(seed)) for seed in (0, 5))
+    assert plain.submission_id != other.submission_id
+    assert other.card.seed == 5
+    record = session.evaluate(other, [AttackSpec(name="embedding_norm")])
+    assert record.board == "verified"
+    assert record.population[0] == other.submission_id
