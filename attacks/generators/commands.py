@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from attacks.generators.config import GanConfig
 from attacks.generators.files import load_generator, save_generator, trained_here
 from attacks.generators.opening import open_generator
+from attacks.generators.plain import PlainGenerator
 from attacks.generators.quality import FID_SAMPLES, FID_SEED, distributions, probes, project, recognition, spread
 from attacks.generators.sampling import features, sample, write_grid
 from attacks.generators.stylegan2 import Generator
@@ -152,6 +153,8 @@ def import_(source: Path, out: Path) -> dict[str, Any]:
         FaceVeilError: see :func:`attacks.generators.files.load_generator`.
     """
     generator = load_generator(source)
+    if isinstance(generator, PlainGenerator):
+        raise FaceVeilError(f"{source} is no StyleGAN2: it needs no import, name it by `--generator {source}` as it is.")
     save_generator(generator, out, {"imported_from": source.name})
     return {"out": str(out), **generator.config, "parameters": sum(p.numel() for p in generator.parameters())}
 

@@ -11,7 +11,8 @@ import safetensors.torch
 import torch
 
 from attacks.generators.nvlabs import read_nvlabs
-from attacks.generators.rosinality import read_rosinality
+from attacks.generators.plain import PlainGenerator, build_dcgan, dcgan_tensors
+from attacks.generators.rosinality import from_checkpoint, read_checkpoint
 from attacks.generators.stylegan2 import Generator
 from attacks.generators.tensors import build, refusal
 from benchmark.interfaces import FaceVeilError
@@ -24,11 +25,12 @@ SYNTHETIC = "synthetic-64"  # the track whose generator serves every synthetic t
 _CLAMP = "clamp"
 
 
-def load_generator(path: Path | str) -> Generator:
+def load_generator(path: Path | str) -> Generator | PlainGenerator:
     """A generator in evaluation mode, frozen, on the CPU.
 
     Args:
-        path: ``.safetensors`` (ours), ``.pkl`` (NVlabs stylegan2-ada-pytorch: ``G_ema``) or ``.pt`` (rosinality: ``g_ema``).
+        path: ``.safetensors`` (ours), ``.pkl`` (NVlabs stylegan2-ada-pytorch: ``G_ema``) or ``.pt`` (rosinality: ``g_ema``; or
+            the generator of a DCGAN, which is searched in z).
 
     Raises:
         FaceVeilError: no such file, another format, code in a pickle, or tensors missing, left over or misshapen; all named.
@@ -47,7 +49,9 @@ def load_generator(path: Path | str) -> Generator:
     if path.suffix == ".pkl":
         return read_nvlabs(path)
     if path.suffix in (".pt", ".pth"):
-        return read_rosinality(path)
+        content = read_checkpoint(path)
+        tensors = dcgan_tensors(content)
+        return build_dcgan(tensors, path) if tensors is not None else from_checkpoint(content, path)
     raise refusal(path, f"generators are .safetensors, .pkl or .pt files, not {path.suffix or 'without suffix'}.")
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 
 from attacks.generators.files import for_track, load_generator
+from attacks.generators.plain import PlainGenerator
 from attacks.generators.stylegan2 import Generator
 
 
 def open_generator(
     track: str, image_size: int, path: Path | None = None, device: torch.device | str = "cpu"
-) -> tuple[Generator, str, str]:
+) -> tuple[Generator | PlainGenerator, str, str]:
     """The generator of a track, or of the file ``path``, frozen; its name for readers; and the sha256 of its file.
 
     The name says so where its images are resized to the track's ``image_size``.

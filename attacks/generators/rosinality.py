@@ -34,13 +34,12 @@ _RGB = {
 }
 
 
-def read_rosinality(path: Path) -> Generator:
+def from_checkpoint(content: object, path: Path) -> Generator:
     """The generator ``g_ema`` of the file; ``latent_avg`` where it has one, otherwise the mean of w over seeded z.
 
     Raises:
-        FaceVeilError: not such a checkpoint, code in it, or tensors that do not fit.
+        FaceVeilError: not such a checkpoint, or tensors that do not fit.
     """
-    content = _read(path)
     if not isinstance(content, Mapping) or not isinstance(content.get(ENTRY), Mapping):
         found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise refusal(path, f"no entry {ENTRY} with tensors in the checkpoint (found: {found[:200] or 'nothing'}).")
@@ -57,7 +56,12 @@ def read_rosinality(path: Path) -> Generator:
     return generator
 
 
-def _read(path: Path) -> object:
+def read_checkpoint(path: Path) -> object:
+    """What a file of plain weights holds.
+
+    Raises:
+        FaceVeilError: code in it, or something else.
+    """
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):  # the options of its training script: data only
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from attacks.generators.modulated import Noise
+from attacks.generators.plain import PlainGenerator
 from attacks.generators.stylegan2 import Generator
 from benchmark.evaluation.inversion.panel import embed
 from benchmark.interfaces import FaceVeilError
@@ -20,7 +21,9 @@ BATCH = 64
 
 
 @torch.inference_mode()
-def sample(generator: Generator, count: int, seed: int, truncation: float = 1.0, noise: Noise = "const") -> Tensor:
+def sample(
+    generator: Generator | PlainGenerator, count: int, seed: int, truncation: float = 1.0, noise: Noise = "const"
+) -> Tensor:
     """Images (count, 3, R, R) in [0, 1] of seeded latents, on the CPU."""
     z = generator.latents(count, seed)
     parts = [generator.images(generator.mapping(part, truncation), noise).cpu() for part in z.split(BATCH)]
