@@ -28,7 +28,7 @@ class LinearAdapter(InversionAttack):
     """W = argmin |f_victim W - f_own|^2 over ``photos`` public photos, then descent towards the mapped templates.
 
     It takes neither weights nor gradients of the attacked system, only what it answers to a few public photos: face backbones
-    differ by little more than a linear map.  A transform of the embedding that is itself nearly linear is learned along with it.
+    differ by little more than a linear map.  A transform of the embedding that is nearly linear is learned with it.
     """
 
     name: ClassVar[str] = "linear_adapter"
