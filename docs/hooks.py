@@ -29,50 +29,41 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def attacks() -> Iterator[str]:
-    from benchmark.protocol import registry
+    from benchmark.protocol.catalogue import catalogue
 
     yield "# Attacks\n"
-    yield "Written from the plug-ins themselves. `faceveil list attacks` prints the same.\n"
-    for title, table in (("Membership inference", registry.membership_attacks()), ("Inversion", registry.inversion_attacks())):
+    yield "Written from the plug-ins themselves; `faceveil list attacks` prints the same.\n"
+    found = catalogue()
+    for kind, title in (("membership", "Membership inference"), ("inversion", "Inversion")):
         yield f"## {title}\n"
-        for plugin in table.values():
-            yield from _plugin(plugin)
+        for row in found[kind]:
+            yield from _plugin(row)
 
 
 def defenses() -> Iterator[str]:
-    from benchmark.protocol import registry
+    from benchmark.protocol.catalogue import catalogue
 
     yield "# Defences\n"
-    yield "Written from the plug-ins themselves. `faceveil list defenses` prints the same.\n"
-    for plugin in registry.defenses().values():
-        yield from _plugin(plugin)
-        adaptive = ", ".join(f"`{spec.label}`" for spec in plugin().adaptive_attacks())
+    yield "Written from the plug-ins themselves; `faceveil list defenses` prints the same.\n"
+    for row in catalogue()["defenses"]:
+        yield from _plugin(row)
+        adaptive = ", ".join(f"`{label}`" for label in row["adaptive"])
         yield f"Adaptive attacks: {adaptive or 'none: shown, not ranked'}.\n"
 
 
-def _plugin(plugin: Any) -> Iterator[str]:
-    from benchmark.protocol import registry
-
-    info = registry.info(plugin)
-    yield f"### {info.name}\n"
-    yield f"{info.summary}\n"
-    facts = {"Source": info.reference, "Family": info.family, "Access": info.access, "Contrasts": ", ".join(info.contrasts)}
+def _plugin(row: dict[str, Any]) -> Iterator[str]:
+    yield f"### {row['title']} (`{row['name']}`)\n"
+    yield f"{row['summary']}\n"
+    source = " ".join([row["reference"], *(f"[{link.rpartition('/')[2]}]({link})" for link in row["links"])])
+    facts = {"Source": source, "Family": row["family"], "Access": row["access"], "Contrasts": ", ".join(row["contrasts"])}
     yield "\n".join(f"{name}: {value}.  " for name, value in facts.items() if value) + "\n"
-    fields = plugin.model_json_schema()["properties"]
-    if fields:
-        yield "| setting | default | meaning and bounds |"
-        yield "|---|---|---|"
-        for name, field in fields.items():
-            yield f"| `{name}` | `{json.dumps(field.get('default'))}` | {_cell(_bounds(field))} |"
+    if row["settings"]:
+        yield "| setting | default | meaning | bounds |"
+        yield "|---|---|---|---|"
+        for field in row["settings"]:
+            cells = (f"`{field['name']}`", f"`{json.dumps(field['default'])}`", field["meaning"], field["bounds"])
+            yield f"| {' | '.join(map(_cell, cells))} |"
         yield ""
-
-
-def _bounds(field: dict[str, Any]) -> str:
-    names = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    options = [field, *field.get("anyOf", ())]
-    limits = [f"{sign} {option[key]}" for option in options for key, sign in names.items() if key in option]
-    choices = [f"one of {', '.join(map(str, option['enum']))}" for option in options if "enum" in option]
-    return "; ".join(part for part in (field.get("description", ""), *limits, *choices) if part)
 
 
 def _cell(text: str) -> str:

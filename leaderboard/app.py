@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from leaderboard.views import about, attacks, board, compare, pareto, queue, submission, submit
+from leaderboard.views import about, attacks, board, compare, methods, pareto, queue, submission, submit
 
 # a face, half behind a veil; drawn here, because Streamlit fetches its own icons from the web
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="15" fill="#56B4E9"/>
@@ -16,6 +16,7 @@ VIEWS = {
     "compare": compare,
     "submission": submission,
     "attacks": attacks,
+    "methods": methods,
     "submit": submit,
     "queue": queue,
     "about": about,

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     ATTACKS = "attacks"
     DEFENSES = "defenses"
     BACKBONES = "backbones"
+    PLUGINS = "plugins"
 
 
 def _kind(text: str) -> Kind:
@@ -82,10 +83,18 @@ def register(app: typer.Typer) -> None:
 
     @app.command("list")
     def list_(
-        kind: Annotated[Kind, typer.Argument(help="What to list.", parser=_kind, metavar="tracks|attacks|defenses|backbones")],
+        kind: Annotated[
+            Kind, typer.Argument(help="What to list.", parser=_kind, metavar="tracks|attacks|defenses|backbones|plugins")
+        ],
         json: Json = False,
     ) -> None:
-        """Lists tracks, attacks, defences or backbones."""
+        """Lists tracks, attacks, defences or backbones; plugins: all attacks and defences with the meaning of every setting."""
+        if kind is Kind.PLUGINS:
+            from benchmark.protocol.catalogue import catalogue
+
+            found = catalogue()
+            rows = [row for rows in found.values() for row in rows]
+            return emit(found, json, lambda: _show([{"name": r["name"], "summary": r["summary"]} for r in rows]))
         makers = {Kind.TRACKS: _tracks, Kind.BACKBONES: _backbones}
         rows = makers[kind]() if kind in makers else _plugins(kind)
-        emit(rows, json, lambda: _show(rows))
+        return emit(rows, json, lambda: _show(rows))

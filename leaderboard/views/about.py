@@ -8,6 +8,7 @@ import streamlit as st
 from benchmark.protocol.changes import CHANGES
 from benchmark.protocol.track import PROTOCOL_VERSION, Track
 from benchmark.protocol.tracks import TRACKS
+from leaderboard.charts.drawings import roles, stages
 
 BIBTEX = """@software{faceveil,
   title  = {FaceVeil: a benchmark of defences for headless face-recognition backbones},
@@ -78,10 +79,12 @@ def page() -> None:
     st.markdown(PURPOSE)
     st.subheader("What is measured", anchor="measures")
     st.markdown(MEASURES)
+    st.image(roles(), caption="Who plays which role, and the two contrasts.")
     rows = [f"| {name} | {text} |" for name, text in NUMBERS.items()]
     st.markdown("\n".join(["| Number | What it is |", "|---|---|", *rows]))
     st.subheader("Threat model", anchor="threats")
     st.markdown(THREATS)
+    st.image(stages(), caption="The two stages of arXiv 2401.13719 on a backbone without its head.")
     st.subheader("Protocol", anchor="protocol")
     _protocol()
     st.subheader("Responsible use", anchor="use")

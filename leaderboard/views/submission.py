@@ -20,6 +20,7 @@ from benchmark.records.record import Record
 from benchmark.records.runs import Run
 from leaderboard.board import galleries
 from leaderboard.board.library import Board, library
+from leaderboard.board.methods import methods
 from leaderboard.charts import dots, roc
 from leaderboard.tables import details, extras
 from leaderboard.widgets import links, tiles
@@ -72,6 +73,12 @@ def _line(entry: RankedEntry) -> None:
         st.text(text, width="content")
         if st.button("Compare", icon=":material/compare_arrows:"):
             links.go("compare", entry=[entry.key])
+    known = methods()
+    with st.container(horizontal=True, gap="xsmall"):
+        for name in dict.fromkeys(run.defense_names):
+            if method := known.get(f"defenses/{name}"):
+                if st.button(f"About {method['title']}", icon=":material/menu_book:", key=f"about_{name}"):
+                    links.go("methods", method=f"defenses/{name}")
 
 
 def _run(entry: RankedEntry) -> Run:
