@@ -76,9 +76,9 @@ def _line(entry: RankedEntry) -> None:
     known = methods()
     with st.container(horizontal=True, gap="xsmall"):
         for name in dict.fromkeys(run.defense_names):
-            if method := known.get(f"defenses/{name}"):
-                if st.button(f"About {method['title']}", icon=":material/menu_book:", key=f"about_{name}"):
-                    links.go("methods", method=f"defenses/{name}")
+            method = known.get(f"defenses/{name}")
+            if method and st.button(f"About {method['title']}", icon=":material/menu_book:", key=f"about_{name}"):
+                links.go("methods", method=f"defenses/{name}")
 
 
 def _run(entry: RankedEntry) -> Run:
