@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from benchmark.cli.output import Device, Json, Ray, Workers, emit, number, out, pick_device, settings, steps, table
-from benchmark.cli.train import Data, open_init
+from benchmark.cli.train import Data, Public, open_init
 from benchmark.interfaces import AttackSpec, Contrast
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def evaluate(
     out_: Annotated[Path | None, typer.Option("--out", help="Also write the record to this file.")] = None,
     store: Annotated[bool, typer.Option(help="Keep the record in the store.")] = True,
     data: Data = None,
+    public: Public = None,
     init: Annotated[
         Path | None, typer.Option(help="The weights a fine-tuned submission started from, for its shadows.")
     ] = None,
@@ -90,7 +91,7 @@ def evaluate(
     where = pick_device(device)
     with steps() as progress:
         engine = Engine.fitting(where, workers, ray)
-        session = Session(get_track(track), data, where, init=open_init(init), progress=progress, engine=engine)
+        session = Session(get_track(track), data, where, init=open_init(init), public=public, progress=progress, engine=engine)
         loaded = load_submission(submission)
         record = session.evaluate(loaded, chosen)
         if inversion:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.output import Device, Json, Ray, Workers, emit, err, out, pick_device, steps, table
-from benchmark.cli.train import Data
+from benchmark.cli.train import Data, Public
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.interrupts import graceful_interrupt
 
@@ -31,6 +31,7 @@ def sweep(
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop cleanly after this many minutes.")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Folder of the sweep; default under FACEVEIL_HOME/runs.")] = None,
     data: Data = None,
+    public: Public = None,
     init: Annotated[Path | None, typer.Option(help="Weights that every entry starts from.")] = None,
     store: Annotated[bool, typer.Option(help="Keep the records in the store, too.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run and for how long; train nothing.")] = False,
@@ -51,7 +52,7 @@ def sweep(
     from benchmark.service.store import Store
 
     name, content = open_sweep(file)
-    everything = unroll(content, data=data, init=init)
+    everything = unroll(content, data=data, init=init, public=public)
     entries = _selected(everything, only or [])
     folder = out_ or runs_dir() / "sweeps" / name
     where = pick_device(device)

@@ -19,6 +19,11 @@ Data = Annotated[
     typer.Option("--data", help="Folder, zip, tar or .rec of aligned faces, identity/image; #people=RULE may follow."),
 ]
 
+Public = Annotated[
+    Path | None,
+    typer.Option(help="Aligned faces of others, for defences that train on public ones; default the track's."),
+]
+
 
 def open_init(path: Path | None) -> Submission | None:
     """The weights to start from: a submission, or a public checkpoint, which is imported first."""
@@ -74,6 +79,7 @@ def train(
         int | None, typer.Option(help="Same seed, same weights; default the number, as populations have it.")
     ] = None,
     data: Data = None,
+    public: Public = None,
     init: Annotated[Path | None, typer.Option(help="Weights to fine-tune: a submission, or a public checkpoint.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Another backbone than the track's; any timm model works.")] = None,
     backbone_set: Annotated[list[str] | None, typer.Option(help="An argument of that backbone, key=value.")] = None,
@@ -113,6 +119,8 @@ def train(
     specs = parse_defenses(defense, settings(set_ or []))
     network = BackboneSpec(name=backbone, kwargs=settings(backbone_set or [])) if backbone else None
     seed = number if seed is None else seed
+    if canaries and number:
+        raise FaceVeilError("canaries are mixed into number 0, which an audit looks at; leave out --number.")
     plan = make_plan(canary_unit, canary_kind, canaries, seed if canary_seed is None else canary_seed) if canaries else None
     setting, start = with_canaries(get_track(track)) if plan else get_track(track), open_init(init)
     roles = setting.roles  # those of the data may be fewer: checked again where they are known
@@ -120,12 +128,12 @@ def train(
         compose(specs),
         training_track(setting, network, start),
         roles.members * roles.seen,
-        roles.public,
+        1 if public else roles.public,
         initialised=start is not None,
     )
     where, scale = pick_device(device), Scale(accumulate, checkpoint_steps, loaders)
     with steps() as progress, joined(where) as (group, where), scaled(scale):
-        session = Session(setting, data, where, init=start, progress=progress)
+        session = Session(setting, data, where, init=start, public=public, progress=progress)
         card = {"team": team} | ({"name": name} if name else {})
         mixed_in = draw_canaries(session.populations, plan) if plan else None
         submission = session.train(specs, seed, out, card, network, mixed_in, number)

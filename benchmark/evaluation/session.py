@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from benchmark.records.record import Record
 
 
-def open_track_data(track: str, data: Path | None) -> Populations:
+def open_track_data(track: str, data: Path | None, public: Path | None = None) -> Populations:
     """The photos of a track by name, with this installation's cache."""
-    return open_populations(get_track(track), data, cache_dir() / "photos")
+    return open_populations(get_track(track), data, cache_dir() / "photos", public)
 
 
 class Session:
@@ -45,6 +45,7 @@ class Session:
     Args:
         data: aligned faces, for tracks that read some.
         init: weights that training, and the shadows of fine-tuned entries, start from.
+        public: aligned faces that defences may train on besides members, instead of the track's own public people.
         engine: where missing shadows are trained; default in this process.
     """
 
@@ -55,12 +56,13 @@ class Session:
         device: torch.device | str,
         *,
         init: Submission | None = None,
+        public: Path | None = None,
         progress: Progress,
         engine: Engine | None = None,
     ) -> None:
         progress.step("opening the photos")
         self.cache = cache_dir()
-        self.populations = open_populations(track, data, self.cache / "photos")
+        self.populations = open_populations(track, data, self.cache / "photos", public)
         self.device = device
         self.init = init
         self.progress = progress

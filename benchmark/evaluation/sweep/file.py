@@ -101,6 +101,7 @@ class SweepEntry:
     backbone: BackboneSpec | None = None  # None: the track's
     data: Path | None = None
     init: Path | None = None
+    public: Path | None = None
 
     @property
     def label(self) -> str:
@@ -120,13 +121,14 @@ class SweepEntry:
             self.backbone.model_dump(mode="json") if self.backbone else None,
             str(self.data) if self.data else None,
             str(self.init) if self.init else None,
+            *([str(self.public)] if self.public else []),
             length=10,
         )
 
     @property
     def baseline(self) -> tuple[Any, ...]:
         """Entries that share it differ in their defence alone."""
-        return (self.track.name, self.seed, str(self.backbone), self.data, self.init)
+        return (self.track.name, self.seed, str(self.backbone), self.data, self.init, self.public)
 
 
 def shipped() -> dict[str, Path]:
@@ -158,25 +160,30 @@ def open_sweep(path: Path) -> tuple[str, SweepFile]:
         raise SweepFileError(f"{path}: {reasons}. An entry may say {known}.") from None
 
 
-def unroll(sweep: SweepFile, *, data: Path | None = None, init: Path | None = None) -> list[SweepEntry]:
+def unroll(
+    sweep: SweepFile, *, data: Path | None = None, init: Path | None = None, public: Path | None = None
+) -> list[SweepEntry]:
     """Every entry of the grid once, in the file's order, seeds innermost.
 
     Args:
         data, init: used by entries that name none.
+        public: faces of other people for defences that train on public ones, on tracks that read photos.
 
     Raises:
         FaceVeilError: a track, defence, setting or factor that does not exist.
     """
     found: dict[str, SweepEntry] = {}
     for block in sweep.entries:
-        for entry in _of_block(sweep, block, data, init):
+        for entry in _of_block(sweep, block, data, init, public):
             found.setdefault(entry.digest, entry)
             if len(found) > MOST_ENTRIES:
                 raise SweepFileError(f"the grid has more than {MOST_ENTRIES} entries: split the file.")
     return list(found.values())
 
 
-def _of_block(sweep: SweepFile, block: Block, data: Path | None, init: Path | None) -> Iterator[SweepEntry]:
+def _of_block(
+    sweep: SweepFile, block: Block, data: Path | None, init: Path | None, public: Path | None
+) -> Iterator[SweepEntry]:
     axes = itertools.product(
         block.track or sweep.track,
         [name for text in block.defense for name in _matching(text)],
@@ -191,7 +198,8 @@ def _of_block(sweep: SweepFile, block: Block, data: Path | None, init: Path | No
             track = variant(get_track(track_name), changes)
             for seed in block.seeds or sweep.seeds:
                 faces = own_data or (data if track.source == "folder" else None)
-                yield SweepEntry(track, defense, named_specs, seed, _backbone(track, norm), faces, own_init or init)
+                others = public if track.source == "folder" else None
+                yield SweepEntry(track, defense, named_specs, seed, _backbone(track, norm), faces, own_init or init, others)
 
 
 def _matching(text: str) -> list[str]:

@@ -100,7 +100,8 @@ class Sweep:
                 start = self._init(entry)
                 track = training_track(entry.track, entry.backbone, start)
                 roles = track.roles
-                check_on(entry.defense, track, roles.members * roles.seen, roles.public, initialised=start is not None)
+                public = 1 if entry.public else roles.public
+                check_on(entry.defense, track, roles.members * roles.seen, public, initialised=start is not None)
                 if entry.track.source == "folder" and entry.data is None:
                     raise FaceVeilError(f"track {entry.track.name!r} needs aligned faces: pass --data PATH.")
             except FaceVeilError as error:
@@ -163,10 +164,16 @@ class Sweep:
 
     def _open(self, entry: SweepEntry) -> Session:
         """The session of an entry's track and data; that of the last entry where they are the same."""
-        key = (entry.track.name, entry.data, entry.init)
+        key = (entry.track.name, entry.data, entry.init, entry.public)
         if self._session is None or self._session[0] != key:
             session = Session(
-                entry.track, entry.data, self.device, init=self._init(entry), progress=self.progress, engine=self.engine
+                entry.track,
+                entry.data,
+                self.device,
+                init=self._init(entry),
+                public=entry.public,
+                progress=self.progress,
+                engine=self.engine,
             )
             self._session = key, session
         return self._session[1]

@@ -136,3 +136,19 @@ def test_the_quick_sweep_has_every_defence():
     entries = unroll(open_sweep(Path("synthetic-quick"))[1])
     named = {member.name for entry in entries for member in entry.defense.members}
     assert named == set(defenses())
+
+
+def test_other_public_faces_make_another_entry_of_a_track_that_reads_photos(tmp_path):
+    path = tmp_path / "some.yaml"
+    path.write_text("track: [faces-112, synthetic-smoke]\nentries: [{defense: undefended}]\n")
+    _, content = open_sweep(path)
+    plain, others = (unroll(content, data=tmp_path, public=public) for public in (None, tmp_path / "public"))
+    assert [e.public for e in others] == [tmp_path / "public", None]
+    assert plain[0].digest != others[0].digest
+    assert plain[1].digest == others[1].digest
+
+
+def test_shipped_boards_begin_with_both_controls():
+    for name in ("synthetic-quick", "synthetic-64", "camera-112"):
+        _, content = open_sweep(Path(name))
+        assert [e.defense.name for e in unroll(content)][:2] == ["undefended", "public_only"]
