@@ -25,6 +25,7 @@ from benchmark.cli import (
     invert,
     leaderboard,
     listing,
+    paper,
     quickstart,
     rank,
     store,
@@ -78,6 +79,7 @@ def root(
 GROUPS = (
     quickstart,
     listing,
+    paper,
     data,
     generator,
     train,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmark.interfaces import AttackSpec, FaceVeilError, unknown
 from benchmark.protocol import registry
-from benchmark.protocol.track import BackboneSpec, Budget, Camera, Roles, ShadowBudget, Track, TrainingConfig
+from benchmark.protocol.track import BackboneSpec, Budget, Camera, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.protocol.variants import parse, variant
 
 # What `faceveil invert` runs on a track that names no inversion attacks of its own: attacks, then the controls.
@@ -65,7 +65,14 @@ FULL = (
     _attack("rmia", statistic="head_logit"),
 )
 
+# The founding paper's own attacks (arXiv 2401.13719): the linear attack on the distances d_i in both knowledge settings, and
+# StyleGAN inversion guided by it, with the control that nothing guides.
+PAPER = (_attack("bn_distance", knowledge="partial"), _attack("bn_distance", knowledge="auxiliary"))
+PAPER_INVERSION = (AttackSpec(name="bn_guided"), AttackSpec(name="random_latents"))
+PAPER_BACKBONES = (BackboneSpec(name="ir_se_50"), BackboneSpec(name="iresnet50"))
+
 _SLIM = BackboneSpec(name="iresnet_slim")
+AT_SCALE = TrainingConfig(epochs=20, batch_size=512, lr=0.1, warmup_epochs=1, flip=True, autocast=True)
 
 _TRACKS = (
     Track(
@@ -160,6 +167,44 @@ _TRACKS = (
         shadows=ShadowBudget(auxiliary=2),
         attacks=FULL,
         budget=Budget(cpu_minutes=2),
+    ),
+    Track(
+        name="webface-112",
+        summary="CASIA-WebFace as its owners have it (--data faces_webface_112x112), from scratch; wants a GPU.",
+        source="folder",
+        image_size=112,
+        roles=Roles(pool=8000, photos=20, verification=500, auxiliary=1000, judges=500),
+        population=4,
+        backbone=BackboneSpec(name="ir_se_50"),
+        head=HeadSpec(name="arcface", scale=64.0, margin=0.5),
+        training=AT_SCALE,
+        judge_training=AT_SCALE.model_copy(update={"epochs": 10}),
+        shadows=ShadowBudget(auxiliary=1),
+        attacks=FULL,
+        budget=Budget(
+            cpu_minutes=5000,
+            gpu_minutes=14,
+            note="projected, not measured: 40,000 photos x 20 epochs at 1,000 photos a second, one backbone of four",
+        ),
+    ),
+    Track(
+        name="ms1m-112",
+        summary="MS1M-ArcFace as its owners have it (--data faces_emore), from scratch; wants several GPUs.",
+        source="folder",
+        image_size=112,
+        roles=Roles(pool=60_000, photos=20, verification=2000, auxiliary=8000, judges=4000),
+        population=4,
+        backbone=BackboneSpec(name="iresnet50"),
+        head=HeadSpec(name="arcface", scale=64.0, margin=0.5, sample=0.3),
+        training=AT_SCALE,
+        judge_training=AT_SCALE.model_copy(update={"epochs": 10}),
+        shadows=ShadowBudget(auxiliary=1),
+        attacks=FULL,
+        budget=Budget(
+            cpu_minutes=40_000,
+            gpu_minutes=100,
+            note="projected, not measured: 300,000 photos x 20 epochs at 1,000 photos a second, one backbone of four",
+        ),
     ),
 )
 TRACKS: dict[str, Track] = {track.name: track for track in _TRACKS}
