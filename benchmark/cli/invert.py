@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 Judges = Annotated[
     list[Path] | None,
-    typer.Option("--judge", help="Another judge: a submission or checkpoint that never saw the track's people. Repeatable."),
+    typer.Option(
+        "--judge",
+        help="Another judge: a submission or checkpoint that never saw the track's people; on real faces two are the panel.",
+    ),
 ]
 TEMPLATE = ("type1_tar@far=1e-2", "gap:type1_tar@far=1e-2", "type2_tar@far=1e-2", "rank1", "fid")
 IDENTITIES = ("leakage", "leakage@far=1e-3", "distinct:member", "distinct:held_out", "fid")
@@ -92,6 +95,9 @@ def invert(
     targets: Annotated[int | None, typer.Option(min=1, help="Leaked templates of members (and as many of others).")] = None,
     reconstructions: Annotated[int | None, typer.Option(min=1, help="Images for the untargeted goal.")] = None,
     generator: Annotated[Path | None, typer.Option(help="The attacker's generator: .safetensors, .pkl or .pt.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="A backbone that the attacker holds, instead of one trained on public people.")
+    ] = None,
     judge: Judges = None,
     lpips: Annotated[Path | None, typer.Option(help="Torchvision's AlexNet weights: measures LPIPS, too.")] = None,
     record: Annotated[Path | None, typer.Option(help="A record of this submission to put the result into.")] = None,
@@ -130,6 +136,7 @@ def invert(
         evaluation = session.inversion(
             loaded,
             generator=generator,
+            encoder=open_init(encoder),
             judges=opened(judge),
             targets=targets,
             reconstructions=reconstructions,

@@ -162,6 +162,7 @@ class Session:
         submission: Submission,
         *,
         generator: Path | None = None,
+        encoder: Submission | None = None,
         judges: Sequence[Submission] = (),
         targets: int | None = None,
         reconstructions: int | None = None,
@@ -172,7 +173,8 @@ class Session:
         Args:
             generator: a file of the attacker's own instead of the track's generator.  Without any, attacks that need one are
                 not applicable.
-            judges: beside the track's.
+            encoder: a backbone that the attacker holds, instead of one trained on the track's public people.
+            judges: beside the track's; on tracks of real faces two or more stand in for them.
             targets, reconstructions: fewer than the track's budget, for a quick look.
             lpips: torchvision's AlexNet weights; without them LPIPS is not measured.
         """
@@ -189,6 +191,7 @@ class Session:
             generator=made,
             generator_digest=digest,
             init=self.init,
+            encoder=encoder,
             step=self.progress.step,
             training=self.progress.training,
         )

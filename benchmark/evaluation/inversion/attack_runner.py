@@ -20,6 +20,7 @@ from torch import Tensor
 
 from benchmark.data.populations import Populations
 from benchmark.evaluation.inversion.guides import Guides
+from benchmark.evaluation.inversion.kinship import of_one_origin
 from benchmark.evaluation.inversion.panel import embed_photos
 from benchmark.evaluation.verified import all_known
 from benchmark.interfaces import (
@@ -75,6 +76,7 @@ class InversionRunner:
         generator: the attacker's, frozen, with the digest of its file; None where the track has none.
         chunk: images made together.
         init: the weights that a fine-tuned target, and its shadows, started from.
+        encoder: a backbone that the attacker holds, instead of one trained on the track's public people.
         cache: signals and shadow backbones; chunks go to its folder ``inversions``.
     """
 
@@ -87,6 +89,7 @@ class InversionRunner:
     generator: FaceGenerator | None = None
     generator_digest: str = ""
     init: Submission | None = None
+    encoder: Submission | None = None
     step: Callable[[str], None] = lambda _text: None
     training: ProgressCallback | None = None
 
@@ -128,6 +131,7 @@ class InversionRunner:
             [self.submission.submission_id, card.backbone.model_dump(mode="json"), card.input.model_dump(mode="json")],
             [count, self.chunk, self.seed, sources.digest if sources is not None else None],
             [self.generator_digest, self.populations.auxiliary.digest, self.populations.split_digest],
+            *([self.encoder.submission_id] if self.encoder is not None else []),
             track.settings("image_size", "roles", "split_seed", "partial_share", "shadows", "head", "training"),
         )
         return f"{spec.name}-{goal.value}-{name}"
@@ -209,11 +213,15 @@ class InversionRunner:
         return pool.auxiliary(card.defenses, card.backbone, init=self.init, progress=self.training)
 
     def _surrogate(self) -> ImageFunction:
-        """An undefended backbone that the attacker trained on public people: the first shadow.
+        """The attacker's own backbone: the one held, or an undefended one trained on public people, the first shadow.
 
         Raises:
-            NotApplicableError: the track's budget gives none.
+            NotApplicableError: the track's budget gives none, or the one held is of the attacked model's own origin.
         """
+        if self.encoder is not None:
+            if of_one_origin(self.encoder.weights, self.submission.weights):
+                raise NotApplicableError("the attacker's encoder is the attacked model, or of one origin with it.")
+            return Target(self.encoder, Access.WEIGHTS, self.device).features
         pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
         for shadow in pool.auxiliary(UNDEFENDED, self.populations.track.backbone, progress=self.training):
             return Target(shadow.submission, Access.WEIGHTS, self.device).features

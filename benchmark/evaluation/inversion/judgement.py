@@ -43,6 +43,7 @@ from benchmark.records.results import InversionRecord, InversionResult, Metric
 from benchmark.runtime.step_cache import Pieces
 from benchmark.signals.extraction import extract
 from benchmark.signals.target import Target
+from benchmark.submissions.submission import Submission
 
 INVERSION_VERSION = 1  # part of every judgement's name: raise it when a metric changes its meaning
 EMBEDDING = SignalRequest(layers="embedding")
@@ -124,7 +125,7 @@ class InversionEvaluation:
         return list({spec.label: spec for spec in named}.values())
 
     def _unranked(self, selection: bool, results: Sequence[InversionResult]) -> tuple[str, ...]:
-        reasons = list(self.panel.unranked(self.rebuilder.submission))
+        reasons = list(self.panel.unranked(self.rebuilder.submission, *self._held))
         if selection:
             reasons.append("only some of the track's inversion attacks were run")
         budget = self.rebuilder.populations.track.inversion_budget
@@ -192,9 +193,14 @@ class InversionEvaluation:
         hit = None if judged["hit"] is None else np.array(judged["hit"], bool)
         return result.model_copy(update=update), hit
 
+    @property
+    def _held(self) -> tuple[Submission, ...]:
+        """Encoders of the attacker's own: what they were fooled by, they must not judge."""
+        return () if self.rebuilder.encoder is None else (self.rebuilder.encoder,)
+
     @cached_property
     def _eligible(self) -> tuple[Any, ...]:
-        return self.panel.eligible(self.rebuilder.submission)
+        return self.panel.eligible(self.rebuilder.submission, *self._held)
 
     @cached_property
     def _attacked(self) -> Target:
@@ -267,7 +273,7 @@ class InversionEvaluation:
             return None, "", ()
         group, seed = self.identity_subjects.gallery.group, self.rebuilder.seed
         asked = np.flatnonzero(group != GENERATOR)
-        choosing = first_half(asked, group[asked] == MEMBER, seed)
+        choosing = np.concatenate([first_half(asked[group[asked] == side], seed) for side in np.unique(group[asked])])
         reported = np.setdiff1d(asked, choosing)
 
         def found(label: str, people: np.ndarray) -> float:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from benchmark.data.populations import Populations
+from benchmark.evaluation.inversion.kinship import of_one_origin
 from benchmark.evaluation.recognition import utility_metrics, verify_photos
 from benchmark.interfaces import Access, BackboneSpec, Photos, canonical_json, content_hash
 from benchmark.models.backbones import complete_kwargs
@@ -91,25 +92,28 @@ class Panel:
         """Those that can recognise people."""
         return tuple(j for j in self.judges if not j.reason)
 
-    def eligible(self, attacked: Submission) -> tuple[Judge, ...]:
-        """The usable judges that have nothing to do with the attacked model."""
-        return tuple(j for j in self.usable if not _related(j, attacked))
+    def eligible(self, attacked: Submission, *held: Submission) -> tuple[Judge, ...]:
+        """The usable judges that have nothing to do with the attacked model, nor with encoders that the attacker holds."""
+        return tuple(j for j in self.usable if not any(_related(j, known) for known in (attacked, *held)))
 
-    def unranked(self, attacked: Submission) -> tuple[str, ...]:
+    def unranked(self, attacked: Submission, *held: Submission) -> tuple[str, ...]:
         """Why inversion results under this panel have no rank; empty where two independent judges agree on them.
 
-        Independent: of different architectures, and not the weights that the attacked model was trained from.
+        Independent: of different architectures, not the attacked model, its parent or its child, and not the attacker's own.
         """
-        eligible = self.eligible(attacked)
+        eligible = self.eligible(attacked, *held)
         if len({j.architecture for j in eligible}) >= 2:
             return ()
         silent = [f"{j.name}: {j.reason}" for j in self.judges if j.reason]
-        silent += [f"{j.name}: the attacked model started from it" for j in self.usable if _related(j, attacked)]
+        silent += [f"{j.name}: the attacked model, or what it started from" for j in self.usable if _related(j, attacked)]
+        silent += [f"{j.name}: the attacker's own encoder" for j in self.usable if any(_related(j, own) for own in held)]
         return (f"{len(eligible)} independent judge(s) of 2 needed" + (f" ({'; '.join(silent)})" if silent else ""),)
 
 
 def _related(judge: Judge, attacked: Submission) -> bool:
-    return attacked.card.initialised_from == judge.name or attacked.submission_id == judge.target.submission_id
+    if attacked.card.initialised_from == judge.name or attacked.submission_id == judge.target.submission_id:
+        return True
+    return of_one_origin(judge.target.with_access(Access.WEIGHTS).backbone.state_dict(), attacked.weights)
 
 
 def embed(target: Target, images: Tensor) -> np.ndarray:
@@ -157,11 +161,15 @@ def open_panel(
 ) -> Panel:
     """The panel of a track, its judges trained where they are missing.
 
+    On tracks of real faces, two or more ``extra`` judges are the panel: what can be trained on a few hundred people there
+    recognises nobody.
+
     Args:
         extra: more judges, such as a public checkpoint; whoever names them vouches that they never saw the target's people.
     """
     judges = []
-    for number, spec in enumerate(populations.track.judges):
+    strangers = populations.track.source == "folder" and len(extra) >= 2
+    for number, spec in enumerate(() if strangers else populations.track.judges):
         step(f"judge {spec.name}")
         submission = _trained(populations, spec, number, cache / "judges", device, training)
         judges.append(_judge(submission, spec.name, "the track's judges", populations, cache, device))
@@ -175,7 +183,12 @@ def _judge(
     submission: Submission, name: str, trained_on: str, populations: Populations, cache: Path, device: torch.device | str
 ) -> Judge:
     target = Target(submission, Access.EMBEDDING, device)
-    return Judge(name, target, calibrate(target, populations, cache), trained_on, submission.card.backbone.name)
+    return Judge(name, target, calibrate(target, populations, cache), trained_on, _architecture(submission.card.backbone))
+
+
+def _architecture(spec: BackboneSpec) -> str:
+    """A name that differs between architectures; imported graphs share theirs, and differ by what they are made of."""
+    return spec.name if spec.name != "graph" else f"graph {content_hash(dict(spec.kwargs), length=8)}"
 
 
 def _trained(

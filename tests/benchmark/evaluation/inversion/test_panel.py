@@ -51,7 +51,16 @@ def test_the_attacked_model_and_what_it_started_from_do_not_judge_it(flow, other
     panel = Panel((itself, start))
     assert [j.name for j in panel.eligible(flow.submission)] == ["public"]
     assert panel.eligible(tuned) == ()
-    assert "started from it" in panel.unranked(tuned)[0]
+    assert "what it started from" in panel.unranked(tuned)[0]
+
+
+def test_a_parent_under_another_name_does_not_judge_its_child_nor_the_attackers_own_encoder(flow, other):
+    moved = {n: t + 0.05 * t.std() * torch.randn_like(t) if t.dim() > 1 else t for n, t in other.weights.items()}
+    child = replace(other, weights=moved)
+    panel = Panel((judge(other, "of another name"), judge(flow.submission, "b", architecture="y")))
+    assert [j.name for j in panel.eligible(child)] == ["b"]
+    assert panel.eligible(child, flow.submission) == ()
+    assert "the attacker's own encoder" in panel.unranked(child, flow.submission)[0]
 
 
 def test_thresholds_realise_the_false_accept_rate(flow, tmp_path):
