@@ -38,7 +38,7 @@ def _tracks() -> list[dict[str, Any]]:
             "name": t.name, "summary": t.summary, "image_size": t.image_size, "people": people,
             "photos": f"{t.roles.photos} of a person of the pool, half of them trained on",
             "backbones_of_an_entry": t.population, "backbone": t.backbone.name,
-            "epochs": t.training.epochs, "minutes_on_2_cores": t.budget.cpu_minutes, "protocol": t.version,
+            "epochs": t.training.epochs, "minutes_on_2_cores": t.entry_minutes, "protocol": t.version,
         })  # fmt: skip
     return rows
 

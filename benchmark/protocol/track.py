@@ -126,7 +126,7 @@ class ShadowBudget(_Frozen):
 class Budget(_Frozen):
     """What an entry costs on this track: for planning, shown to users, measured as said in ``note``."""
 
-    cpu_minutes: PositiveFloat  # training one entry on two cores
+    cpu_minutes: PositiveFloat  # one backbone, undefended, where two cores train two backbones at once
     gpu_minutes: PositiveFloat | None = None
     note: str = ""
 
@@ -172,6 +172,11 @@ class Track(_Frozen):
     conclusive: bool = True  # False: too small to conclude from, and marked so
     shows_faces: bool = False  # whether the data's terms allow reconstructions to be shown
     version: str = PROTOCOL_VERSION
+
+    @property
+    def entry_minutes(self) -> float:
+        """What the plain training of an entry's population takes on two cores."""
+        return round(self.budget.cpu_minutes * self.population, 1)
 
     @property
     def digest(self) -> str:

@@ -121,6 +121,6 @@ def _track(track: Track) -> dict[str, object]:
         "backbone": track.backbone.name,
         "epochs": track.training.epochs,
         "attacks": len(track.attacks),
-        "CPU minutes an entry": track.budget.cpu_minutes,
+        "CPU minutes an entry": track.entry_minutes,
         "digest": track.digest,
     }

@@ -67,7 +67,7 @@ def _costs() -> None:
     rows = [
         {
             "track": track.name,
-            "CPU minutes an entry (two cores)": track.budget.cpu_minutes,
+            "CPU minutes an entry (two cores)": track.entry_minutes,
             "GPU minutes an entry": track.budget.gpu_minutes,
             "attacks": len(track.attacks),
             "note": track.budget.note,
