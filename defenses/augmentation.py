@@ -65,5 +65,7 @@ class Augmentation(Defense):
         return share * loss + (1 - share) * F.cross_entropy(trainer.head(batch.embeddings, others), others, reduction="none")
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
-        """Its blind spot: a memory that is spread over views is read by averaging over views."""
-        return against_training(AttackSpec(name="encoder_mi"))
+        """Its blind spot: a memory that is spread over views is read by averaging over the views that it declares."""
+        views = {"views": "flip_shift"} if self.crop else {}
+        averaged = (AttackSpec(name="view_lira", settings=views),) if self.flip else ()
+        return against_training(AttackSpec(name="encoder_mi"), *averaged, AttackSpec(name="view_stack"))

@@ -35,4 +35,4 @@ class DctDP(Defense):
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """The head grown again beside same-defence shadows, and views, over which the noise averages out."""
-        return against_training(AttackSpec(name="encoder_mi"))
+        return against_training(AttackSpec(name="encoder_mi"), AttackSpec(name="view_stack"))

@@ -29,4 +29,4 @@ class PartialFace(Defense):
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """The head grown again beside same-defence shadows, and views, which change the subset that is shown."""
-        return against_training(AttackSpec(name="encoder_mi"))
+        return against_training(AttackSpec(name="encoder_mi"), AttackSpec(name="view_stack"))

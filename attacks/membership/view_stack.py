@@ -1,0 +1,112 @@
+"""Everything that embeddings of views say of a photo, combined by a classifier that shadows alone have taught."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import PrivateAttr
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from attacks.shared.centres import unit
+from attacks.shared.shadow_calibration import lira
+from attacks.shared.view_statistics import PHOTO, averaged_logits, over_shadows, request, view_logits
+from benchmark.interfaces import (
+    Access,
+    Contrast,
+    Knowledge,
+    MembershipAttack,
+    NotApplicableError,
+    QueryShadow,
+    Reference,
+    SignalRequest,
+    Signals,
+)
+
+VIEWS = ("identity", "flip", "shift", "augment-0", "augment-1")
+FAR = 30.0  # log-odds beyond which more says nothing more
+
+
+class ViewStack(MembershipAttack):
+    """Regrown logits of five views and of their means, calibrated by the shadows, and the same of the person's other photos.
+
+    Every shadow plays the target in its turn and is calibrated by the others; a classifier learns from all of them how the
+    columns go together, and is then shown the target.  It never sees a label of the target.  The person's other photos
+    matter since they made the class: where they look trained on, a high score of this photo says less.
+    """
+
+    name: ClassVar[str] = "view_stack"
+    summary: ClassVar[str] = "Regrown logits of many views, calibrated by shadows, combined by a classifier fitted on shadows."
+    reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
+    access: ClassVar[Access] = Access.EMBEDDING
+    contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE, Contrast.IDENTITY)
+    needs_gallery: ClassVar[bool] = True
+
+    knowledge: Literal[Knowledge.QUERY_POOL] = Knowledge.QUERY_POOL
+    learner: Literal["boosting", "logistic"] = "boosting"
+
+    _shadows: Sequence[QueryShadow] = PrivateAttr(())
+
+    def requests(self) -> tuple[SignalRequest, ...]:
+        return tuple(request(view) for view in VIEWS)
+
+    def calibrate(self, shadows: Sequence[QueryShadow]) -> None:
+        self._shadows = shadows
+
+    def score(self, signals: Signals) -> np.ndarray:
+        """(N,) log-odds.
+
+        Raises:
+            NotApplicableError: fewer than two shadows, or a person has one photo only.
+        """
+        if len(self._shadows) < 2:
+            raise NotApplicableError("a shadow that plays the target needs another one to be calibrated by.")
+        person = np.unique(signals.identity, return_inverse=True)[1]
+        tables, inside = over_shadows(self._shadows, statistics)  # (K, S, N)
+        taught, labels = [], []
+        for k in range(len(tables)):
+            usable = np.isfinite(tables[k]).all(0)
+            columns = _columns(tables[k], np.delete(tables, k, 0), np.delete(inside, k, 0), person)
+            taught.append(columns[usable])
+            labels.append(inside[k][usable])
+        # A shadow that plays the target is calibrated by one shadow fewer; so is the target, for the same scale.
+        asked = _columns(statistics(signals), tables[1:], inside[1:], person)
+        return _fitted(self.learner, np.vstack(taught), np.concatenate(labels)).decision_function(asked)
+
+
+def statistics(signals: Signals) -> np.ndarray:
+    """(S, N): logits of the views, of means of views, the embedding's length, and how well views agree with the photo."""
+    photo = np.asarray(signals[PHOTO], np.float64)
+    means = [averaged_logits(signals, views, weighted=w) for views in (VIEWS[:1], VIEWS[:2]) for w in (False, True)]
+    everything = averaged_logits(signals, VIEWS, weighted=True)
+    length = np.log(np.linalg.norm(photo, axis=1) + 1e-12)
+    agreement = [(unit(photo) * unit(np.asarray(signals[request(v)], np.float64))).sum(1) for v in VIEWS[1:3]]
+    return np.stack([*view_logits(signals, VIEWS), *means, everything, length, *agreement])
+
+
+def _columns(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """(N, 3 S): each statistic, its likelihood ratio, and the mean ratio of the person's other photos."""
+    found = []
+    for s, values in enumerate(target):
+        known = np.where(np.isfinite(values), values, 0.0)
+        ratio = np.clip(lira(known, shadows[:, s], inside), -FAR, FAR)
+        count = np.bincount(person)[person]
+        others = (np.bincount(person, ratio)[person] - ratio) / np.maximum(count - 1, 1)
+        found += [known, ratio, others]
+    return np.stack(found, axis=1).round(9)  # what differs by the order of sums alone is the same
+
+
+def _fitted(learner: str, columns: np.ndarray, labels: np.ndarray):
+    """A classifier of (n, F) columns, the same for every order of rows."""
+    order = np.lexsort((labels, *columns.T))
+    if learner == "logistic":
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
+    else:
+        model = HistGradientBoostingClassifier(
+            max_iter=80, learning_rate=0.08, max_leaf_nodes=8, l2_regularization=5, early_stopping=False, random_state=0
+        )
+    return model.fit(columns[order], labels[order])

@@ -1,0 +1,58 @@
+"""How views of a photo fit the regrown class of its person: what training saw were views, and so are the attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.special import logsumexp
+
+from attacks.shared.centres import gallery, person_sums, regrow, regrow_weighted, unit, weigh
+from attacks.shared.statistics import SCALE
+from benchmark.interfaces import QueryShadow, SignalRequest, Signals
+
+SHARPNESS = 0.2  # of the weights of gallery photos, as of the regrown head's
+PHOTO = SignalRequest(layers="embedding")
+
+
+def request(view: str) -> SignalRequest:
+    """The embeddings of a view; ``identity`` is the photo itself."""
+    return PHOTO if view == "identity" else SignalRequest(layers="embedding", view=view)
+
+
+def view_logits(signals: Signals, views: Sequence[str]) -> np.ndarray:
+    """(V, N) log-odds of each view under the class grown from the person's other photos, those weighing more that fit best.
+
+    Raises:
+        NotApplicableError: a person has one photo only.
+    """
+    photos, person = gallery(signals, PHOTO)
+    weights = weigh(regrow_weighted(photos, person, SCALE).log_odds, person, SHARPNESS)
+    weighted = photos * weights[:, None]
+    sums = person_sums(weighted, person)
+    centres, row = unit(sums), np.arange(len(photos))
+    own_centre = unit(sums[person] - weighted)
+    found = []
+    for view in views:
+        embeddings = unit(np.asarray(signals[request(view)], np.float64))
+        logits = SCALE * (embeddings @ centres.T)
+        logits[row, person] = -np.inf
+        found.append(SCALE * (embeddings * own_centre).sum(1) - logsumexp(logits, axis=1) + np.log(max(1, len(centres) - 1)))
+    return np.stack(found)
+
+
+def averaged_logits(signals: Signals, views: Sequence[str], *, weighted: bool) -> np.ndarray:
+    """(N,) log-odds of the mean embedding of several views under a head that is regrown from such means."""
+    _, person = gallery(signals, PHOTO)
+    mean = unit(np.sum([unit(np.asarray(signals[request(v)], np.float64)) for v in views], axis=0))
+    return (regrow_weighted if weighted else regrow)(mean, person, SCALE).log_odds
+
+
+def over_shadows(shadows: Sequence[QueryShadow], of: Callable[[Signals], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """(K, ..., N) what ``of`` gives for every shadow, NaN where a shadow says nothing of a photo, and (K, N) what is inside."""
+    values = []
+    for shadow in shadows:
+        usable = getattr(shadow, "usable", None)
+        found = of(shadow.signals)
+        values.append(found if usable is None else np.where(usable, found, np.nan))
+    return np.stack(values), np.stack([s.inside for s in shadows])
