@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import math
-import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from torch import Tensor
 from attacks.generators.resample import filter_2d
 from attacks.generators.stylegan2 import Generator
 from attacks.generators.tensors import build, refusal
-from benchmark.models.checkpoints import load_reason
+from benchmark.models.weight_files import read_content
 
 ENTRY = "g_ema"
+NOISE_SEED = 0
 MEAN_SAMPLES = 10_000  # of w, where the file has no mean latent
 _LAYER = {
     "conv.modulation.weight": "affine.weight",
@@ -49,6 +49,7 @@ def from_checkpoint(content: object, path: Path) -> Generator:
     layers = "mapping.fc0.weight"
     if layers in state:  # otherwise the missing tensors are named by build
         state["mapping.w_avg"] = average.reshape(-1) if isinstance(average, Tensor) else torch.zeros(len(state[layers]))
+    _draw_noise(state)
     generator = build(state, path)
     if not isinstance(average, Tensor):
         with torch.no_grad():
@@ -62,13 +63,19 @@ def read_checkpoint(path: Path) -> object:
     Raises:
         FaceVeilError: code in it, or something else.
     """
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # the options of its training script: data only
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise refusal(path, f"not a file of plain weights, and code in a file is never run ({load_reason(error)}).") from None
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise refusal(path, f"cannot be read as PyTorch weights: {load_reason(error)}") from None
+    return read_content(path)
+
+
+def _draw_noise(state: dict[str, Tensor]) -> None:
+    """Noise maps for files from before they were kept: drawn from a fixed seed, so that one file is always one generator."""
+    generator = torch.Generator().manual_seed(NOISE_SEED)
+    layers = sorted(name.removesuffix("noise_strength") for name in state if name.endswith(".noise_strength"))
+    lacking = [layer for layer in layers if f"{layer}noise_const" not in state]
+    if lacking and len(lacking) == len(layers):
+        for layer in lacking:
+            size = int(layer.split(".")[1].removeprefix("b"))
+            state[f"{layer}noise_const"] = torch.randn(size, size, generator=generator)
+        warnings.warn(f"the file has no noise maps: {len(lacking)} were drawn from seed {NOISE_SEED}.", stacklevel=3)
 
 
 def _renamed(name: str, tensor: Tensor, path: Path) -> tuple[str, Tensor] | None:

@@ -16,22 +16,33 @@ from torch import nn
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.models import graph_network
+from benchmark.models.edgeface import EdgeFace
+from benchmark.models.inception_resnet import InceptionResnetV1
 from benchmark.models.input_transforms import fronted
 from benchmark.models.ir_se import IRSE
 from benchmark.models.iresnet import IResNet
 from benchmark.models.mobilefacenet import MobileFaceNet
+from benchmark.models.mobilefacenet_insightface import MobileFaceNetArcFace, MobileFaceNetIRSE
 from benchmark.models.normalisation import exchange
 from benchmark.protocol import registry
 from benchmark.protocol.track import InputSpec
 
-_RESNETS = {"iresnet18": (2, 2, 2, 2), "iresnet34": (3, 4, 6, 3), "iresnet50": (3, 4, 14, 3), "iresnet100": (3, 13, 30, 3)}
+_DEPTHS = {
+    "18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 14, 3),
+    "100": (3, 13, 30, 3), "152": (3, 8, 36, 3), "200": (6, 26, 60, 6),
+}  # fmt: skip
 # IResNet-18 with a quarter of the channels and a strided stem
 _SLIM = {"layers": (2, 2, 2, 2), "width": 0.25, "stem_stride": 2, "embedding_size": 128}
 OURS: dict[str, Callable[..., nn.Module]] = {
     "mobilefacenet": MobileFaceNet,
     "iresnet_slim": lambda **kwargs: IResNet(**(_SLIM | kwargs)),
-    **{name: partial(IResNet, layers=layers) for name, layers in _RESNETS.items()},
-    "ir_se_50": partial(IRSE, layers=(3, 4, 14, 3)),
+    **{f"iresnet{depth}": partial(IResNet, layers=_DEPTHS[depth]) for depth in ("18", "34", "50", "100", "200")},
+    **{f"ir_{depth}": partial(IRSE, layers=_DEPTHS[depth], se=False) for depth in ("18", "34", "50", "100", "152")},
+    **{f"ir_se_{depth}": partial(IRSE, layers=_DEPTHS[depth]) for depth in ("50", "100", "152")},
+    "mobilefacenet_irse": MobileFaceNetIRSE,
+    "mobilefacenet_arcface": MobileFaceNetArcFace,
+    "inception_resnet_face": InceptionResnetV1,
+    "edgeface": EdgeFace,
 }
 
 # timm arguments that would fetch or read weights, or change what the model returns.

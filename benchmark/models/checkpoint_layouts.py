@@ -11,12 +11,19 @@ from typing import Any
 from torch import Tensor
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.models.edgeface import VARIANTS, rank_of
 from benchmark.protocol.track import InputSpec
 
 State = Mapping[str, Tensor]
-IRESNETS = {(2, 2, 2, 2): "iresnet18", (3, 4, 6, 3): "iresnet34", (3, 4, 14, 3): "iresnet50", (3, 13, 30, 3): "iresnet100"}
-IR_SES = {(3, 4, 14, 3): "ir_se_50"}
-STRIDE = 16  # image pixels to a pixel of the last map, in all three layouts
+DEPTHS = {
+    (2, 2, 2, 2): "18", (3, 4, 6, 3): "34", (3, 4, 14, 3): "50",
+    (3, 13, 30, 3): "100", (3, 8, 36, 3): "152", (6, 26, 60, 6): "200",
+}  # fmt: skip
+IRESNETS = {blocks: f"iresnet{depth}" for blocks, depth in DEPTHS.items() if depth != "152"}
+IRS = {blocks: f"ir_{depth}" for blocks, depth in DEPTHS.items() if depth != "200"}
+IR_SES = {blocks: f"ir_se_{depth}" for blocks, depth in DEPTHS.items() if depth in ("50", "100", "152")}
+RATIOS = tuple(tenths / 20 for tenths in range(2, 20))  # of EdgeFace's ranks
+STRIDE = 16  # image pixels to a pixel of the last map, in all layouts but Inception
 BASE = 64  # channels of the first convolution at width 1
 
 
@@ -31,14 +38,23 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Layout:
-    """A published naming of tensors: ``keys`` that all its checkpoints have, and how to read the architecture off them."""
+    """A published naming of tensors.
+
+    ``keys`` are names that all its checkpoints have, with their numbers of dimensions; ``read`` tells the architecture from the
+    tensors and from the prefix that all their names had in the file.
+    """
 
     name: str
-    keys: tuple[str, ...]
-    read: Callable[[State], Architecture]
+    keys: Mapping[str, int]
+    read: Callable[[State, str], Architecture]
 
-    def matches(self, state: Collection[str]) -> bool:
-        return all(key in state for key in self.keys)
+    @property
+    def first(self) -> str:
+        """The name by which the layout is looked for."""
+        return next(iter(self.keys))
+
+    def matches(self, names: Collection[str], prefix: str = "") -> bool:
+        return all(prefix + key in names for key in self.keys)
 
 
 def _kwargs(state: State, first: str, embedding: int, size: tuple[int, int]) -> dict[str, Any]:
@@ -70,47 +86,151 @@ def _named(known: Mapping[tuple[int, ...], str], counts: tuple[int, ...], layout
     return known[counts]
 
 
-def _mobilefacenet(state: State) -> Architecture:
+def _square(size: tuple[int, int]) -> InputSpec:
+    return InputSpec(size=size)  # (x - 127.5) / 127.5
+
+
+def _mobilefacenet(state: State, prefix: str) -> Architecture:
     height, width = state["linear7.conv.weight"].shape[-2:]
     size = (height * STRIDE, width * STRIDE)
     kwargs = _kwargs(state, "conv1.conv.weight", state["linear1.conv.weight"].shape[0], size)
     return Architecture("mobilefacenet", kwargs, InputSpec(size=size, std=(128 / 255,) * 3))  # (x - 127.5) / 128
 
 
-def _iresnet(state: State) -> Architecture:
+def _iresnet(state: State, prefix: str) -> Architecture:
     counts = tuple(len({k.split(".")[1] for k in state if k.startswith(f"layer{stage}.")}) for stage in (1, 2, 3, 4))
     name = _named(IRESNETS, counts, "IResNet")
     linear = state["fc.weight"]
     size = _map_size(linear, state["bn2.weight"].shape[0])
-    return Architecture(name, _kwargs(state, "conv1.weight", linear.shape[0], size), InputSpec(size=size))
+    return Architecture(name, _kwargs(state, "conv1.weight", linear.shape[0], size), _square(size))
 
 
-def _ir_se(state: State) -> Architecture:
-    if not any(re.fullmatch(r"body\.\d+\.res_layer\.5\.fc1\.weight", key) for key in state):
-        raise FaceVeilError("an IR network without squeeze-and-excitation is not supported; of this layout only IR-SE-50 is.")
+def _ir(state: State, prefix: str) -> Architecture:
+    """InsightFace_Pytorch, face.evoLVe and TFace: BN, conv, PReLU, conv, BN, perhaps SE."""
+    se = any(re.fullmatch(r"body\.\d+\.res_layer\.5\.fc1\.weight", key) for key in state)
+    return _of_blocks(state, IR_SES if se else IRS, "IR-SE" if se else "IR", {}, "RGB")
+
+
+def _adaface(state: State, prefix: str) -> Architecture:
+    """AdaFace (``model.`` before all names, BGR) and CVLface (``net.``, RGB): BN, conv, BN, PReLU, conv, BN."""
+    extra = {"middle_norm": True}
+    if "output_layer.4.weight" not in state:
+        extra["affine"] = False
+    return _of_blocks(state, IRS, "IR", extra, "RGB" if prefix.endswith("net.") else "BGR")
+
+
+def _of_blocks(
+    state: State, known: Mapping[tuple[int, ...], str], what: str, extra: dict[str, Any], order: Any
+) -> Architecture:
     blocks = len({key.split(".")[1] for key in state if key.startswith("body.")})
-    channels = [state[f"body.{n}.res_layer.3.weight"].shape[0] for n in range(blocks)]
-    counts = tuple(channels.count(c) for c in sorted(set(channels)))
-    name = _named(IR_SES, counts, "IR-SE")
+    last = 4 if "middle_norm" in extra else 3
+    channels = [state[f"body.{n}.res_layer.{last}.weight"].shape[0] for n in range(blocks)]
+    name = _named(known, tuple(channels.count(c) for c in sorted(set(channels))), what)
     linear = state["output_layer.3.weight"]
     size = _map_size(linear, state["output_layer.0.weight"].shape[0])
-    return Architecture(name, _kwargs(state, "input_layer.0.weight", linear.shape[0], size), InputSpec(size=size))
+    kwargs = _kwargs(state, "input_layer.0.weight", linear.shape[0], size) | extra
+    return Architecture(name, kwargs, InputSpec(size=size, order=order))
 
 
+def _mobilefacenet_irse(state: State, prefix: str) -> Architecture:
+    height, width = state["conv_6_dw.conv.weight"].shape[-2:]
+    size = (height * STRIDE, width * STRIDE)
+    kwargs = _kwargs(state, "conv1.conv.weight", state["linear.weight"].shape[0], size)
+    return Architecture("mobilefacenet_irse", kwargs, _square(size))
+
+
+def _mobilefacenet_arcface(state: State, prefix: str) -> Architecture:
+    height, width = state["features.layers.0.layers.0.weight"].shape[-2:]
+    last = state["conv_sep.layers.0.weight"].shape[0]
+    hidden = state["layers.2.layers.0.layers.0.weight"].shape[0]
+    counts = [len({key.split(".")[3] for key in state if key.startswith(f"layers.{n}.layers.")}) for n in (1, 3, 5, 7)]
+    if "layers.1.layers.0.layers.0.layers.0.weight" not in state:
+        counts[0] = 1
+    size = (height * STRIDE, width * STRIDE)
+    kwargs: dict[str, Any] = {
+        "blocks": counts,
+        "scale": state["layers.0.layers.0.weight"].shape[0] // max(hidden // 2, 1),
+        "embedding_size": state["features.layers.2.weight"].shape[0],
+        "input_size": list(size),
+    }
+    return Architecture("mobilefacenet_arcface", kwargs if last == 512 else kwargs | {"width": last / 512}, _square(size))
+
+
+def _inception(state: State, prefix: str) -> Architecture:
+    kwargs = {"embedding_size": state["last_linear.weight"].shape[0], "input_size": [160, 160]}
+    return Architecture("inception_resnet_face", kwargs, InputSpec(size=(160, 160), std=(128 / 255,) * 3))
+
+
+def _edgeface(state: State, prefix: str) -> Architecture:
+    stem = state["model.stem.0.weight"].shape[0]
+    if stem not in VARIANTS:
+        raise FaceVeilError(f"an EdgeFace of {stem} channels is not supported; supported: {', '.join(map(str, VARIANTS))}.")
+    kwargs: dict[str, Any] = {"variant": VARIANTS[stem]}
+    low = {key.removesuffix(".linear1.weight") for key in state if key.endswith(".linear1.weight")}
+    sides = [(*state[f"{n}.linear1.weight"].shape, state[f"{n}.linear2.weight"].shape[0]) for n in sorted(low)]
+    if sides:
+        fitting = [r for r in RATIOS if all(rank_of(inputs, outputs, r) == rank for rank, inputs, outputs in sides)]
+        if not fitting:
+            raise FaceVeilError("the ranks of its linear layers are not one share of their sizes.")
+        kwargs["rank_ratio"] = fitting[0]
+    embedding = state["model.head.fc.linear2.weight" if sides else "model.head.fc.weight"].shape[0]
+    return Architecture("edgeface", kwargs | {"embedding_size": embedding, "input_size": [112, 112]}, _square((112, 112)))
+
+
+_IR_KEYS = {"input_layer.0.weight": 4, "output_layer.0.weight": 1, "output_layer.3.weight": 2}
 LAYOUTS = (
     Layout(
         "MobileFaceNet (Xiaoccer)",
-        ("conv1.conv.weight", "blocks.0.conv.0.weight", "linear7.conv.weight", "linear1.conv.weight"),
+        {"conv1.conv.weight": 4, "blocks.0.conv.0.weight": 4, "linear7.conv.weight": 4, "linear1.conv.weight": 4},
         _mobilefacenet,
     ),
     Layout(
-        "IResNet (InsightFace arcface_torch)",
-        ("conv1.weight", "layer1.0.bn1.weight", "layer4.0.conv2.weight", "bn2.weight", "fc.weight", "features.running_mean"),
-        _iresnet,
+        "MobileFaceNet (InsightFace_Pytorch)",
+        {"conv1.conv.weight": 4, "conv2_dw.conv.weight": 4, "conv_6_dw.conv.weight": 4, "linear.weight": 2},
+        _mobilefacenet_irse,
     ),
     Layout(
-        "IR-SE (InsightFace_Pytorch)",
-        ("input_layer.0.weight", "body.0.res_layer.3.weight", "output_layer.0.weight", "output_layer.3.weight"),
-        _ir_se,
+        "MobileFaceNet (InsightFace arcface_torch)",
+        {
+            "conv_sep.layers.0.weight": 4,
+            "layers.0.layers.0.weight": 4,
+            "layers.2.layers.0.layers.0.weight": 4,
+            "features.layers.0.layers.0.weight": 4,
+            "features.layers.2.weight": 2,
+        },
+        _mobilefacenet_arcface,
+    ),
+    Layout(
+        "IResNet (InsightFace arcface_torch)",
+        {
+            "conv1.weight": 4,
+            "layer1.0.bn1.weight": 1,
+            "layer4.0.conv2.weight": 4,
+            "bn2.weight": 1,
+            "fc.weight": 2,
+            "features.bias": 1,
+        },
+        _iresnet,
+    ),
+    Layout("IR (InsightFace_Pytorch, face.evoLVe)", {**_IR_KEYS, "body.0.res_layer.3.weight": 4}, _ir),
+    Layout(
+        "IR (AdaFace, CVLface)",
+        {**_IR_KEYS, "body.0.res_layer.4.weight": 4, "body.0.res_layer.2.running_mean": 1},
+        _adaface,
+    ),
+    Layout(
+        "Inception-ResNet-v1 (facenet-pytorch)",
+        {
+            "conv2d_1a.conv.weight": 4,
+            "repeat_1.0.branch0.conv.weight": 4,
+            "mixed_7a.branch0.0.conv.weight": 4,
+            "last_linear.weight": 2,
+        },
+        _inception,
+    ),
+    Layout(
+        "EdgeFace",
+        {"model.stem.0.weight": 4, "model.stages.0.blocks.0.conv_dw.weight": 4, "model.head.norm.weight": 1},
+        _edgeface,
     ),
 )

@@ -1,15 +1,13 @@
-"""Import of public face-recognition checkpoints: weights only, never code; every tensor kept, or dropped with a reason."""
+"""Import of public face-recognition networks: weights only, never code; every tensor kept, or dropped with a reason."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -18,10 +16,30 @@ from benchmark.models.backbones import create
 from benchmark.models.checkpoint_layouts import LAYOUTS, Layout
 from benchmark.models.imported import Fed, Imported
 from benchmark.models.onnx_import import import_onnx
+from benchmark.models.weight_files import gate, load_reason, read_content
 
-# Where training scripts put the weights inside a checkpoint, and what wrappers put before every name.
-NESTINGS = ("net_state_dict", "state_dict", "model_state_dict", "backbone", "model", "net")
-PREFIXES = ("module.", "backbone.", "model.", "net.")
+__all__ = ["import_checkpoint", "load_reason", "read_weights"]
+
+MAX_DEPTH = 8  # of containers in containers
+_SHOWN = 6  # names in a message
+
+
+@dataclass(frozen=True)
+class Find:
+    """A mapping inside a file whose names fit a layout once a common prefix is removed."""
+
+    where: str
+    prefix: str
+    layout: Layout
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def averaged(self) -> bool:
+        """Whether its names say that it holds the moving average of weights, which is what a project means to be used."""
+        return "ema" in f"{self.where}.{self.prefix}".lower().replace("_", ".").split(".")
+
+    def __str__(self) -> str:
+        return f"entry {self.where or '(the file itself)'}" + (f", prefix {self.prefix!r}" if self.prefix else "")
 
 
 def import_checkpoint(path: Path, fed: Fed | None = None) -> Imported:
@@ -34,26 +52,169 @@ def import_checkpoint(path: Path, fed: Fed | None = None) -> Imported:
         FaceVeilError: what the file is instead, or which tensor does not fit, with a remedy.
     """
     path, fed = Path(path), fed or Fed()
-    notes: list[str] = []
-    if path.suffix.lower() == ".onnx":
-        _existing(path)
+    if path.suffix.lower() == ".onnx" and path.is_file():
+        _refuse_pointer(path)
         return import_onnx(path, _sha256(path), fed, lambda state: _by_names(state, path))
-    content = _read(path)
-    state = _plain_names(_weights(content, path, notes), notes)
-    _refuse_without_statistics(state, path)
-    layout = next((layout for layout in LAYOUTS if layout.matches(state)), None)
-    if layout is None:
-        first = ", ".join(sorted(state)[:6])
-        raise FaceVeilError(
-            f"{path}: no known key layout ({len(state)} tensors: {first}, ...). Known: {'; '.join(la.name for la in LAYOUTS)}. "
-            "Rename the keys to one of these, or build the submission with your own code and a timm backbone."
-        )
-    return _imported(layout, state, path, fed, notes)
+    content = read_content(path)
+    notes: list[str] = []
+    found = _one(_finds(content), content, path, notes)
+    given = _without_prefix(found, notes)
+    state = gate(given, path)
+    if any(given[name].dtype != tensor.dtype for name, tensor in state.items()):
+        notes.append("tensors converted to float32")
+    notes += _left_out(content, found)
+    return _imported(found.layout, state, path, fed, notes, found.prefix)
 
 
-def _imported(layout: Layout, state: Mapping[str, Tensor], path: Path, fed: Fed, notes: list[str]) -> Imported:
-    architecture = layout.read(state)
-    expected = create(architecture.name, architecture.kwargs).state_dict()
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a ``.safetensors`` file or one written by ``torch.save``, of whatever network; no code runs.
+
+    Raises:
+        FaceVeilError: what the file is instead, or several mappings of tensors in it.
+    """
+    path = Path(path)
+    mappings = [(where, tensors) for where, tensors in _mappings(read_content(path)) if tensors]
+    if not mappings:
+        raise FaceVeilError(f"{path}: no tensors found in it.")
+    most = max(len(tensors) for _, tensors in mappings)
+    largest = [(where, tensors) for where, tensors in mappings if len(tensors) == most]
+    if len(largest) > 1:
+        names = ", ".join(where or "(the file itself)" for where, _ in largest)
+        raise FaceVeilError(f"{path} holds several sets of as many tensors ({names}): save the one that is meant by itself.")
+    return gate(largest[0][1], path)
+
+
+def _refuse_pointer(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(23) == b"version https://git-lfs":
+            raise FaceVeilError(f"{path} is a git-LFS pointer, not the network itself: fetch it with `git lfs pull`.")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _mappings(content: Any, where: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Every mapping inside, with the path of keys to it and the tensors that it holds itself."""
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content)) if any(isinstance(item, Mapping) for item in content) else None
+    if not isinstance(content, Mapping) or depth > MAX_DEPTH:
+        return
+    yield where, {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    for name, value in content.items():
+        if isinstance(value, Mapping | list | tuple):
+            yield from _mappings(value, f"{where}.{name}" if where else str(name), depth + 1)
+
+
+def _finds(content: Any) -> list[Find]:
+    found = []
+    for where, tensors in _mappings(content):
+        for layout in LAYOUTS:
+            ends = [name for name in tensors if name == layout.first or name.endswith(f".{layout.first}")]
+            for prefix in sorted({name.removesuffix(layout.first) for name in ends}):
+                fits = all(tensors[prefix + key].dim() == rank for key, rank in layout.keys.items() if prefix + key in tensors)
+                if layout.matches(tensors, prefix) and fits:
+                    found.append(Find(where, prefix, layout, tensors))
+    return found
+
+
+def _one(found: list[Find], content: Any, path: Path, notes: list[str]) -> Find:
+    """The find that is meant.
+
+    Raises:
+        FaceVeilError: none, or several that are equally good.
+    """
+    if not found:
+        raise FaceVeilError(_nothing(content, path))
+    if len(found) == 1:
+        return found[0]
+    averaged = [find for find in found if find.averaged]
+    if len(averaged) == 1:
+        others = "; ".join(str(find) for find in found if find is not averaged[0])
+        notes.append(f"the moving average of the weights is taken ({averaged[0]}), not {others}")
+        return averaged[0]
+    first = _stripped(found[0])
+    if all(_equal(first, _stripped(other)) for other in found[1:]):
+        notes.append(f"the same weights stand in it {len(found)} times")
+        return found[0]
+    raise FaceVeilError(
+        f"{path} holds {len(found)} networks, and nothing says which is meant: {'; '.join(map(str, found[:_SHOWN]))}. "
+        "Save the state_dict() of that one by itself."
+    )
+
+
+def _nothing(content: Any, path: Path) -> str:
+    """Why no layout was found."""
+    if isinstance(content, Tensor):
+        return f"{path} holds a single tensor without a name, not a dictionary of named tensors."
+    sets = sorted((tensors for _, tensors in _mappings(content) if tensors), key=len, reverse=True)
+    if not sets:
+        if isinstance(content, Mapping):
+            keys = ", ".join(map(str, list(content)[:_SHOWN])) or "none"
+            return f"{path}: no tensors found (entries: {keys}): save the network's state_dict()."
+        return f"{path} holds a {type(content).__name__}, not a dictionary of named tensors."
+    for name, tensor in sets[0].items():
+        for layout, rank in _keys_with(name, sets[0]):
+            if tensor.dim() != rank:
+                odd = f"{name} has {tensor.dim()} dimensions, not {rank}"
+                return f"{path} has the names of {layout} but does not fit it: {odd}."
+    first = ", ".join(sorted(sets[0])[:_SHOWN])
+    return (
+        f"{path}: no known key layout ({len(sets[0])} tensors: {first}, ...). Known: {'; '.join(la.name for la in LAYOUTS)}. "
+        "Export the network to ONNX, which brings its own architecture, or use `faceveil pack` with a timm backbone."
+    )
+
+
+def _keys_with(name: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, int]]:
+    """Layouts whose names are all there, a prefix aside, with ``name`` among their keys, and the rank that it has there."""
+    for layout in LAYOUTS:
+        for key, rank in layout.keys.items():
+            if (name == key or name.endswith(f".{key}")) and layout.matches(tensors, name.removesuffix(key)):
+                yield layout.name, rank
+
+
+def _stripped(find: Find) -> dict[str, Tensor]:
+    return {n.removeprefix(find.prefix): t for n, t in find.tensors.items() if n.startswith(find.prefix)}
+
+
+def _equal(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def _without_prefix(find: Find, notes: list[str]) -> dict[str, Tensor]:
+    state = _stripped(find)
+    if find.where:
+        notes.append(f"weights taken from entry {find.where!r}")
+    if find.prefix:
+        notes.append(f"prefix {find.prefix!r} removed from {len(state)} names")
+        outside = [name for name in find.tensors if not name.startswith(find.prefix)]
+        if outside:
+            shapes = ", ".join(f"{name} {tuple(find.tensors[name].shape)}" for name in outside[:_SHOWN])
+            more = f" and {len(outside) - _SHOWN} more" if len(outside) > _SHOWN else ""
+            notes.append(f"{shapes}{more} left out: outside the backbone, a classification layer or part of the training")
+    return state
+
+
+def _left_out(content: Any, find: Find) -> list[str]:
+    """What else the file holds, beside the way to the weights."""
+    if not isinstance(content, Mapping):
+        return []
+    way = find.where.split(".")[0] if find.where else None
+    others = [str(key) for key, value in content.items() if str(key) != way and not (way is None and isinstance(value, Tensor))]
+    return [f"other entries of the file left out: {', '.join(others[:12])}"] if others else []
+
+
+def _imported(
+    layout: Layout, state: Mapping[str, Tensor], path: Path, fed: Fed, notes: list[str], prefix: str = ""
+) -> Imported:
+    try:
+        architecture = layout.read(state, prefix)
+        with torch.random.fork_rng(devices=[]):
+            expected = create(architecture.name, architecture.kwargs).state_dict()
+    except (KeyError, IndexError, ValueError, ZeroDivisionError, RuntimeError) as error:
+        raise FaceVeilError(f"{path} has the names of {layout.name} but does not fit it: {ascii(str(error))[:160]}.") from None
+    _refuse_without_training(state, path)
     embedding = architecture.kwargs["embedding_size"]
     kept = _account(state, expected, embedding, path, notes)
     norms = sum(name.endswith("running_mean") for name in kept)
@@ -72,107 +233,21 @@ def _imported(layout: Layout, state: Mapping[str, Tensor], path: Path, fed: Fed,
 
 def _by_names(state: Mapping[str, Tensor], path: Path) -> Imported | None:
     """The layout of an exported network whose tensors have kept all their names; None: they have not."""
-    layout = next((layout for layout in LAYOUTS if layout.matches(state)), None)
-    if layout is None:
-        return None
-    notes = ["the names of its tensors are those of a known layout"]
-    try:
-        expected = layout.read(state)
-        wanted = create(expected.name, expected.kwargs).state_dict()
-        return _imported(layout, {name: t for name, t in state.items() if name in wanted}, path, Fed(), notes)
-    except (FaceVeilError, KeyError, AttributeError):
-        return None
+    for layout in LAYOUTS:
+        if not layout.matches(state) or any(state[key].dim() != rank for key, rank in layout.keys.items()):
+            continue
+        try:
+            architecture = layout.read(state, "")
+            wanted = create(architecture.name, architecture.kwargs).state_dict()
+            named = {name: tensor for name, tensor in state.items() if name in wanted}
+            return _imported(layout, named, path, Fed(), ["the names of its tensors are those of a known layout"])
+        except (FaceVeilError, LookupError, ValueError):
+            continue
+    return None
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a ``.safetensors`` file or one written by ``torch.save``, of whatever network; no code runs.
-
-    Raises:
-        FaceVeilError: what the file is instead.
-    """
-    return _weights(_read(path), path, [])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read(path: Path) -> Any:
-    """What the file holds: tensors, numbers, text and containers of them."""
-    _existing(path)
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise FaceVeilError(
-            f"{path} is not a file of plain weights, and code in a file is never run ({load_reason(error)}). Where you "
-            "trust the file, load it yourself and save only its weights: torch.save(model.state_dict(), ...)."
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise FaceVeilError(f"{path} cannot be read as PyTorch or safetensors weights: {load_reason(error)}") from None
-
-
-def _existing(path: Path) -> None:
-    if not path.is_file():
-        raise FaceVeilError(f"{path}: no such file.")
-    with path.open("rb") as file:
-        start = file.read(64)
-    if start.startswith(b"version https://git-lfs"):
-        raise FaceVeilError(f"{path} is a git-LFS pointer, not the weights themselves: fetch them with `git lfs pull`.")
-
-
-def load_reason(error: Exception) -> str:
-    """What ``torch.load`` objects to, in one line, without its advice to load the file all the same."""
-    if isinstance(error, KeyError):  # a byte that stands for nothing
-        return "its bytes are no pickle"
-    lines = str(error).split("WeightsUnpickler error: ")[-1].splitlines()
-    told = [line.strip() for line in lines if line.strip() and "weights_only" not in line]
-    return told[0] if told else "it ends too early"
-
-
-def _is_weights(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and any(isinstance(v, Tensor) for v in value.values())
-
-
-def _weights(content: Any, path: Path, notes: list[str]) -> dict[str, Tensor]:
-    """The one mapping of names to tensors inside ``content``."""
-    if not isinstance(content, Mapping):
-        raise FaceVeilError(f"{path} holds a {type(content).__name__}, not a dictionary of named tensors.")
-    where = next((key for key in NESTINGS if _is_weights(content.get(key))), None)
-    if where is not None:
-        notes.append(f"weights taken from entry {where!r}")
-        others = [str(key) for key in content if key != where]
-        if others:
-            notes.append(f"other entries of the file left out: {', '.join(others)}")
-        content = content[where]
-    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    if not tensors:
-        keys = ", ".join(map(str, list(content)[:6])) or "none"
-        raise FaceVeilError(f"{path}: no tensors found (entries: {keys}); weights are looked for in {', '.join(NESTINGS)}.")
-    rest = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
-    if rest:
-        notes.append(f"entries that are no tensors left out: {', '.join(rest)}")
-    return tensors
-
-
-def _plain_names(state: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    """Names without the prefix of a wrapper, where all of them have it."""
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), None):
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
-        notes.append(f"prefix {prefix!r} removed from all {len(state)} names")
-    return state
-
-
-def _refuse_without_statistics(state: Mapping[str, Tensor], path: Path) -> None:
-    means = [name for name in state if name.endswith("running_mean")]
-    if not means:
-        raise FaceVeilError(
-            f"{path}: no BatchNorm statistics among its {len(state)} tensors ({', '.join(sorted(state)[:4])}, ...): they were "
-            "folded into the convolutions, or the network has none. Use the weights as they were trained."
-        )
-    for name in means:
+def _refuse_without_training(state: Mapping[str, Tensor], path: Path) -> None:
+    for name in [name for name in state if name.endswith("running_mean")]:
         variance = state.get(name.replace("running_mean", "running_var"))
         if variance is not None and bool((state[name] == 0).all()) and bool((variance == 1).all()):
             layer = name.removesuffix(".running_mean")
@@ -186,7 +261,7 @@ def _account(
     state: Mapping[str, Tensor], expected: Mapping[str, Tensor], embedding: int, path: Path, notes: list[str]
 ) -> dict[str, Tensor]:
     """The tensors that the backbone wants; every other one is a classification layer, or the file is refused."""
-    heads = [n for n, t in state.items() if n not in expected and t.dim() == 2 and embedding in t.shape]
+    heads = _heads(state, expected, embedding)
     for name in heads:
         notes.append(f"{name} {tuple(state[name].shape)} left out: a classification layer")
     untracked = [n for n in expected if n.endswith("num_batches_tracked") and n not in state]
@@ -202,8 +277,20 @@ def _account(
         elif not bool(torch.isfinite(state[name]).all()):
             problems.append(f"{name} is not finite")
     if problems:
-        more = f" and {len(problems) - 6} more" if len(problems) > 6 else ""
-        raise FaceVeilError(f"{path} has a known layout but does not fit it: {'; '.join(problems[:6])}{more}.")
-    if any(state[n].dtype != expected[n].dtype for n in expected if n in state):
-        notes.append("tensors converted to float32")
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        text = f"{path} has a known layout but does not fit it: {'; '.join(problems[:_SHOWN])}{more}."
+        if sum(p.endswith(("running_mean", "running_var")) for p in problems) == len(problems):
+            text += (
+                " Its BatchNorm statistics were left out or folded: use the weights as they were trained, or their ONNX export."
+            )
+        raise FaceVeilError(text)
     return {n: state[n].to(t.dtype).contiguous() if n in state else torch.zeros_like(t) for n, t in expected.items()}
+
+
+def _heads(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], embedding: int) -> list[str]:
+    """Tensors of a classification layer: matrices with a side of the embedding, and what else stands under the same name."""
+    others = {name: tensor for name, tensor in state.items() if name not in expected}
+    ours = {name.split(".")[0] for name in expected}
+    matrices = [name for name, tensor in others.items() if tensor.dim() == 2 and embedding in tensor.shape]
+    modules = {name.split(".")[0] for name in matrices} - ours
+    return [name for name in others if name in matrices or name.split(".")[0] in modules]

@@ -1,4 +1,8 @@
-"""IR-SE, the improved ResNet with squeeze-and-excitation, with the module names of InsightFace_Pytorch."""
+"""IR and IR-SE, the improved ResNet without and with squeeze-and-excitation, with the module names of the public versions.
+
+InsightFace_Pytorch, face.evoLVe and TFace share one naming; AdaFace and CVLface have a BatchNorm more in each block, and
+no scale in the last one.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +33,10 @@ class SEModule(nn.Module):
         return x * self.sigmoid(self.fc2(self.relu(self.fc1(self.avg_pool(x)))))
 
 
-class BottleneckIRSE(nn.Module):
-    """BN, conv 3x3, PReLU, conv 3x3 (strided), BN, SE, plus the subsampled or projected input."""
+class BottleneckIR(nn.Module):
+    """BN, conv 3x3, (BN,) PReLU, conv 3x3 (strided), BN, (SE,) plus the subsampled or projected input."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, se: bool, middle_norm: bool) -> None:
         super().__init__()
         if inputs == outputs:
             self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
@@ -41,10 +45,11 @@ class BottleneckIRSE(nn.Module):
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(inputs),
             nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+            *([nn.BatchNorm2d(outputs)] if middle_norm else []),
             nn.PReLU(outputs),
             nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
             nn.BatchNorm2d(outputs),
-            SEModule(outputs),
+            *([SEModule(outputs)] if se else []),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,13 +57,16 @@ class BottleneckIRSE(nn.Module):
 
 
 class IRSE(nn.Module):
-    """IR-SE (arXiv 1801.07698): images (B, 3, H, W) to embeddings (B, ``embedding_size``), not normalised.
+    """IR and IR-SE (arXiv 1801.07698): images (B, 3, H, W) to embeddings (B, ``embedding_size``), not normalised.
 
     Args:
         layers: blocks in each of the four stages; every stage halves the map.
         width: multiplier of every channel count (rounded to a multiple of 8).
         input_size: height and width of the images; the final linear layer spans the whole map.
         dropout: rate before the final linear layer.
+        se: whether blocks end with squeeze-and-excitation.
+        middle_norm: whether blocks have a BatchNorm behind their first convolution, too.
+        affine: whether the BatchNorm of the embedding has weights and biases.
     """
 
     def __init__(
@@ -68,6 +76,9 @@ class IRSE(nn.Module):
         embedding_size: int = 512,
         input_size: Sequence[int] = (112, 112),
         dropout: float = 0.0,
+        se: bool = True,
+        middle_norm: bool = False,
+        affine: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = embedding_size
@@ -80,7 +91,7 @@ class IRSE(nn.Module):
         for repeats, outputs in zip(layers, CHANNELS, strict=True):
             outputs = scaled(outputs, width)
             for number in range(repeats):
-                blocks.append(BottleneckIRSE(channels, outputs, 2 if number == 0 else 1))
+                blocks.append(BottleneckIR(channels, outputs, 2 if number == 0 else 1, se, middle_norm))
                 channels = outputs
         self.body = nn.Sequential(*blocks)
         self.output_layer = nn.Sequential(
@@ -88,7 +99,7 @@ class IRSE(nn.Module):
             nn.Dropout(dropout),
             nn.Flatten(),
             nn.Linear(channels * math.prod(halved(input_size, 4)), embedding_size),
-            nn.BatchNorm1d(embedding_size),
+            nn.BatchNorm1d(embedding_size, affine=affine),
         )
         initialise(self)
 

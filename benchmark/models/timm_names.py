@@ -69,3 +69,16 @@ def iresnet100(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 def ir_se_50(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """IR-SE-50, 44 M parameters, 512-d."""
     return _build("ir_se_50", pretrained, **kwargs)
+
+
+def _register(name: str) -> None:
+    def build(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        return _build(name, pretrained, **kwargs)
+
+    build.__name__ = build.__qualname__ = name
+    register_model(build)
+
+
+for _name in OURS:  # the layouts of public weights, which need no lines of their own
+    if _name not in globals():
+        _register(_name)

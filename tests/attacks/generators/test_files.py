@@ -281,3 +281,20 @@ def test_a_track_without_generator_names_the_command(tmp_path, monkeypatch):
     assert for_track("synthetic-64", 64) == for_track("synthetic-quick", 48) == trained
     save_generator(small(), tmp_path / "shipped" / "synthetic-64.safetensors")
     assert for_track("synthetic-64", 64) == tmp_path / "shipped" / "synthetic-64.safetensors"
+
+
+def test_early_files_without_noise_maps(tmp_path):
+    state = {
+        name: tensor
+        for name, tensor in random_tensors(shapes_of_rosinality(64, **SMALL)).items()
+        if not name.startswith("noises.")
+    }
+    torch.save({"g_ema": state}, tmp_path / "early.pt")
+    with pytest.warns(UserWarning, match="drawn from seed 0"):
+        first = load_generator(tmp_path / "early.pt")
+    with pytest.warns(UserWarning, match="no noise maps"):
+        second = load_generator(tmp_path / "early.pt")
+    maps = {name: value for name, value in first.state_dict().items() if name.endswith("noise_const")}
+    assert maps
+    assert all(float(value.std()) > 0.3 for value in maps.values())
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in maps.items())

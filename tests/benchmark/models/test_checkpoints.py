@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import argparse
 import os
+import warnings
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -56,24 +60,124 @@ def published_iresnet(blocks: tuple[int, ...], base: int = 64, embedding: int = 
     return shapes | norm("features", embedding)
 
 
-def published_ir_se_50(base: int = 64, embedding: int = 512) -> Shapes:
-    """Names and shapes of InsightFace_Pytorch's IR-SE-50."""
+def published_ir(
+    blocks: tuple[int, ...] = (3, 4, 14, 3), base: int = 64, embedding: int = 512, se: bool = True, middle: bool = False
+) -> Shapes:
+    """Names and shapes of InsightFace_Pytorch's IR and IR-SE; with ``middle`` those of AdaFace and CVLface."""
     shapes: Shapes = {"input_layer.0.weight": (base, 3, 3, 3), "input_layer.2.weight": (base,)} | norm("input_layer.1", base)
     inputs, number = base, 0
-    for stage, count in enumerate((3, 4, 14, 3)):
+    for stage, count in enumerate(blocks):
         channels = base * 2**stage
         for _ in range(count):
             body = f"body.{number}.res_layer"
-            shapes |= norm(f"{body}.0", inputs) | norm(f"{body}.4", channels) | {f"{body}.2.weight": (channels,)}
-            shapes |= {f"{body}.1.weight": (channels, inputs, 3, 3), f"{body}.3.weight": (channels, channels, 3, 3)}
-            hidden = max(1, channels // 16)
-            shapes |= {f"{body}.5.fc1.weight": (hidden, channels, 1, 1), f"{body}.5.fc2.weight": (channels, hidden, 1, 1)}
+            act, second, last = (3, 4, 5) if middle else (2, 3, 4)
+            shapes |= norm(f"{body}.0", inputs) | norm(f"{body}.{last}", channels) | {f"{body}.{act}.weight": (channels,)}
+            shapes |= {f"{body}.1.weight": (channels, inputs, 3, 3), f"{body}.{second}.weight": (channels, channels, 3, 3)}
+            if middle:
+                shapes |= norm(f"{body}.2", channels)
+            if se:
+                hidden = max(1, channels // 16)
+                shapes |= {f"{body}.5.fc1.weight": (hidden, channels, 1, 1), f"{body}.5.fc2.weight": (channels, hidden, 1, 1)}
             if inputs != channels:
                 shortcut = f"body.{number}.shortcut_layer"
                 shapes |= {f"{shortcut}.0.weight": (channels, inputs, 1, 1)} | norm(f"{shortcut}.1", channels)
             inputs, number = channels, number + 1
     shapes |= {"output_layer.3.weight": (embedding, 49 * inputs), "output_layer.3.bias": (embedding,)}
-    return shapes | norm("output_layer.0", inputs) | norm("output_layer.4", embedding)
+    shapes |= norm("output_layer.0", inputs)
+    last_norm = norm("output_layer.4", embedding)
+    return shapes | (
+        {k: v for k, v in last_norm.items() if k.split(".")[-1] not in ("weight", "bias")} if middle else last_norm
+    )
+
+
+def _block(name: str, inputs: int, outputs: int, kernel: tuple[int, int], groups: int = 1, act: bool = True) -> Shapes:
+    shapes: Shapes = {f"{name}.conv.weight": (outputs, inputs // groups, *kernel)} | norm(f"{name}.bn", outputs)
+    return shapes | ({f"{name}.prelu.weight": (outputs,)} if act else {})
+
+
+def _deep(name: str, inputs: int, outputs: int, hidden: int) -> Shapes:
+    shapes = _block(f"{name}.conv", inputs, hidden, (1, 1)) | _block(f"{name}.conv_dw", hidden, hidden, (3, 3), hidden)
+    return shapes | _block(f"{name}.project", hidden, outputs, (1, 1), act=False)
+
+
+def published_mobilefacenet_irse(base: int = 64, embedding: int = 512) -> Shapes:
+    """Names and shapes of InsightFace_Pytorch's MobileFaceNet."""
+    b = base
+    shapes = _block("conv1", 3, b, (3, 3)) | _block("conv2_dw", b, b, (3, 3), b) | _deep("conv_23", b, b, 2 * b)
+    shapes |= _deep("conv_34", b, 2 * b, 4 * b) | _deep("conv_45", 2 * b, 2 * b, 8 * b)
+    for name, count, channels, hidden in (("conv_3", 4, b, 2 * b), ("conv_4", 6, 2 * b, 4 * b), ("conv_5", 2, 2 * b, 4 * b)):
+        for n in range(count):
+            shapes |= _deep(f"{name}.model.{n}", channels, channels, hidden)
+    shapes |= _block("conv_6_sep", 2 * b, 8 * b, (1, 1)) | _block("conv_6_dw", 8 * b, 8 * b, (7, 7), 8 * b, act=False)
+    return shapes | {"linear.weight": (embedding, 8 * b)} | norm("bn", embedding)
+
+
+def _row(name: str, inputs: int, outputs: int, kernel: tuple[int, int], groups: int = 1, act: bool = True) -> Shapes:
+    shapes: Shapes = {f"{name}.layers.0.weight": (outputs, inputs // groups, *kernel)} | norm(f"{name}.layers.1", outputs)
+    return shapes | ({f"{name}.layers.2.weight": (outputs,)} if act else {})
+
+
+def _rows(name: str, inputs: int, outputs: int, hidden: int) -> Shapes:
+    shapes = _row(f"{name}.layers.0", inputs, hidden, (1, 1)) | _row(f"{name}.layers.1", hidden, hidden, (3, 3), hidden)
+    return shapes | _row(f"{name}.layers.2", hidden, outputs, (1, 1), act=False)
+
+
+def published_mobilefacenet_arcface(
+    blocks: tuple[int, ...] = (1, 4, 6, 2), scale: int = 2, base: int = 64, embedding: int = 512
+) -> Shapes:
+    """Names and shapes of arcface_torch's mbf (and, with other blocks and scale, of its large one)."""
+    narrow, broad, last = base * scale, 2 * base * scale, 8 * base
+    shapes = _row("layers.0", 3, narrow, (3, 3))
+    if blocks[0] == 1:
+        shapes |= _row("layers.1", narrow, narrow, (3, 3), base)
+    shapes |= _rows("layers.2", narrow, narrow, 2 * base) | _rows("layers.4", narrow, broad, 4 * base)
+    shapes |= _rows("layers.6", broad, broad, 8 * base)
+    stages = (
+        (1, blocks[0] if blocks[0] > 1 else 0, narrow, 2),
+        (3, blocks[1], narrow, 2),
+        (5, blocks[2], broad, 4),
+        (7, blocks[3], broad, 4),
+    )
+    for place, count, channels, hidden in stages:
+        for n in range(count):
+            shapes |= _rows(f"layers.{place}.layers.{n}", channels, channels, hidden * base)
+    shapes |= _row("conv_sep", broad, last, (1, 1)) | _row("features.layers.0", last, last, (7, 7), last, act=False)
+    return shapes | {"features.layers.2.weight": (embedding, last)} | norm("features.layers.3", embedding)
+
+
+def _inception(name: str, inputs: int, outputs: int, kernel: tuple[int, int]) -> Shapes:
+    return {f"{name}.conv.weight": (outputs, inputs, *kernel)} | norm(f"{name}.bn", outputs)
+
+
+def published_inception() -> Shapes:
+    """Names and shapes of facenet-pytorch's InceptionResnetV1."""
+    one, three = (1, 1), (3, 3)
+    shapes: Shapes = {}
+    for name, inputs, outputs, kernel in (
+        ("1a", 3, 32, three), ("2a", 32, 32, three), ("2b", 32, 64, three),
+        ("3b", 64, 80, one), ("4a", 80, 192, three), ("4b", 192, 256, three),
+    ):  # fmt: skip
+        shapes |= _inception(f"conv2d_{name}", inputs, outputs, kernel)
+    for n in range(5):
+        for branch, kernels in (("branch1", (one, three)), ("branch2", (one, three, three))):
+            for k, kernel in enumerate(kernels):
+                shapes |= _inception(f"repeat_1.{n}.{branch}.{k}", 256 if k == 0 else 32, 32, kernel)
+        shapes |= _inception(f"repeat_1.{n}.branch0", 256, 32, one)
+        shapes |= {f"repeat_1.{n}.conv2d.weight": (256, 96, 1, 1), f"repeat_1.{n}.conv2d.bias": (256,)}
+    long = [(f"repeat_2.{n}", 896, 128, 256, 7) for n in range(10)] + [(f"repeat_3.{n}", 1792, 192, 384, 3) for n in range(5)]
+    for name, channels, hidden, joined, side in [*long, ("block8", 1792, 192, 384, 3)]:
+        shapes |= _inception(f"{name}.branch0", channels, hidden, one)
+        for k, kernel in enumerate((one, (1, side), (side, 1))):
+            shapes |= _inception(f"{name}.branch1.{k}", channels if k == 0 else hidden, hidden, kernel)
+        shapes |= {f"{name}.conv2d.weight": (channels, joined, 1, 1), f"{name}.conv2d.bias": (channels,)}
+    shapes |= _inception("mixed_6a.branch0", 256, 384, three)
+    for name, channels in (("mixed_6a.branch1", (256, 192, 192, 256)), ("mixed_7a.branch0", (896, 256, 384))):
+        for k in range(len(channels) - 1):
+            shapes |= _inception(f"{name}.{k}", channels[k], channels[k + 1], one if k == 0 else three)
+    for name, channels in (("mixed_7a.branch1", (896, 256, 256)), ("mixed_7a.branch2", (896, 256, 256, 256))):
+        for k in range(len(channels) - 1):
+            shapes |= _inception(f"{name}.{k}", channels[k], channels[k + 1], one if k == 0 else three)
+    return shapes | {"last_linear.weight": (512, 1792)} | norm("last_bn", 512)
 
 
 def random_state(shapes: Shapes, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -93,7 +197,16 @@ PUBLISHED = {
     "iresnet34": published_iresnet((3, 4, 6, 3)),
     "iresnet50": published_iresnet((3, 4, 14, 3)),
     "iresnet100": published_iresnet((3, 13, 30, 3)),
-    "ir_se_50": published_ir_se_50(),
+    "iresnet200": published_iresnet((6, 26, 60, 6)),
+    "ir_se_50": published_ir(),
+    "ir_se_100": published_ir((3, 13, 30, 3)),
+    "ir_se_152": published_ir((3, 8, 36, 3)),
+    "ir_50": published_ir(se=False),
+    "ir_100": published_ir((3, 13, 30, 3), se=False),
+    "ir_152": published_ir((3, 8, 36, 3), se=False),
+    "mobilefacenet_irse": published_mobilefacenet_irse(),
+    "mobilefacenet_arcface": published_mobilefacenet_arcface(),
+    "inception_resnet_face": published_inception(),
 }
 SMALL = {  # an eighth of the channels
     "mobilefacenet": published_mobilefacenet(8, 16),
@@ -101,7 +214,14 @@ SMALL = {  # an eighth of the channels
     "iresnet34": published_iresnet((3, 4, 6, 3), 8, 16),
     "iresnet50": published_iresnet((3, 4, 14, 3), 8, 16),
     "iresnet100": published_iresnet((3, 13, 30, 3), 8, 16),
-    "ir_se_50": published_ir_se_50(8, 16),
+    "iresnet200": published_iresnet((6, 26, 60, 6), 8, 16),
+    "ir_se_50": published_ir(base=8, embedding=16),
+    "ir_se_100": published_ir((3, 13, 30, 3), 8, 16),
+    "ir_se_152": published_ir((3, 8, 36, 3), 8, 16),
+    "ir_50": published_ir(base=8, embedding=16, se=False),
+    "ir_100": published_ir((3, 13, 30, 3), 8, 16, se=False),
+    "ir_152": published_ir((3, 8, 36, 3), 8, 16, se=False),
+    "mobilefacenet_irse": published_mobilefacenet_irse(8, 16),
 }
 
 
@@ -181,13 +301,13 @@ def test_pickle_with_code_is_refused_and_never_run(tmp_path, state):
 
 
 def test_whole_pickled_module_is_refused(tmp_path):
-    with pytest.raises(FaceVeilError, match="save only its weights"):
+    with pytest.raises(FaceVeilError, match=r"save its weights: net = torch.load"):
         import_checkpoint(save(tmp_path, backbones.create("iresnet_slim")))
 
 
 def test_folded_batchnorm_is_refused(tmp_path, state):
     folded = {key: value for key, value in state.items() if key.split(".")[-1] not in ("running_mean", "running_var")}
-    with pytest.raises(FaceVeilError, match="no BatchNorm statistics"):
+    with pytest.raises(FaceVeilError, match="left out or folded"):
         import_checkpoint(save(tmp_path, folded))
 
 
@@ -209,10 +329,154 @@ def test_unknown_depth_names_the_known_ones(tmp_path):
         import_checkpoint(save(tmp_path, random_state(published_iresnet((1, 1, 1, 1), 8, 16))))
 
 
-def test_ir_without_se_is_refused(tmp_path):
-    plain = {key: shape for key, shape in SMALL["ir_se_50"].items() if ".res_layer.5." not in key}
-    with pytest.raises(FaceVeilError, match="without squeeze-and-excitation"):
-        import_checkpoint(save(tmp_path, random_state(plain)))
+@pytest.mark.parametrize(("prefix", "order"), [("model.", "BGR"), ("net.", "RGB"), ("model.net.", "RGB"), ("", "BGR")])
+@pytest.mark.parametrize(("name", "blocks"), [("ir_18", (2, 2, 2, 2)), ("ir_50", (3, 4, 14, 3)), ("ir_100", (3, 13, 30, 3))])
+def test_adaface_and_cvlface(tmp_path, name, blocks, prefix, order):
+    state = random_state(published_ir(blocks, 8, 16, se=False, middle=True))
+    given = {f"{prefix}{key}": value for key, value in state.items()} | {
+        "head.kernel": torch.zeros(16, 40),
+        "head.t": torch.zeros(1),
+    }
+    imported = import_checkpoint(save(tmp_path, {"state_dict": given, "hyper_parameters": {"lr": 0.1}}))
+    assert (imported.backbone_name, imported.input.order) == (name, order)
+    assert imported.kwargs["middle_norm"] is True
+    assert imported.kwargs["affine"] is False
+    assert all(torch.equal(imported.state_dict[key], state[key]) for key in state)
+    assert imported.backbone()(torch.zeros(1, 3, 112, 112)).shape == (1, 16)
+
+
+@pytest.mark.parametrize(("blocks", "scale"), [((1, 4, 6, 2), 2), ((2, 8, 12, 4), 4)])
+def test_mobilefacenets_of_arcface_torch(tmp_path, blocks, scale):
+    state = random_state(published_mobilefacenet_arcface(blocks, scale, 8, 16))
+    imported = import_checkpoint(save(tmp_path, state))
+    assert imported.backbone_name == "mobilefacenet_arcface"
+    assert (imported.kwargs["blocks"], imported.kwargs["scale"], imported.kwargs["width"]) == (list(blocks), scale, 0.125)
+    assert all(torch.equal(imported.state_dict[key], state[key]) for key in state)
+
+
+def test_facenet_pytorch_with_its_classes(tmp_path):
+    state = {k: v * 0.02 if v.dim() == 4 else v for k, v in random_state(published_inception()).items()}
+    head = {"logits.weight": torch.zeros(40, 512), "logits.bias": torch.zeros(40)}
+    imported = import_checkpoint(save(tmp_path, state | head))
+    assert (imported.backbone_name, imported.input.size) == ("inception_resnet_face", (160, 160))
+    assert sum("classification layer" in note for note in imported.notes) == 2
+    embedding = imported.backbone()(torch.rand(1, 3, 160, 160))
+    assert float(embedding.norm()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.6])
+def test_edgeface(tmp_path, ratio):
+    network = backbones.create("edgeface", {"variant": "edgenext_xx_small", "rank_ratio": ratio, "embedding_size": 16})
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if name.endswith("running_mean"):
+                value += 0.1
+    imported = import_checkpoint(save(tmp_path, network.state_dict()))
+    assert imported.kwargs["variant"] == "edgenext_xx_small"
+    assert ("rank_ratio" in imported.kwargs) == bool(ratio)
+    images = torch.rand(1, 3, 112, 112)
+    with torch.no_grad():
+        assert torch.allclose(imported.backbone()(images), network.eval()(images))
+
+
+WRAPPINGS = {
+    "backbone and head": lambda s: {f"backbone.{k}": v for k, v in s.items()} | {"head.weight": torch.zeros(40, 16)},
+    "Lightning": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()} | {"head.kernel": torch.zeros(16, 40)}},
+    "DataParallel around both": lambda s: (
+        {f"module.backbone.{k}": v for k, v in s.items()} | {"module.head.weight": torch.zeros(40, 16)}
+    ),
+    "arcface_torch resumes": lambda s: {
+        "epoch": 1,
+        "state_dict_backbone": s,
+        "state_dict_softmax_fc": {"weight": torch.zeros(40, 16)},
+    },
+    "nested deeper": lambda s: {
+        "checkpoint": {"models": {"student": s}},
+        "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}},
+    },
+    "in a list": lambda s: [{"epoch": 3}, {"weights": s}],
+    "compiled": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "compiled in DataParallel": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    "the same twice": lambda s: {"model": s, "best": dict(s)},
+    "options beside": lambda s: {"args": argparse.Namespace(lr=0.1), "model": s, "path": Path("x"), "loss": np.float64(0.5)},
+    "arrays beside": lambda s: {"net": s, "history": np.zeros(3), "labels": np.array([1, 2])},
+}
+
+
+@pytest.mark.parametrize("how", sorted(WRAPPINGS))
+def test_weights_are_found_wherever_they_are(tmp_path, state, how):
+    imported = import_checkpoint(save(tmp_path, WRAPPINGS[how](state)))
+    assert all(torch.equal(imported.state_dict[key], state[key]) for key in state)
+
+
+def test_moving_averages_are_preferred_and_two_networks_refused(tmp_path, state):
+    other = {key: value + 1 for key, value in state.items()}
+    imported = import_checkpoint(save(tmp_path, {"state_dict": other, "state_dict_ema": state}))
+    assert torch.equal(imported.state_dict["fc.bias"], state["fc.bias"])
+    assert any("moving average" in note for note in imported.notes)
+    with pytest.raises(FaceVeilError, match=r"holds 2 networks.*teacher.*student"):
+        import_checkpoint(save(tmp_path, {"teacher": other, "student": state}))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "empty"),
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"\n <html>", "web page"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
+        (b"\x12\x01" + bytes(64), "MXNet"),
+        (b"\x1f\x8b\x08" + bytes(64), "gzip"),
+        (bytes(257) + b"ustar" + bytes(300), "tar archive"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\x93NUMPY" + bytes(64), "without names"),
+        (b"PK\x03\x04broken", "cut off or damaged"),
+    ],
+)
+@pytest.mark.parametrize("name", ["weights.pt", "weights.params"])
+def test_what_a_file_is_instead(tmp_path, content, text, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FaceVeilError, match=text):
+        import_checkpoint(tmp_path / name)
+
+
+def test_zip_archives_and_torchscript(tmp_path):
+    with zipfile.ZipFile(tmp_path / "net.zip", "w") as archive:
+        archive.writestr("weights.pt", b"x")
+    with pytest.raises(FaceVeilError, match="a zip archive"):
+        import_checkpoint(tmp_path / "net.zip")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "net.pt")
+    with pytest.raises(FaceVeilError, match="TorchScript"):
+        import_checkpoint(tmp_path / "net.pt")
+    (tmp_path / "NET.ONNX").write_bytes(b"\x08\x07")
+    with pytest.raises(FaceVeilError, match="0 graphs"):
+        import_checkpoint(tmp_path / "NET.ONNX")
+
+
+def _quantised(tensor: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_quantised, "quantised"),
+        (lambda t: t.to_sparse(), "not dense"),
+        (lambda t: t.to("meta"), "without numbers"),
+        (lambda t: t.to(torch.complex64), "complex64"),
+        (lambda t: t.to(torch.float8_e4m3fn), "float8"),
+        (lambda t: t.reshape(-1), "dimensions|is \\("),
+    ],
+)
+@pytest.mark.parametrize("name", ["fc.weight", "layer1.0.conv1.weight"])
+def test_odd_tensors_are_named(tmp_path, state, change, text, name):
+    state[name] = change(state[name])
+    with pytest.raises(FaceVeilError, match=text):
+        import_checkpoint(save(tmp_path, state))
 
 
 @pytest.mark.parametrize(
