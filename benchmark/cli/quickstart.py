@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps
+from benchmark.cli.output import Device, Json, Workers, emit, err, out, pick_device, steps
 from benchmark.cli.rank import ranking
 from benchmark.cli.rank import show as show_ranking
 from benchmark.interfaces import DefenseSpec
@@ -38,6 +38,7 @@ def entry_folder(track: str, spec: DefenseSpec, seed: int) -> Path:
 def quickstart(
     fast: Annotated[bool, typer.Option("--fast", help="A smoke run, too small to conclude from.")] = False,
     seed: int = 0,
+    workers: Workers = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -56,13 +57,13 @@ def quickstart(
     records = []
     with steps() as progress:
         where = pick_device(device)
-        session = Session(track, None, where, progress=progress, engine=Engine.fitting(where))
+        session = Session(track, None, where, progress=progress, engine=Engine.fitting(where, workers))
+        if seed == 0:  # the seed whose backbones are those of the entries' populations
+            session.prepare_all(ENTRIES)
         for number, spec in enumerate(ENTRIES, start=1):
             folder = entry_folder(track.name, spec, seed)
             err.print(f"[bold]{number}/{len(ENTRIES)}[/] {spec.label}")
             if not (folder / "card.json").exists():
-                if seed == 0:
-                    session.prepare(spec)
                 session.train(spec, seed, folder, {"team": "quickstart"})
             record = session.evaluate(load_submission(folder))
             store.add_record(record)

@@ -17,10 +17,11 @@ import torch
 from benchmark.data.populations import Populations
 from benchmark.evaluation.verified import all_known, check_plugins, trained_here
 from benchmark.interfaces import FaceVeilError
-from benchmark.runtime.executor import Engine
+from benchmark.runtime.executor import Engine, Status
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import UNDEFENDED
+from benchmark.training.plan import TrainingPlan
 from benchmark.training.population import BackboneRecipe, Population
 
 Board = Literal["verified", "weights"]
@@ -42,10 +43,22 @@ def train_missing(
     population: Population, recipes: Sequence[BackboneRecipe], engine: Engine, step: Callable[[str], None]
 ) -> None:
     """Trains those backbones that are not on disk yet, as many at once as the engine runs; an interrupted one resumes."""
-    missing = population.missing(recipes)
+    plan = TrainingPlan()
+    plan.add_population(population, recipes)
+    run_plan(plan, engine, step)
+
+
+def run_plan(plan: TrainingPlan, engine: Engine, step: Callable[[str], None]) -> None:
+    """Trains what is missing of a plan."""
+    missing = len(plan.missing)
     if missing:
-        step(f"training {len(missing)} backbones of the population")
-        engine.run(population.tasks(missing), lambda count: step(f"backbone {count}/{len(missing)} of the population trained"))
+        step(f"training {missing} backbone{'s' * (missing > 1)}")
+
+        def report(status: Status) -> None:
+            if status.finished is not None:
+                step(f"trained {status.finished.name}; {status.line}")
+
+        engine.run_graph(plan.nodes, report)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ import torch
 
 from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluation.audit.canaries import Canaries, canary_path, write_canaries
-from benchmark.evaluation.entry import EntryMaker, train_missing
+from benchmark.evaluation.entry import EntryMaker, run_plan, train_missing
 from benchmark.evaluation.inversion.attack_runner import InversionRunner
 from benchmark.evaluation.inversion.judgement import InversionEvaluation
 from benchmark.evaluation.inversion.lpips import Lpips
 from benchmark.evaluation.inversion.panel import Panel, open_panel
+from benchmark.evaluation.membership.evidence import wants
 from benchmark.evaluation.standard import Evaluation
 from benchmark.evaluation.verified import note_trained_here
-from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec, FaceGenerator, FaceVeilError
+from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec, FaceGenerator, FaceVeilError, Knowledge
 from benchmark.protocol.registry import service
 from benchmark.protocol.track import Track
 from benchmark.protocol.tracks import get_track
@@ -27,8 +28,10 @@ from benchmark.runtime.progress import Progress
 from benchmark.submissions.submission import Submission, pack
 from benchmark.training.build import make_submission
 from benchmark.training.composition import Defenses, compose
+from benchmark.training.plan import TrainingPlan
 from benchmark.training.population import Population
 from benchmark.training.scale import Group
+from benchmark.training.shadows import ShadowPool
 
 if TYPE_CHECKING:
     from benchmark.records.record import Record
@@ -125,6 +128,20 @@ class Session:
         """Trains what is missing of an entry's population, as many backbones at once as the engine runs."""
         population = Population(self.populations, self.cache / "populations", self.device)
         train_missing(population, population.recipes(defense, backbone, self.init), self.engine, self.progress.step)
+
+    def prepare_all(self, defenses: Sequence[Defenses]) -> None:
+        """Trains what is missing of several entries, with the attacker's shadows on public people: all start together."""
+        population = Population(self.populations, self.cache / "populations", self.device)
+        pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
+        plan = TrainingPlan()
+        for defense in defenses:
+            recipes = population.recipes(defense, None, self.init)
+            plan.add_population(population, recipes)
+            if wants(self.populations.track.attacks, Knowledge.AUXILIARY):
+                composition, backbone = recipes[0].defense, recipes[0].backbone
+                released = composition.released_spec(composition.prepare(backbone))
+                plan.add_shadows(pool, pool.recipes(defense, released, self.init))
+        run_plan(plan, self.engine, self.progress.step)
 
     def evaluate(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None) -> Record:
         """The track's evaluation, after what is missing of the entry's population was trained; see

@@ -11,6 +11,7 @@ from typing import Any
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.durations import Durations
 from benchmark.runtime.graph import Graph, Node, Schedule, Task, makespan
+from benchmark.runtime.home import cache_dir
 from benchmark.runtime.pools import Finished, Pool, Processes, ThisProcess
 from benchmark.runtime.progress import task_line
 from benchmark.runtime.threads import cores, threads_per_process
@@ -68,8 +69,10 @@ class Engine:
     _pool: Pool | None = field(default=None, init=False, repr=False, compare=False)
 
     @staticmethod
-    def fitting(device: Any, workers: int | None = None, address: str | None = None, durations: Path | None = None) -> Engine:
+    def fitting(device: Any, workers: int | None = None, address: str | None = None) -> Engine:
         """The engine that a command's options ask for: by default as many processes as leave no core idle, one on a GPU.
+
+        What steps take is remembered in the home's cache.
 
         Args:
             device: a torch device, or its name.
@@ -77,7 +80,8 @@ class Engine:
         if workers is not None and workers < 1:
             raise FaceVeilError(f"--workers must be 1 or more, not {workers}.")
         gpu = not str(device).startswith("cpu")
-        return Engine(workers or (1 if gpu else max(1, cores() // threads_per_process())), address, durations, gpu)
+        default = 1 if gpu else max(1, cores() // threads_per_process())
+        return Engine(workers or default, address, cache_dir() / "durations.json", gpu)
 
     def run(self, tasks: Sequence[Task], done: Done = lambda _count: None) -> None:
         """Runs every task; the first failure stops those not yet begun and is raised."""
