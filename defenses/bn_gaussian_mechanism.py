@@ -38,6 +38,7 @@ class BNGaussianMechanism(Defense):
     )
     family: ClassVar[str] = "bn_statistics"
     post_hoc: ClassVar[bool] = True
+    draws_noise: ClassVar[bool] = True
     needs_public: ClassVar[bool] = True
     needs_batchnorm: ClassVar[bool] = True
     resets_statistics: ClassVar[bool] = True
@@ -70,7 +71,7 @@ class BNGaussianMechanism(Defense):
             norms = standard.norm(dim=1, keepdim=True)
             clipped += int((norms > bound_norm).sum())
             total += (standard * (bound_norm / norms.clamp_min(1e-12)).clamp(max=1)).sum(0)
-        generator = torch.Generator().manual_seed(context.seed)
+        generator = torch.Generator().manual_seed(context.noise_seed)
         total += noise * bound_norm * torch.randn(len(total), generator=generator, dtype=torch.float64).to(total)
         _write(backbone, with_statistics(public), centre + spread * total / len(context.photos))
         context.provenance["claim"] = {
@@ -85,7 +86,7 @@ class BNGaussianMechanism(Defense):
             "statistics": len(centre),
             "photos_clipped": round(clipped / len(context.photos), 4),
             "guarantee": "of the statistics given the weights; of the model nothing is promised",
-            "randomness": "derived from the seed, for re-training; deploy only with noise from a secret source",
+            "randomness": "from the installation's secret" if context.noise is not None else "from the published seed",
         }
         return backbone
 

@@ -25,6 +25,7 @@ class BNPerturbation(Defense):
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     family: ClassVar[str] = "bn_statistics"
     post_hoc: ClassVar[bool] = True
+    draws_noise: ClassVar[bool] = True
     needs_batchnorm: ClassVar[bool] = True
 
     rho: float = Field(0.1, ge=0, le=10, description="noise in standard deviations of the channel")
@@ -37,7 +38,7 @@ class BNPerturbation(Defense):
             raise FaceVeilError(
                 "bn_perturbation: the backbone has no BatchNorm statistics to perturb; choose a backbone with BatchNorm."
             )
-        generator = torch.Generator().manual_seed(context.seed)
+        generator = torch.Generator().manual_seed(context.noise_seed)
         for layer in layers:
             mean_noise = torch.randn(layer.running_mean.shape, generator=generator).to(layer.running_mean)
             var_noise = torch.randn(layer.running_var.shape, generator=generator).to(layer.running_var)

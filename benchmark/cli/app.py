@@ -38,6 +38,7 @@ from benchmark.cli import (
     was_i_in_it,
     worker,
 )
+from benchmark.cli.faults import TERMINATED, close_quietly, end_by_exception, expand_tildes, print_everything, told
 from benchmark.cli.output import fail
 from benchmark.interfaces import FaceVeilError
 
@@ -109,12 +110,24 @@ for module in GROUPS:
 
 def main() -> None:
     """Console entry point."""
+    sys.argv[1:] = expand_tildes(sys.argv[1:])
+    print_everything((sys.stdout, sys.stderr))
+    end_by_exception()
     try:
         app()
+        sys.stdout.flush()
     except FaceVeilError as error:
         fail(str(error))
+    except BrokenPipeError:
+        close_quietly()
+        sys.exit(1)
     except SystemExit as end:
-        if end.code != INTERRUPTED:
+        if end.code not in (INTERRUPTED, TERMINATED):
             raise
         print("interrupted; run the same command again to resume.", file=sys.stderr)
         sys.exit(1)
+    except Exception as error:
+        message = told(error)
+        if message is None:
+            raise
+        fail(message)

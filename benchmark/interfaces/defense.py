@@ -55,6 +55,12 @@ class ReleaseContext:
     seed: int
     device: torch.device
     provenance: dict[str, Any] = field(default_factory=dict)  # goes to the card; ``claim`` becomes its claim
+    noise: int | None = None  # seed of noise that must not be drawn again from the card; None: ``seed``
+
+    @property
+    def noise_seed(self) -> int:
+        """What noise of the release is drawn from: a secret of the evaluator's, so that a card does not undo it."""
+        return self.seed if self.noise is None else self.noise
 
 
 TRAINING_STAGES = frozenset(("configure", "modules", "watched", "transform_batch", "embed", "loss"))
@@ -79,6 +85,7 @@ class Defense(Plugin):
     trains_on_members: ClassVar[bool] = True  # False: a control that leaves the private photos alone
     needs_public: ClassVar[bool] = False  # wants the track's public people
     post_hoc: ClassVar[bool] = False  # only ``release``/``inference``: undefended weights and shadows are reused
+    draws_noise: ClassVar[bool] = False  # its ``release`` draws from ``context.noise_seed``
     needs_batchnorm: ClassVar[bool] = False  # refused where no BatchNorm is left for it to act on
     resets_statistics: ClassVar[bool] = False  # writes all BatchNorm statistics afresh: what was done to them before is lost
     honours: ClassVar[frozenset[str]] = TRAINING_STAGES  # an owner of ``fit``: the other members' stages that its loop calls

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmark.runtime.disk import disk_is_full
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; it takes the name when the block ends well, and is removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-    os.close(handle)
-    os.chmod(name, 0o644)  # mkstemp's files are its owner's alone; results are for others, too
-    temporary = Path(name)
+    """Yields a temporary path beside ``path``; it takes the name when the block ends well, and is removed otherwise.
+
+    The file is on the disk before it takes its name: a machine that loses its power leaves the old one or the new one.
+
+    Raises:
+        OSError: names the file, also where a library said only that it could not write.
+    """
+    temporary: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+        temporary = Path(name)
+        os.close(handle)
+        os.chmod(name, 0o644)  # mkstemp's files are its owner's alone; results are for others, too
         yield temporary
+        _sync(temporary)
         os.replace(temporary, path)
+    except Exception as error:
+        named = _named(error, path)
+        if named is error:
+            raise
+        raise named from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _named(error: Exception, path: Path) -> Exception:
+    """An error of the disk with the file that was to be written; any other as it is."""
+    if disk_is_full(error):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        return OSError(error.errno, error.strerror, str(path))
+    return error
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from benchmark.interfaces import FaceVeilError
+
 
 def home() -> Path:
     """The folder itself; it may not exist yet."""
-    return Path(os.environ.get("FACEVEIL_HOME") or Path.home() / ".faceveil").expanduser()
+    try:
+        return Path(os.environ.get("FACEVEIL_HOME") or Path.home() / ".faceveil").expanduser()
+    except RuntimeError:  # a user without a home, as in a container
+        raise FaceVeilError("this user has no home folder: set FACEVEIL_HOME to a folder that can be written to.") from None
 
 
 def cache_dir() -> Path:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmark.interfaces import content_hash
 from benchmark.runtime.atomic import write_text
+from benchmark.runtime.checked import discard
 
 
 class Pieces:
@@ -19,28 +22,51 @@ class Pieces:
 
     def has(self, name: str) -> bool:
         """True where the piece is finished."""
-        return (self.folder / f"{name}.json").exists()
+        return self._content(name) is not None
 
     def read(self, name: str) -> Any:
         """A finished piece."""
-        return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))["value"]
+        content = self._content(name)
+        if content is None:
+            raise FileNotFoundError(errno.ENOENT, "no such piece", str(self.folder / f"{name}.json"))
+        return content["value"]
+
+    def _content(self, name: str) -> dict[str, Any] | None:
+        """A finished piece with its seconds; None: there is none, or it was damaged, which is logged, and it is removed."""
+        path = self.folder / f"{name}.json"
+        try:
+            content = json.loads(path.read_bytes())
+            whole = content.pop("sha256", None) in (None, content_hash(content, length=64))
+            content["value"], content["seconds"] = content["value"], float(content["seconds"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            whole = False
+        if not whole:
+            discard(path, "its content does not fit its checksum")
+            return None
+        return dict(content)
+
+    def _keep(self, name: str, value: Any, seconds: float) -> None:
+        content = json.loads(json.dumps({"value": value, "seconds": seconds}))
+        write_text(self.folder / f"{name}.json", json.dumps({**content, "sha256": content_hash(content, length=64)}))
 
     def timed(self, name: str, work: Callable[[], Any]) -> None:
         """Does work without a result of its own, and keeps what it took the first time."""
         started = time.perf_counter()
         work()
         if not self.has(name):
-            write_text(self.folder / f"{name}.json", json.dumps({"value": None, "seconds": time.perf_counter() - started}))
+            self._keep(name, None, time.perf_counter() - started)
 
     def get(self, name: str, compute: Callable[[], Any]) -> Any:
         """JSON data, computed once and read ever after."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
+        if not self.has(name):
             started = time.perf_counter()
             value = compute()
-            write_text(path, json.dumps({"value": value, "seconds": time.perf_counter() - started}))
+            self._keep(name, value, time.perf_counter() - started)
         return self.read(name)
 
     def seconds(self) -> float:
         """What all pieces took together, in whichever runs they were computed."""
-        return sum(json.loads(p.read_text(encoding="utf-8"))["seconds"] for p in sorted(self.folder.glob("*.json")))
+        contents = [self._content(path.stem) for path in sorted(self.folder.glob("*.json"))]
+        return sum(content["seconds"] for content in contents if content is not None)

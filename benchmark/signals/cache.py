@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmark.runtime.checked import intact, writing
+
 
 class SignalFiles:
     """Arrays by signal key, in ``folder`` or (None) in memory.
@@ -29,7 +31,7 @@ class SignalFiles:
 
     def has(self, key: str) -> bool:
         """True where the array is complete on disk."""
-        return self._folder is not None and self._path(self._folder, key).exists()
+        return self._folder is not None and intact(self._path(self._folder, key))
 
     def read(self, key: str) -> np.ndarray:
         """The array, memory-mapped where it is on disk."""
@@ -89,7 +91,8 @@ class _RowFile:
     def finish(self, path: Path) -> None:
         """Takes its name."""
         self._file.close()
-        os.replace(self._path, path)
+        with writing(path) as temporary:
+            os.replace(self._path, temporary)
 
     def discard(self) -> None:
         self._file.close()

@@ -22,8 +22,10 @@ from benchmark.models.backbones import complete_kwargs, create, embedding_size
 from benchmark.models.normalisation import norm_kinds
 from benchmark.protocol.track import BackboneSpec, InputSpec, Track
 from benchmark.runtime.progress import ProgressCallback
+from benchmark.runtime.secret import noise_seed
+from benchmark.submissions.cached import keep, kept
 from benchmark.submissions.card import AdditionalData, Card, Claim
-from benchmark.submissions.submission import Submission, load_submission, pack
+from benchmark.submissions.submission import Submission, pack
 from benchmark.training.compatibility import check_setting
 from benchmark.training.composition import Composition, Defenses, compose
 from benchmark.training.pipeline import TrainedModel, seeded, train_backbone
@@ -128,9 +130,7 @@ class _Run:
     def base(self, defense: Composition) -> Submission:
         """The weights that post-hoc defences start from; trained once, then read from disk."""
         path = self.work / f"{defense.name}-{self._name(defense)}"
-        if (path / "card.json").exists():
-            return load_submission(path)
-        return self.make(defense, path, {})
+        return kept(path) or keep(self.make(defense, path, {}))
 
     def release(self, trained: Composition, last: Composition, out: Path, fields: Mapping[str, Any]) -> Submission:
         """Releases a base under post-hoc defences and packs."""
@@ -140,9 +140,12 @@ class _Run:
         if base.card.claim is not None:
             made["claim"] = base.card.claim.model_dump()
         size = base.card.input
-        context = ReleaseContext(self.photos, self.public, size, self.seed, torch.device(self.device), made)
+        noise, secret_hash = noise_seed(self.seed, self.photos.digest, last.key())
+        context = ReleaseContext(self.photos, self.public, size, self.seed, torch.device(self.device), made, noise)
         backbone = base.backbone().to(self.device)
         released = last.release(backbone, context).to("cpu", memory_format=torch.contiguous_format).eval()
+        if any(m.draws_noise for m in last.members):
+            made["noise"] = {"secret_sha256": secret_hash}
         made["release_seconds"] = round(time.perf_counter() - start, 2)
         whole = Composition(members=tuple(m for m in (*trained.members, *last.members) if m.name != UNDEFENDED.name))
         if not whole.members:
@@ -230,8 +233,8 @@ def _card(
 def make_untrained(track: Track, work: Path, seed: int = 0) -> Submission:
     """The track's backbone with random weights: what no training photo has touched."""
     path = work / f"untrained-{content_hash(track.backbone.model_dump(mode='json'), track.image_size, seed)}"
-    if (path / "card.json").exists():
-        return load_submission(path)
+    if (found := kept(path)) is not None:
+        return found
     size = (track.image_size, track.image_size)
     spec = BackboneSpec(name=track.backbone.name, kwargs=complete_kwargs(track.backbone.name, track.backbone.kwargs, size))
     with seeded(seed):
@@ -247,4 +250,4 @@ def make_untrained(track: Track, work: Path, seed: int = 0) -> Submission:
         embedding_size=embedding_size(backbone, input_spec),
         input=input_spec,
     )
-    return pack(path, card, backbone.eval())
+    return keep(pack(path, card, backbone.eval()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from benchmark.interfaces import Batch, Defense, FaceVeilError, ForwardPass, Pho
 from benchmark.models.heads import Head
 from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec, TrainingConfig
+from benchmark.runtime.checked import discard, intact, writing
 from benchmark.runtime.progress import TrainingProgress
 from benchmark.runtime.seeding import derived_seed, seeded, weights_digest
 from benchmark.training.middle import MiddleOfEpoch
@@ -345,24 +345,25 @@ class Trainer:
             "provenance": dict(self.provenance),
             **more,
         }
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_name(f"{self.checkpoint.name}.{os.getpid()}.partial")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        with writing(self.checkpoint) as temporary:
+            torch.save(state, temporary)
 
     def load_checkpoint(self, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
         """Puts the run back to where its checkpoint was written; returns the ``extra`` state, None where there is no file.
 
+        A damaged checkpoint is removed with a line in the log, and the run starts again.
+
         Raises:
-            FaceVeilError: the file is unreadable or of another run.
+            FaceVeilError: the file is of another run.
         """
-        if self.checkpoint is None or not self.checkpoint.exists():
+        if self.checkpoint is None or not intact(self.checkpoint):
             return None
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             run = state["run"]
         except Exception as error:  # torch.load raises many kinds
-            raise FaceVeilError(f"checkpoint {self.checkpoint} cannot be read ({error}): delete it to start again.") from error
+            discard(self.checkpoint, f"it cannot be read: {type(error).__name__}")
+            return None
         if run != self._run_digest:
             raise FaceVeilError(
                 f"checkpoint {self.checkpoint} is of another run (settings, seed, photos, defence or first weights differ): "

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from benchmark.interfaces import AttackSpec, DefenseSpec, FaceVeilError, Release
 from benchmark.models.backbones import create
 from benchmark.protocol.registry import build_attack
 from benchmark.protocol.track import InputSpec
+from benchmark.runtime.secret import noise_seed, secret_path
 from benchmark.runtime.seeding import seeded, weights_digest
 from defenses.bn_perturbation import BNPerturbation
 
@@ -127,3 +130,36 @@ def test_who_puts_public_statistics_back_sees_nothing_of_the_noise(flow):
     (request,) = build_attack(stored).requests()
     mine, plain = (flow.evidence([stored], submission).signals[request] for submission in (perturbed, flow.submission))
     assert not np.allclose(mine, plain, rtol=0.5)
+
+
+def subtracted(noisy: nn.Module, rho: float, seed: int) -> torch.Tensor:
+    """The means as an attacker finds them who draws the noise again from a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for layer in (m for m in noisy.modules() if isinstance(m, BN)):
+        means = torch.randn(layer.running_mean.shape, generator=generator)
+        variance = layer.running_var / torch.exp(rho * torch.randn(layer.running_var.shape, generator=generator))
+        found.append(layer.running_mean - rho * variance.sqrt() * means)
+    return torch.cat(found)
+
+
+def test_noise_from_a_published_seed_is_subtracted_and_from_a_secret_it_is_not(trained):
+    mean, var = statistics(trained)
+    published = released(trained, 0.5, seed=3)
+    left = (subtracted(published, 0.5, 3) - mean).abs() / var.sqrt()
+    assert left.max() < 1e-5, "the attack: every mean is back"
+    given = replace(context(3), noise=noise_seed(3, "photos", "defence")[0])
+    secret = BNPerturbation(rho=0.5).release(copy.deepcopy(trained), given)
+    left = (subtracted(secret, 0.5, 3) - mean) / var.sqrt()
+    assert left.std() > 0.5, "no better than the noise itself"
+
+
+def test_a_secret_is_one_for_all_processes_and_for_its_owner_alone(fresh_home):
+    with ThreadPoolExecutor(8) as pool:
+        seeds = set(pool.map(lambda _: noise_seed("a", 1), range(32)))
+    assert len(seeds) == 1
+    assert secret_path().stat().st_mode & 0o077 == 0
+    assert noise_seed("a", 2)[0] != noise_seed("a", 1)[0]
+    secret_path().write_text("not hexadecimal")
+    with pytest.raises(FaceVeilError, match="holds no secret"):
+        noise_seed("a", 1)

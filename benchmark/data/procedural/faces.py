@@ -17,7 +17,7 @@ from benchmark.data.procedural.counter_hash import Stream, keys, pixel_noise
 from benchmark.data.procedural.domains import domain_digest, spreads
 from benchmark.data.procedural.drawing import draw
 from benchmark.interfaces import FaceVeilError, content_hash
-from benchmark.runtime.atomic import replacing
+from benchmark.runtime.checked import intact, writing
 from benchmark.runtime.threads import own_threads
 
 GENERATOR_VERSION = 2  # raise it with every change of what a photo looks like
@@ -89,7 +89,7 @@ class _Store:
 
     def _write(self) -> None:
         shape = (len(self.pairs), 3, self.size, self.size)
-        with replacing(self.path) as temporary:
+        with writing(self.path) as temporary:
             photos = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
             for start in range(0, len(self.pairs), _CHUNK_PHOTOS):
                 part = self.pairs[start : start + _CHUNK_PHOTOS]
@@ -99,7 +99,7 @@ class _Store:
     @cached_property
     def photos(self) -> np.ndarray:
         """(N, 3, size, size) uint8.  Two processes may both draw; the files are equal and the last one stays."""
-        if not self.path.exists():
+        if not intact(self.path):
             self._write()
         try:
             photos = np.load(self.path, mmap_mode="r")

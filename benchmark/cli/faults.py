@@ -1,0 +1,59 @@
+"""What a command says of a fault that is not the project's: of a disk, of memory, of a reader that went away, of a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import threading
+from typing import Any, TextIO
+
+from benchmark.runtime.disk import disk_problem
+
+TERMINATED = 143
+_TILDE = re.compile(r"(--?[A-Za-z][\w-]*=)?~(?=/|$)")
+_MEMORY = re.compile(r"can't allocate memory|out of memory|Cannot allocate memory|not enough memory", re.IGNORECASE)
+
+
+def expand_tildes(arguments: list[str]) -> list[str]:
+    """Arguments with ``~`` expanded where a shell leaves it: behind ``=`` and in quotes."""
+    return [_TILDE.sub(lambda found: (found[1] or "") + os.path.expanduser("~"), one, count=1) if _starts(one) else one
+            for one in arguments]  # fmt: skip
+
+
+def _starts(argument: str) -> bool:
+    return _TILDE.match(argument) is not None
+
+
+def print_everything(streams: tuple[TextIO, ...]) -> None:
+    """Names of all scripts can be printed, whatever code page a console or a file has: what it lacks is escaped."""
+    for stream in streams:
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            with contextlib.suppress(OSError, ValueError):
+                reconfigure(errors="backslashreplace")
+
+
+def end_by_exception() -> None:
+    """SIGTERM ends a command as Ctrl-C does: by an exception, so that half-written files are removed."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(*_: Any) -> None:
+    sys.exit(TERMINATED)
+
+
+def told(error: BaseException) -> str | None:
+    """One sentence on a fault of disk or memory, with its remedy; None: it is neither."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(str(error))):
+        return "there is not enough memory. End other programs, pass fewer --workers, or use a smaller model or batch."
+    return disk_problem(error)
+
+
+def close_quietly() -> None:
+    """Nobody reads what is printed any more: nothing of that is said, at the end either."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

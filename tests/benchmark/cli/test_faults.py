@@ -1,0 +1,163 @@
+"""Commands under faults of disk, memory, readers and signals: one sentence with its remedy, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_world import command
+
+from benchmark.cli import listing
+from benchmark.cli.app import main
+from benchmark.cli.faults import expand_tildes
+from benchmark.runtime import atomic
+from benchmark.runtime.atomic import replacing, write_text
+from benchmark.runtime.disk import disk_is_full, disk_problem
+
+
+def exit_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
+    monkeypatch.setattr(sys, "argv", ["faceveil", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def maker(*_: object, **__: object) -> None:
+        raise error
+
+    return maker
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b.npy"), "the disk of /a is full"),
+        (RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed"), "is full: free some space"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "/a/b cannot be used: you may not"),
+        (OSError(errno.EROFS, "Read-only file system", "/a/b"), "its disk is read-only"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/a/b"), "a part of it is a file"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/a/b"), "/a/b does not exist"),
+        (OSError(errno.EIO, "Input/output error", "/a/b"), "its disk failed"),
+        (OSError(errno.EMFILE, "Too many open files", "/a/b"), "ulimit"),
+        (MemoryError(), "not enough memory"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "not enough memory",
+        ),
+    ],
+)
+def test_a_fault_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    monkeypatch.setattr(listing, "_tracks", raising(error))
+    assert exit_of(monkeypatch, "list", "tracks") == 1
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+def test_a_fault_of_ours_is_no_fault_of_the_disk() -> None:
+    assert disk_problem(ValueError("x")) is None
+    assert disk_problem(KeyError("No such key")) is None
+    assert not disk_is_full(RuntimeError("shape mismatch"))
+
+
+def test_a_home_that_cannot_be_written_names_folder_remedy_and_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("FACEVEIL_HOME", str(tmp_path / "file" / "home"))
+    assert exit_of(monkeypatch, "train", "--track", "synthetic-smoke", "--out", str(tmp_path / "run")) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / "file") in said
+    assert "FACEVEIL_HOME" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="No space left") as full:
+        write_full(tmp_path / "x.json")
+    assert full.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="checkpoint") as full, replacing(tmp_path / "checkpoint.pt"):
+        torch.save({"a": torch.zeros(10)}, "/dev/full")
+    assert disk_is_full(full.value)
+    monkeypatch.setattr(atomic, "_sync", raising(FULL))
+    with pytest.raises(OSError, match="y"):
+        write_text(tmp_path / "y", "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_full(path: Path) -> None:
+    with replacing(path), open("/dev/full", "wb", buffering=0) as file:
+        file.write(b"x")
+
+
+def test_tildes_are_expanded_where_a_shell_leaves_them() -> None:
+    home = os.path.expanduser("~")
+    given = ["train", "--out=~/x", "~", "~/y#people=top", "a~/b", "--name", "x=~/z", "~other/x", "-o=~"]
+    expected = ["train", f"--out={home}/x", home, f"{home}/y#people=top", "a~/b", "--name", "x=~/z", "~other/x", f"-o={home}"]
+    assert expand_tildes(given) == expected
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+def test_names_of_any_script_are_printed_on_any_console(tmp_path: Path, encoding: str) -> None:
+    store = ["--store", str(tmp_path / "s.sqlite")]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    script = "import sys; from benchmark.service.store import Store; from record_factory import make_record; "
+    script += f"Store({str(tmp_path / 's.sqlite')!r}).add_record(make_record('Đặng 名前'))"
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    done = subprocess.run([*command(), "store", "list", *store], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_fault(tmp_path: Path) -> None:
+    process = subprocess.Popen([*command(), "list", "attacks", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate(timeout=120)
+    assert b"Traceback" not in said
+    assert b"BrokenPipe" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_any_moment_ends_in_words_and_the_run_resumes_equal(tmp_path: Path, number: int) -> None:
+    """Trainings are ended at random moments until one is done; its weights are those of a run that was left alone."""
+    rng = random.Random(int(number))
+    run = [*command(), "train", "--track", "synthetic-smoke", "--out"]
+
+    def environment(name: str) -> dict[str, str]:
+        return {**os.environ, "FACEVEIL_HOME": str(tmp_path / name)}
+
+    subprocess.run([*run, str(tmp_path / "alone")], check=True, env=environment("h1"), capture_output=True)
+    for _ in range(50):
+        process = subprocess.Popen([*run, str(tmp_path / "often")], env=environment("h2"), stderr=subprocess.PIPE)
+        try:
+            process.wait(rng.uniform(1, 12))
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+        begun = time.monotonic()
+        said = process.communicate(timeout=60)[1]
+        assert time.monotonic() - begun < 10
+        assert b"Traceback" not in said
+        if process.returncode == 0:
+            break
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("alone", "often")]
+    assert weights[0] == weights[1]
+    assert not list((tmp_path / "h2").rglob("*.part"))
