@@ -1,8 +1,8 @@
 """Noise that nobody can draw again: its seeds follow from a secret of this installation, and not from what is published.
 
 A card names the seed of its training, so that it can be repeated.  Were the noise of a release drawn from that seed, whoever
-holds the card could draw it again and subtract it.  The secret is made when it is first needed, in ``noise.secret`` in the home (or where
-``FACEVEIL_NOISE_SECRET`` says); cards carry its sha256, so that it can be revealed and checked when a round has ended.
+holds the card could draw it again and subtract it.  The secret is made when it is first needed, in ``noise.secret`` in the home
+(or where ``FACEVEIL_NOISE_SECRET`` says); cards carry its sha256, so that it can be revealed when a round has ended.
 """
 
 from __future__ import annotations

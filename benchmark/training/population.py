@@ -20,6 +20,7 @@ from benchmark.protocol.registry import load_plugin_file, plugin_files
 from benchmark.protocol.track import BackboneSpec, Track
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.worker import note_epoch
+from benchmark.submissions.cached import keep, kept
 from benchmark.submissions.submission import Submission, load_submission
 from benchmark.training.build import make_submission, training_track
 from benchmark.training.composition import Composition, Defenses, compose
@@ -97,22 +98,23 @@ class Population:
     def submission(self, recipe: BackboneRecipe, progress: ProgressCallback | None = None) -> Submission:
         """One backbone, trained now where it is not on disk."""
         path = self.path(recipe)
-        if not (path / "card.json").exists():
-            own = self.populations.numbered(recipe.trained)
-            make_submission(
-                own,
-                recipe.defense.specs,
-                own.seen,
-                seed=recipe.trained,
-                out=path,
-                work=self.folder,
-                backbone=recipe.backbone,
-                init=recipe.init,
-                device=self.device,
-                card={"number": recipe.trained},
-                progress=progress,
-            )
-        return load_submission(path)
+        if (found := kept(path)) is not None:
+            return found
+        own = self.populations.numbered(recipe.trained)
+        made = make_submission(
+            own,
+            recipe.defense.specs,
+            own.seen,
+            seed=recipe.trained,
+            out=path,
+            work=self.folder,
+            backbone=recipe.backbone,
+            init=recipe.init,
+            device=self.device,
+            card={"number": recipe.trained},
+            progress=progress,
+        )
+        return keep(made)
 
 
 @dataclass(frozen=True)

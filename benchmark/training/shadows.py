@@ -21,6 +21,7 @@ from benchmark.protocol.registry import load_plugin_file, plugin_files
 from benchmark.protocol.track import BackboneSpec, Track
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.progress import ProgressCallback
+from benchmark.submissions.cached import keep, kept
 from benchmark.submissions.submission import Submission, load_submission
 from benchmark.training.build import make_submission
 from benchmark.training.composition import Composition, Defenses, compose
@@ -174,20 +175,21 @@ class ShadowPool:
     def trained(self, recipe: ShadowRecipe, progress: ProgressCallback | None = None) -> Submission:
         """One shadow, trained now where it is not on disk."""
         path = self.path(recipe)
-        if not (path / "card.json").exists():
-            make_submission(
-                self.populations,
-                recipe.defense.specs,
-                self._training_photos(recipe),
-                seed=recipe.seed,
-                out=path,
-                work=self.folder,
-                backbone=unfolded(recipe.backbone),  # what is folded at release was trained with BatchNorm
-                init=recipe.init,
-                device=self.device,
-                progress=progress,
-            )
-        return load_submission(path)
+        if (found := kept(path)) is not None:
+            return found
+        made = make_submission(
+            self.populations,
+            recipe.defense.specs,
+            self._training_photos(recipe),
+            seed=recipe.seed,
+            out=path,
+            work=self.folder,
+            backbone=unfolded(recipe.backbone),  # what is folded at release was trained with BatchNorm
+            init=recipe.init,
+            device=self.device,
+            progress=progress,
+        )
+        return keep(made)
 
     def train_missing(self, recipes: Sequence[ShadowRecipe], engine: Engine, step: Callable[[str], None]) -> None:
         """Trains those that are not on disk yet, wherever the engine runs tasks; an interrupted one resumes."""
