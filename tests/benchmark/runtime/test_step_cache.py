@@ -56,4 +56,4 @@ def test_seconds_add_up_over_runs(tmp_path):
     for name in ("signals", "more", "signals"):  # the second time it is a matter of reading
         Pieces(tmp_path).timed(name, lambda: time.sleep(0.1))
     Pieces(tmp_path).get("piece", lambda: None)
-    assert 0.2 <= Pieces(tmp_path).seconds()
+    assert Pieces(tmp_path).seconds() >= 0.2

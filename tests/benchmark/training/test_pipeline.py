@@ -144,7 +144,7 @@ def test_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tmp_path, optim
     assert same_weights(whole.backbone, finished.backbone)
 
 
-def test_checkpoint_of_another_run_or_unreadable_is_refused(tmp_path):
+def test_a_checkpoint_of_another_run_is_refused_and_a_damaged_one_is_made_again(tmp_path, caplog):
     path = tmp_path / "checkpoint.pt"
     trainer(config(epochs=1), checkpoint=path).run()
     for other in (trainer(config(epochs=2), checkpoint=path), trainer(config(epochs=1), seed=1, checkpoint=path)):
@@ -154,9 +154,15 @@ def test_checkpoint_of_another_run_or_unreadable_is_refused(tmp_path):
     photos.digest = "other"
     with pytest.raises(FaceVeilError, match="another run"):
         trainer(config(epochs=1), photos=photos, checkpoint=path).run()
-    path.write_bytes(b"half a file")
-    with pytest.raises(FaceVeilError, match="cannot be read"):
-        trainer(config(epochs=1), checkpoint=path).run()
+    whole = path.read_bytes()
+    flipped = whole[:-2000] + bytes([whole[-2000] ^ 4]) + whole[-1999:]
+    for damaged in (b"half a file", whole[: len(whole) // 2], flipped):
+        path.write_bytes(damaged)
+        epochs: list[TrainingProgress] = []
+        trainer(config(epochs=1), checkpoint=path, progress=epochs.append).run()
+        assert len(epochs) == 1, "from the start"
+    assert caplog.text.count("is damaged") == 3
+    assert not [file.name for file in tmp_path.iterdir() if file.name.endswith((".partial", ".part"))]
 
 
 def test_extra_state_of_a_defence_comes_back(tmp_path):
