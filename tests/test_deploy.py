@@ -8,24 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import typer.main
 import yaml
-
-from benchmark.cli.app import app
+from documents import check_command
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 UNITS = sorted(DEPLOY.glob("faceveil-*.service"))
-ROOT = typer.main.get_command(app)
-
-
-def check_command(words: list[str]) -> None:
-    """The words name a command of faceveil and options that it has; nothing runs."""
-    command = ROOT
-    while words and not words[0].startswith("-") and hasattr(command, "commands"):
-        command = command.commands[words.pop(0)]
-    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    used = {word.split("=")[0] for word in words if word.startswith("--")}
-    assert used <= known, f"{command.name} has no {sorted(used - known)}"
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)
