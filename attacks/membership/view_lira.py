@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import PrivateAttr
 
+from attacks.shared.query_shadows import inside_of, scores_of
 from attacks.shared.shadow_calibration import bavaria, lira
-from attacks.shared.view_statistics import over_shadows, request, view_logits
+from attacks.shared.view_statistics import request, view_logits
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, QueryShadow, Reference, SignalRequest, Signals
 
 VIEWS = {"flip": ("identity", "flip"), "flip_shift": ("identity", "flip", "shift")}
@@ -55,6 +56,7 @@ class ViewLira(MembershipAttack):
         """
         views = VIEWS[self.views]
         target = view_logits(signals, views)
-        shadows, inside = over_shadows(self._shadows, lambda s: view_logits(s, views))
+        shadows = scores_of(self._shadows, ("view logits", views), lambda s: view_logits(s, views))
+        inside = inside_of(self._shadows)
         rule = lira if self.rule == "lira" else bavaria
-        return np.mean([rule(target[v], shadows[:, v], inside) for v in range(len(views))], axis=0)
+        return np.mean([rule(target[:, v], shadows[..., v], inside) for v in range(len(views))], axis=0)

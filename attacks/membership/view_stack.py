@@ -13,8 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from attacks.shared.centres import unit
+from attacks.shared.query_shadows import inside_of, scores_of
 from attacks.shared.shadow_calibration import lira
-from attacks.shared.view_statistics import PHOTO, averaged_logits, over_shadows, request, view_logits
+from attacks.shared.view_statistics import PHOTO, averaged_logits, request, view_logits
 from benchmark.interfaces import (
     Access,
     Contrast,
@@ -66,37 +67,39 @@ class ViewStack(MembershipAttack):
         if len(self._shadows) < 2:
             raise NotApplicableError("a shadow that plays the target needs another one to be calibrated by.")
         person = np.unique(signals.identity, return_inverse=True)[1]
-        tables, inside = over_shadows(self._shadows, statistics)  # (K, S, N)
+        tables, inside = scores_of(self._shadows, "view stack", statistics), inside_of(self._shadows)  # (K, N, S), (K, N)
         taught, labels = [], []
-        for k in range(len(tables)):
-            usable = np.isfinite(tables[k]).all(0)
+        for k, shadow in enumerate(self._shadows):
             columns = _columns(tables[k], np.delete(tables, k, 0), np.delete(inside, k, 0), person)
-            taught.append(columns[usable])
-            labels.append(inside[k][usable])
+            taught.append(columns[shadow.usable])
+            labels.append(inside[k, shadow.usable])
         # A shadow that plays the target is calibrated by one shadow fewer; so is the target, for the same scale.
         asked = _columns(statistics(signals), tables[1:], inside[1:], person)
         return _fitted(self.learner, np.vstack(taught), np.concatenate(labels)).decision_function(asked)
 
 
 def statistics(signals: Signals) -> np.ndarray:
-    """(S, N): logits of the views, of means of views, the embedding's length, and how well views agree with the photo."""
+    """(N, S): logits of the views, of means of views, the embedding's length, and how well views agree with the photo."""
     photo = np.asarray(signals[PHOTO], np.float64)
     means = [averaged_logits(signals, views, weighted=w) for views in (VIEWS[:1], VIEWS[:2]) for w in (False, True)]
     everything = averaged_logits(signals, VIEWS, weighted=True)
     length = np.log(np.linalg.norm(photo, axis=1) + 1e-12)
     agreement = [(unit(photo) * unit(np.asarray(signals[request(v)], np.float64))).sum(1) for v in VIEWS[1:3]]
-    return np.stack([*view_logits(signals, VIEWS), *means, everything, length, *agreement])
+    return np.column_stack([view_logits(signals, VIEWS), *means, everything, length, *agreement])
 
 
 def _columns(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """(N, 3 S): each statistic, its likelihood ratio, and the mean ratio of the person's other photos."""
+    """(N, 3 S): each statistic (N, S), its likelihood ratio, and the mean ratio of the person's other photos.
+
+    Photos of which the target says nothing (NaN) stay NaN in the first and count in no mean.
+    """
+    known = np.isfinite(target).all(1)
+    others = np.bincount(person, known)[person] - known
     found = []
-    for s, values in enumerate(target):
-        known = np.where(np.isfinite(values), values, 0.0)
-        ratio = np.clip(lira(known, shadows[:, s], inside), -FAR, FAR)
-        count = np.bincount(person)[person]
-        others = (np.bincount(person, ratio)[person] - ratio) / np.maximum(count - 1, 1)
-        found += [known, ratio, others]
+    for s, values in enumerate(target.T):
+        ratio = np.clip(lira(np.where(known, values, 0.0), shadows[..., s], inside), -FAR, FAR) * known
+        mean = (np.bincount(person, ratio)[person] - ratio) / np.maximum(others, 1)
+        found += [values, ratio, mean]
     return np.stack(found, axis=1).round(9)  # what differs by the order of sums alone is the same
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import logsumexp
 
 from attacks.shared.centres import gallery, person_sums, regrow, regrow_weighted, unit, weigh
 from attacks.shared.statistics import SCALE
-from benchmark.interfaces import QueryShadow, SignalRequest, Signals
+from benchmark.interfaces import SignalRequest, Signals
 
 SHARPNESS = 0.2  # of the weights of gallery photos, as of the regrown head's
 PHOTO = SignalRequest(layers="embedding")
@@ -21,7 +21,7 @@ def request(view: str) -> SignalRequest:
 
 
 def view_logits(signals: Signals, views: Sequence[str]) -> np.ndarray:
-    """(V, N) log-odds of each view under the class grown from the person's other photos, those weighing more that fit best.
+    """(N, V) log-odds of each view under the class grown from the person's other photos, those weighing more that fit best.
 
     Raises:
         NotApplicableError: a person has one photo only.
@@ -38,7 +38,7 @@ def view_logits(signals: Signals, views: Sequence[str]) -> np.ndarray:
         logits = SCALE * (embeddings @ centres.T)
         logits[row, person] = -np.inf
         found.append(SCALE * (embeddings * own_centre).sum(1) - logsumexp(logits, axis=1) + np.log(max(1, len(centres) - 1)))
-    return np.stack(found)
+    return np.stack(found, axis=1)
 
 
 def averaged_logits(signals: Signals, views: Sequence[str], *, weighted: bool) -> np.ndarray:
@@ -46,13 +46,3 @@ def averaged_logits(signals: Signals, views: Sequence[str], *, weighted: bool) -
     _, person = gallery(signals, PHOTO)
     mean = unit(np.sum([unit(np.asarray(signals[request(v)], np.float64)) for v in views], axis=0))
     return (regrow_weighted if weighted else regrow)(mean, person, SCALE).log_odds
-
-
-def over_shadows(shadows: Sequence[QueryShadow], of: Callable[[Signals], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """(K, ..., N) what ``of`` gives for every shadow, NaN where a shadow says nothing of a photo, and (K, N) what is inside."""
-    values = []
-    for shadow in shadows:
-        usable = getattr(shadow, "usable", None)
-        found = of(shadow.signals)
-        values.append(found if usable is None else np.where(usable, found, np.nan))
-    return np.stack(values), np.stack([s.inside for s in shadows])

@@ -27,7 +27,7 @@ def imagined(seed: int, leak: float = 1.0):
 
 def scored(attack, leak: float = 1.0):
     target, inside = imagined(0, leak)
-    attack.calibrate([QueryShadow(*imagined(10 + k, leak)) for k in range(6)])
+    attack.calibrate([QueryShadow(*imagined(10 + k, leak), np.arange(600)) for k in range(6)])
     return auc(attack.score(target), inside)
 
 
@@ -48,4 +48,4 @@ def test_without_a_leak_it_is_at_chance():
 
 def test_it_reads_the_views_it_names():
     assert [r.view for r in ViewLira(views="flip_shift").requests()] == ["identity", "flip", "shift"]
-    assert view_logits(imagined(0)[0], ("identity", "flip")).shape == (2, 600)
+    assert view_logits(imagined(0)[0], ("identity", "flip")).shape == (600, 2)

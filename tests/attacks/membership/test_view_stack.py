@@ -25,14 +25,14 @@ def imagined(seed: int, leak: float = 1.0):
 def scored(learner: str, leak: float = 1.0) -> float:
     target, inside = imagined(0, leak)
     attack = ViewStack(learner=learner)
-    attack.calibrate([QueryShadow(*imagined(10 + k, leak)) for k in range(5)])
+    attack.calibrate([QueryShadow(*imagined(10 + k, leak), np.arange(480)) for k in range(5)])
     return auc(attack.score(target), inside)
 
 
 @pytest.mark.parametrize("learner", ["boosting", "logistic"])
 def test_it_finds_what_is_spread_over_several_signals(learner):
     target, inside = imagined(0)
-    alone = max(auc(column, inside) for column in statistics(target))
+    alone = max(auc(column, inside) for column in statistics(target).T)
     found = scored(learner)
     print(f"{learner} {found:.3f}, the best column alone {alone:.3f}")
     assert found > alone + 0.02
@@ -45,6 +45,6 @@ def test_without_a_leak_it_is_at_chance(learner):
 
 def test_one_shadow_is_not_enough():
     attack = ViewStack()
-    attack.calibrate([QueryShadow(*imagined(1))])
+    attack.calibrate([QueryShadow(*imagined(1), np.arange(480))])
     with pytest.raises(NotApplicableError, match="another one"):
         attack.score(imagined(0)[0])
