@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmark.data.populations import HELD_OUT, SIDES
 from benchmark.evaluation.audit.observations import Observations
+from benchmark.evaluation.audit.question import Question
 from benchmark.evaluation.membership.evidence import narrowed
 from benchmark.evaluation.membership.pooling import Scores
 from benchmark.evaluation.membership.scores import check_access, refuse_constant_scores
@@ -137,7 +138,7 @@ def score(attack: MembershipAttack, seen: Observations, contrast: Contrast) -> t
         attack.fit(narrowed(seen.signals.take(rows), attack), positive.astype(np.int64))
     rows = _some(question.rows(contrast, labelled=False, galleries=attack.needs_gallery))
     if attack.calibrates:
-        attack.calibrate([_of_shadow(s, attack, rows) for s in seen.shadows])
+        attack.calibrate([_of_shadow(s, attack, rows, question, contrast) for s in seen.shadows])
     values = np.asarray(attack.score(narrowed(seen.signals.take(rows), attack)), np.float64)
     if values.shape != (len(rows),) or not np.isfinite(values).all():
         raise FaceVeilError(f"its scores are of shape {values.shape} for {len(rows)} photos, or not finite.")
@@ -154,11 +155,30 @@ def _some(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _of_shadow(shadow: QueryShadow, attack: MembershipAttack, rows: np.ndarray) -> QueryShadow:
+def _of_shadow(
+    shadow: QueryShadow, attack: MembershipAttack, rows: np.ndarray, question: Question, contrast: Contrast
+) -> QueryShadow:
+    """What a shadow says of the photos ``rows``, as the contrast asks: of photos, or of people by photos new to it."""
     lacking = [r.key for r in attack.requests() if r.key not in shadow.signals.values]
     if lacking:
         raise NotApplicableError(f"a shadow model gives no {lacking[0]!r}.")
-    return QueryShadow(narrowed(shadow.signals, attack).take(rows), shadow.inside[rows], np.arange(len(rows)))
+    of_person = np.bincount(question.identity, shadow.inside)[question.identity] > 0
+    inside, usable = shadow.inside[rows], np.ones(len(rows), bool)
+    if contrast == Contrast.IDENTITY:
+        inside, usable = of_person[rows], ~inside
+    elif contrast == Contrast.SAMPLE and shadow.inside.any():
+        usable = of_person[rows]
+    if attack.needs_gallery:
+        person = question.identity[rows]
+        usable &= np.bincount(person, usable)[person] > 1
+    if not usable.any():
+        raise NotApplicableError(
+            "a shadow model says nothing here: it trained on all of these photos, or on none of the people."
+        )
+    kept = np.flatnonzero(usable)
+    place = np.full(len(rows), -1)
+    place[kept] = np.arange(len(kept))
+    return QueryShadow(narrowed(shadow.signals, attack).take(rows[kept]), inside[kept], place)
 
 
 def wanted_requests(specs: Sequence[AttackSpec], shadows_only: bool = False) -> list[SignalRequest]:

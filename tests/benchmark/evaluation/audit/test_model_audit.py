@@ -106,8 +106,10 @@ def test_shadows_calibrate_and_must_say_what_they_were_trained_on():
         model = Memoriser(Stranger(seed=seed), PHOTOS[SEEN][half], PERSON[SEEN][half])
         shadows.append(faceveil.AuditShadow(model, members=half))
     model = Memoriser(Stranger(), PHOTOS[SEEN], PERSON[SEEN])
-    report = ask(model, attacks=["lira:statistic=embedding_norm"], shadows=shadows)
+    report = ask(model, attacks=["lira:statistic=embedding_norm", "lira"], shadows=shadows)
     assert report.attacks[0].contrasts[Contrast.SAMPLE].metrics["auc"].value > 0.8
+    people = report.attacks[1].contrasts[Contrast.IDENTITY].metrics["auc"]
+    assert people.low < 0.5 < people.high  # the planted leak remembers photos, not people
     with pytest.raises(FaceVeilError, match="each of the 80 members"):
         ask(model, attacks=["lira"], shadows=[faceveil.AuditShadow(model, members=[True])])
     offline = ask(model, attacks=["lira", "lira:knowledge=auxiliary"], shadows=[faceveil.AuditShadow(Stranger(seed=9))])
