@@ -19,6 +19,13 @@ MODULES = {
 }
 # modules, or whole packages, that no test imports by name, and the test that exercises them
 THROUGH = {
+    "benchmark/data/readers/without": "tests/benchmark/data/test_duplicates.py",
+    "benchmark/evaluation/deduplication": "tests/benchmark/data/test_duplicates.py",
+    "benchmark/evaluation/input_check": "tests/benchmark/models/test_onnx_network.py",
+    "benchmark/evaluation/paper": "tests/benchmark/cli/test_paper.py",
+    "benchmark/models": "tests/benchmark/models/test_checkpoints.py",
+    "benchmark/training/middle": "tests/benchmark/training/test_scale.py",
+    "leaderboard/charts/palette": "tests/leaderboard/charts/test_pareto.py",
     "benchmark/cli/bench": "tests/benchmark/cli/test_cli.py",
     "benchmark/data/procedural": "tests/benchmark/data/procedural/test_faces.py",
     "benchmark/data/readers/containers": "tests/benchmark/data/readers/test_folder.py",
