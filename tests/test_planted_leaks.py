@@ -20,7 +20,7 @@ PEOPLE = ("compactness", "slmia", "face_auditor")  # whose scores are of people,
 LEAKS = {
     "views": ("encoder_mi", "gradient_norm"),
     "parts": ("part_crop",),
-    "people": ("lira(statistic=compactness)", "rmia(statistic=compactness)", *PEOPLE),
+    "people": ("lira(statistic=compactness)", "rmia(statistic=compactness)", "bavaria(statistic=compactness)", *PEOPLE),
 }
 
 

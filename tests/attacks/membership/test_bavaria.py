@@ -8,7 +8,8 @@ from benchmark.evaluation.membership.scores import run_contrast
 from benchmark.interfaces import AttackSpec, Contrast
 from benchmark.metrics.roc import auc
 
-PLANTED_AUC = {"bavaria(statistic=compactness)": 0.55}  # as lira's
+# A person's compactness speaks of people, of whom the overfitted world leaks next to nothing: 0.52, as lira's.
+PLANTED_AUC = {"bavaria(statistic=compactness)": 0.45}
 
 
 def test_the_default_statistic_finds_the_planted_leak_clearly(tiny):

@@ -8,9 +8,6 @@ from attacks.shared.view_statistics import request, view_logits
 from benchmark.interfaces import QueryShadow, Signals
 from benchmark.metrics.roc import auc
 
-# The tiny world was trained without flips: the mirrored photo says less there, and the shifted one less still.
-PLANTED_AUC = {"view_lira": 0.7, "view_lira(rule=bavaria)": 0.7, "view_lira(views=flip_shift)": 0.65}
-
 
 def imagined(seed: int, leak: float = 1.0):
     """Half of each person's photos lie nearer to the centre as photo and as mirror image, each with noise of its own."""

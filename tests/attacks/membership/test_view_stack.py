@@ -48,3 +48,15 @@ def test_one_shadow_is_not_enough():
     attack.calibrate([QueryShadow(*imagined(1), np.arange(480))])
     with pytest.raises(NotApplicableError, match="another one"):
         attack.score(imagined(0)[0])
+
+
+@pytest.mark.parametrize("learner", ["boosting", "logistic"])
+def test_the_order_of_photos_changes_nothing(learner):
+    target, _ = imagined(0)
+    order = np.random.default_rng(5).permutation(480)
+    scores = []
+    for rows in (np.arange(480), order):
+        attack = ViewStack(learner=learner)
+        attack.calibrate([QueryShadow(*imagined(10 + k), rows) for k in range(3)])
+        scores.append(attack.score(target.take(rows)))
+    np.testing.assert_allclose(scores[1], scores[0][order], rtol=1e-6, atol=1e-9)
