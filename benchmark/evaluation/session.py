@@ -30,7 +30,7 @@ from benchmark.training.build import make_submission
 from benchmark.training.composition import Defenses, compose
 from benchmark.training.plan import TrainingPlan
 from benchmark.training.population import Population
-from benchmark.training.scale import Group
+from benchmark.training.scale import spread
 from benchmark.training.shadows import ShadowPool
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Session:
         named = (defense,) if isinstance(defense, DefenseSpec) else defense  # as its maker named it, not with every default
         fields = {"name": " + ".join(spec.label for spec in named)[:80], **(card or {}), "number": number}
         self.progress.step(f"training {compose(defense).label}")
-        if canaries is None and seed == number and Group.current().size == 1:
+        if canaries is None and seed == number and not spread():
             population = Population(self.populations, self.cache / "populations", self.device)
             recipe = population.recipes(defense, backbone, self.init)[number]
             made = population.submission(recipe, self.progress.training)

@@ -29,7 +29,7 @@ from benchmark.submissions.submission import Submission, pack
 from benchmark.training.compatibility import check_setting
 from benchmark.training.composition import Composition, Defenses, compose
 from benchmark.training.pipeline import TrainedModel, seeded, train_backbone
-from benchmark.training.scale import Group
+from benchmark.training.scale import Group, spread
 
 UNDEFENDED = DefenseSpec(name="undefended")
 
@@ -161,6 +161,7 @@ class _Run:
             self.seed,
             self.init.submission_id if self.init else None,
             *([self.public.digest] if self.public is not None and defense.uses_public() else []),
+            *([spread()] if spread() else []),
         )
 
 
@@ -188,12 +189,11 @@ def _progress(model: TrainedModel) -> dict[str, Any]:
     """The learning curve, and how fast it was drawn; all processes together."""
     if not model.history:
         return {}
-    group = Group.current()
     return {
         "photos_per_second": round(float(np.median([line.images_per_second for line in model.history])), 1),
         "loss_curve": [round(float(line.loss), 4) for line in model.history],
         "accuracy_curve": [round(float(line.accuracy), 4) for line in model.history],
-        **({"processes": group.size} if group.size > 1 else {}),
+        **spread(),
     }
 
 

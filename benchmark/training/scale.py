@@ -1,4 +1,8 @@
-"""How one training is spread over processes, batches and time: nothing here changes what is trained, only how."""
+"""How one training is spread over processes, batches and time.
+
+The order of photos, the losses and the gradients stay the same.  Statistics of a batch do not: BatchNorm in training sees the
+part of a batch that is computed at once.  So weights made with another :func:`spread` have a name of their own.
+"""
 
 from __future__ import annotations
 
@@ -155,6 +159,12 @@ def joined(device: str) -> Iterator[tuple[Group, str]]:
         yield Group.current(), device
     finally:
         dist.destroy_process_group()
+
+
+def spread() -> dict[str, int]:
+    """Into how many parts batches are cut here; empty where each is computed as a whole."""
+    parts = {"processes": Group.current().size, "accumulate": current_scale().accumulate}
+    return {name: value for name, value in parts.items() if value > 1}
 
 
 class PhotoLoader:

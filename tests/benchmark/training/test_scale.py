@@ -18,7 +18,7 @@ from benchmark.interfaces import FaceVeilError
 from benchmark.protocol.track import HeadSpec, TrainingConfig
 from benchmark.runtime.seeding import weights_digest
 from benchmark.training.loop import Trainer
-from benchmark.training.scale import Group, PhotoLoader, Scale
+from benchmark.training.scale import Group, PhotoLoader, Scale, scaled, spread
 
 
 def curve(run) -> list[float]:
@@ -146,3 +146,17 @@ def test_settings_added_later_change_no_name() -> None:
     assert set(TrainingConfig().model_dump()) == {
         "epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "warmup_epochs", "clip_norm", "flip", "autocast"
     }  # fmt: skip
+
+
+def test_weights_of_cut_batches_have_names_and_checkpoints_of_their_own(tmp_path: Path) -> None:
+    assert spread() == {}
+    with scaled(Scale(accumulate=2, loaders=3)):
+        assert spread() == {"accumulate": 2}
+    run = trainer("batch", checkpoint=tmp_path / "checkpoint.pt")
+    run.run(1)
+    other = trainer("batch", checkpoint=tmp_path / "checkpoint.pt", scale=Scale(accumulate=2))
+    with pytest.raises(FaceVeilError, match="is of another run"):
+        other.run()
+    finer = trainer("batch", checkpoint=tmp_path / "checkpoint.pt", scale=Scale(checkpoint_steps=2))
+    finer.run(2)  # nothing but when it is written
+    assert finer.epoch == 2
