@@ -232,7 +232,7 @@ def test_scores_do_not_depend_on_the_order_of_photos(spec, evidence):
 @each_attack
 def test_finds_the_planted_leak(spec, evidence):
     scores = run_contrast(spec, evidence, leak_contrast(spec, evidence))
-    metrics, _ = contrast_metrics(scores.score, scores.label, scores.identity, blind=0.5, seed=0)
+    metrics, _ = contrast_metrics(scores, blind=0.5, seed=0)
     auc = metrics["auc"]
     print(f"planted leak, {spec.label}: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
     wanted = planted_auc(spec)
@@ -291,7 +291,7 @@ def test_is_at_chance_on_an_untrained_backbone(name, tiny):
         pytest.skip("an untrained backbone has no head")
     for contrast in meaningful(spec, evidence):
         scores = run_contrast(spec, evidence, contrast)
-        value, deviation = auc_estimate(scores.score, scores.label, scores.identity, seed=0)
+        value, deviation = auc_estimate(scores, seed=0)
         assert abs(value - 0.5) < 4 * deviation, contrast
 
 
