@@ -7,7 +7,7 @@ resumes where it stopped and yields the same record.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -35,7 +35,7 @@ from benchmark.protocol import registry
 from benchmark.protocol.tracks import TRACKS
 from benchmark.records.record import Provenance, Record
 from benchmark.records.results import AttackResult, Gate, Headline, Metric
-from benchmark.runtime.executor import Engine
+from benchmark.runtime.executor import Engine, Node, Status
 from benchmark.runtime.memory import process_peak
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.step_cache import Pieces
@@ -186,10 +186,19 @@ class Evaluation:
     def _read(self, scene: Scene) -> tuple[dict[str, Metric], np.ndarray]:
         """Signals of every backbone; utility over the targets, with the replicates of its headline."""
         tasks = [ReadModel(scene, number) for number in range(len(scene.models))]
-        self.step(f"signals and utility of {len(tasks)} backbones" if len(tasks) > 1 else "signals and utility")
-        self.engine.run(tasks, lambda count: self.step(f"backbone {count}/{len(tasks)} read"))
+        self.step("signals and utility")
+        self._do(Node(task.name, task, kind="read", label=f"backbone {task.number} read") for task in tasks)
         found = [VerificationResult.from_json(self._pieces.read(tasks[number].name)) for number in scene.targets]
         return mean_utility(found, seed=self.populations.track.split_seed)
+
+    def _do(self, nodes: Iterable[Node]) -> None:
+        """Runs tasks wherever the engine does, and says which have finished."""
+
+        def report(status: Status) -> None:
+            if status.finished is not None:
+                self.step(f"{status.finished.name} ({status.done}/{status.total})")
+
+        self.engine.run_graph(nodes, report)
 
     def _gate(self, attacks: Sequence[AttackSpec]) -> Gate:
         p, work = self.populations, self.cache / "shadows"
@@ -208,10 +217,12 @@ class Evaluation:
     ) -> tuple[list[AttackResult], dict[tuple[str, Contrast], Scores]]:
         blind = {contrast: gate.best_auc(contrast) for contrast in Contrast}
         tasks = [RunAttack(scene, spec, adaptive, blind) for spec, adaptive in specs]
-        self.step(
-            f"{len(tasks)} attacks on {len(scene.targets)} targets" if len(scene.targets) > 1 else f"{len(tasks)} attacks"
-        )
-        self.engine.run(tasks, lambda count: self.step(f"attack {count}/{len(tasks)} done"))
+        done, nodes = self._pieces, []
+        for task in tasks:
+            label = task.spec.label
+            nodes.append(Node(task.name, task, kind=label, label=f"attack {label}", cached=done.has(task.name)))
+        self.step(f"attacks on {len(scene.targets)} targets" if len(scene.targets) > 1 else "attacks")
+        self._do(nodes)
         results, scores = [], {}
         for task in tasks:
             result = AttackResult.model_validate(self._pieces.read(task.name))

@@ -157,7 +157,8 @@ def test_from_training_to_the_export(tmp_path, fresh_home, no_width):
     assert record["board"] == "verified"
     assert record["provenance"]["submission_id"] == made["submission_id"]
 
-    (row,) = document("rank", "--track", "tiny-flow")
+    (ranked,) = document("rank", "--track", "tiny-flow")["tables"]
+    (row,) = ranked["entries"]
     assert row["rank"] == 1
     assert row["utility"][0] == record["headline"]["utility"]["value"]
     assert row["leakage"][0] == record["headline"]["leakage"]["value"]
