@@ -20,6 +20,7 @@ class DctDP(Defense):
     """
 
     name: ClassVar[str] = "dct_dp"
+    title: ClassVar[str] = "DCTDP"
     summary: ClassVar[str] = "Frequencies of the photo without the mean, with learned Laplace noise, in front of the backbone."
     reference: ClassVar[Reference] = Reference(
         title="Privacy-Preserving Face Recognition with Learnable Privacy Budgets in Frequency Domain",

@@ -18,6 +18,7 @@ class PartialFace(Defense):
     """
 
     name: ClassVar[str] = "partial_face"
+    title: ClassVar[str] = "PartialFace"
     summary: ClassVar[str] = "A random ninth of the high frequencies of each photo in front of the backbone (PartialFace)."
     reference: ClassVar[Reference] = Reference(
         title="Privacy-Preserving Face Recognition Using Random Frequency Components", where="ICCV 2023", arxiv="2308.10461"

@@ -32,6 +32,7 @@ class LinearAdapter(InversionAttack):
     """
 
     name: ClassVar[str] = "linear_adapter"
+    title: ClassVar[str] = "linear adapter"
     summary: ClassVar[str] = "Maps leaked templates linearly to a public encoder, from a few photos, and rebuilds them there."
     reference: ClassVar[Reference] = Reference(
         title="Linear maps between the embeddings of face recognition networks, used for template inversion",

@@ -25,6 +25,7 @@ class ViewLira(MembershipAttack):
     """
 
     name: ClassVar[str] = "view_lira"
+    title: ClassVar[str] = "LiRA over training views"
     summary: ClassVar[str] = "Likelihood ratio of the regrown logit, averaged over the views that training showed (LiRA)."
     reference: ClassVar[Reference] = Reference(
         title="Membership Inference Attacks From First Principles",

@@ -41,6 +41,7 @@ class ViewStack(MembershipAttack):
     """
 
     name: ClassVar[str] = "view_stack"
+    title: ClassVar[str] = "classifier over views"
     summary: ClassVar[str] = "Regrown logits of many views, calibrated by shadows, combined by a classifier fitted on shadows."
     reference: ClassVar[Reference] = Reference(title="FaceVeil", where="this project")
     access: ClassVar[Access] = Access.EMBEDDING

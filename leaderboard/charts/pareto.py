@@ -16,6 +16,7 @@ from leaderboard.charts.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PA
 # family: colour, shape
 STYLES = {
     "No defence": (GREY, "circle"),
+    "Control": (GREY, "triangle"),
     "BN statistics": (BLUE, "square"),
     "Differential privacy": (VERMILION, "triangle-up"),
     "Training": (GREEN, "diamond"),

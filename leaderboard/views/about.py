@@ -79,12 +79,14 @@ def page() -> None:
     st.markdown(PURPOSE)
     st.subheader("What is measured", anchor="measures")
     st.markdown(MEASURES)
-    st.image(roles(), caption="Who plays which role, and the two contrasts.")
+    st.image(roles(), "Who plays which role, and the two contrasts.", width="stretch", alt="Roles of people and two contrasts.")
     rows = [f"| {name} | {text} |" for name, text in NUMBERS.items()]
     st.markdown("\n".join(["| Number | What it is |", "|---|---|", *rows]))
     st.subheader("Threat model", anchor="threats")
     st.markdown(THREATS)
-    st.image(stages(), caption="The two stages of arXiv 2401.13719 on a backbone without its head.")
+    st.image(
+        stages(), "The two stages of arXiv 2401.13719.", width="stretch", alt="Membership inference, then guided inversion."
+    )
     st.subheader("Protocol", anchor="protocol")
     _protocol()
     st.subheader("Responsible use", anchor="use")

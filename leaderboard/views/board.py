@@ -58,7 +58,6 @@ def _tables(shown: Shown) -> list[str]:
     selected = []
     controls = rows[rows["control"]]
     if len(controls):
-        st.subheader("Controls", anchor=False)
         selected += _table(controls, "controls", columns.columns(ranked, shown.columns))
         st.subheader("Defences", anchor=False)
         ranked, unranked = (part[~part["control"]] for part in (ranked, unranked))

@@ -85,5 +85,5 @@ def test_uploading_needs_a_token_that_is_somebodys(store):
     assert not test.get("file_uploader")
     test.text_input(key="submit_token").set_value(token).run()
     assert test.get("file_uploader")
-    assert "submit for team Nordlicht" in plain(test)
+    assert "submitting for team Nordlicht" in plain(test)
     assert token not in str(dict(test.query_params))
