@@ -19,6 +19,7 @@ from benchmark.evaluation.verified import all_known, check_plugins, trained_here
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.executor import Engine, Status
 from benchmark.runtime.progress import ProgressCallback
+from benchmark.runtime.worker import hearing_epochs
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import UNDEFENDED
 from benchmark.training.plan import TrainingPlan
@@ -40,16 +41,20 @@ class Entry:
 
 
 def train_missing(
-    population: Population, recipes: Sequence[BackboneRecipe], engine: Engine, step: Callable[[str], None]
+    population: Population,
+    recipes: Sequence[BackboneRecipe],
+    engine: Engine,
+    step: Callable[[str], None],
+    training: ProgressCallback | None = None,
 ) -> None:
     """Trains those backbones that are not on disk yet, as many at once as the engine runs; an interrupted one resumes."""
     plan = TrainingPlan()
     plan.add_population(population, recipes)
-    run_plan(plan, engine, step)
+    run_plan(plan, engine, step, training)
 
 
-def run_plan(plan: TrainingPlan, engine: Engine, step: Callable[[str], None]) -> None:
-    """Trains what is missing of a plan."""
+def run_plan(plan: TrainingPlan, engine: Engine, step: Callable[[str], None], training: ProgressCallback | None = None) -> None:
+    """Trains what is missing of a plan; ``training`` is told of every epoch that is trained in this process."""
     missing = len(plan.missing)
     if missing:
         step(f"training {missing} backbone{'s' * (missing > 1)}")
@@ -58,7 +63,8 @@ def run_plan(plan: TrainingPlan, engine: Engine, step: Callable[[str], None]) ->
             if status.finished is not None:
                 step(f"trained {status.finished.name}; {status.line}")
 
-        engine.run_graph(plan.nodes, report)
+        with hearing_epochs(training):
+            engine.run_graph(plan.nodes, report)
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class EntryMaker:
             recipes = population.recipes(UNDEFENDED, self.init.card.backbone if self.init else None, self.init)
         number = note.number if note is not None else 0
         others = [recipe for k, recipe in enumerate(recipes) if k != number]
-        train_missing(population, others, self.engine, self.step)
+        train_missing(population, others, self.engine, self.step, self.training)
         models = [submission if k == number else population.submission(recipe) for k, recipe in enumerate(recipes)]
         whole = note is not None and card.canaries is None  # with canaries one backbone was trained, and no other like it
         return Entry(

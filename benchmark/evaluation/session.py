@@ -127,7 +127,13 @@ class Session:
     def prepare(self, defense: Defenses, backbone: BackboneSpec | None = None) -> None:
         """Trains what is missing of an entry's population, as many backbones at once as the engine runs."""
         population = Population(self.populations, self.cache / "populations", self.device)
-        train_missing(population, population.recipes(defense, backbone, self.init), self.engine, self.progress.step)
+        train_missing(
+            population,
+            population.recipes(defense, backbone, self.init),
+            self.engine,
+            self.progress.step,
+            self.progress.training,
+        )
 
     def prepare_all(self, defenses: Sequence[Defenses]) -> None:
         """Trains what is missing of several entries, with the attacker's shadows on public people: all start together."""
@@ -141,7 +147,7 @@ class Session:
                 composition, backbone = recipes[0].defense, recipes[0].backbone
                 released = composition.released_spec(composition.prepare(backbone))
                 plan.add_shadows(pool, pool.recipes(defense, released, self.init))
-        run_plan(plan, self.engine, self.progress.step)
+        run_plan(plan, self.engine, self.progress.step, self.progress.training)
 
     def evaluate(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None) -> Record:
         """The track's evaluation, after what is missing of the entry's population was trained; see

@@ -13,15 +13,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benchmark.runtime.progress import TrainingProgress
+from benchmark.runtime.progress import ProgressCallback, TrainingProgress
 
 _LINGER = 1.0  # seconds that a task has to clean up after its files once the parent is gone
 
 _channel: Connection | None = None
+_listener: ContextVar[ProgressCallback | None] = ContextVar("listener", default=None)
 
 
 def note(text: str) -> None:
@@ -31,8 +34,20 @@ def note(text: str) -> None:
 
 
 def note_epoch(report: TrainingProgress) -> None:
-    """Tells the user of a finished epoch."""
+    """Tells the user of a finished epoch: through the parent, or in the parent itself whoever hears epochs."""
+    if (listener := _listener.get()) is not None:
+        listener(report)
     note(f"epoch {report.epoch}/{report.epochs}")
+
+
+@contextmanager
+def hearing_epochs(listener: ProgressCallback | None) -> Iterator[None]:
+    """Gives ``listener`` the finished epochs of tasks that run in this very process; an error of its own ends the task."""
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
 
 
 def main(connection: int, lifeline: int) -> None:

@@ -55,7 +55,7 @@ def test_an_interrupted_run_ends_in_the_same_weights(make_trainer, public, tmp_p
 
 def test_public_faces_are_on_the_card(flow):
     card = flow.train(DefenseSpec(name="bn_freeze"), name="contract-bn_freeze").card
-    assert [d.name for d in card.additional_data] == ["auxiliary"]
+    assert [d.name for d in card.additional_data] == ["public"]
 
 
 def test_strengths_out_of_range_are_refused():

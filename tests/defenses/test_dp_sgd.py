@@ -450,7 +450,7 @@ def test_operations_in_place_are_refused(make_trainer):
 
 
 def test_a_diverging_run_says_what_to_lower(make_trainer):
-    defense = DPSGD(noise_multiplier=1e30, max_grad_norm=1e8, batch_size=10, epochs=1, lr=1e8)
+    defense = DPSGD(noise_multiplier=1000.0, max_grad_norm=1e6, batch_size=10, epochs=4, lr=1000.0, momentum=0.9)
     with pytest.raises(FaceVeilError, match="lower lr"):
         trained(make_trainer, defense)
 

@@ -14,7 +14,9 @@ from benchmark.interfaces import Contrast, FaceVeilError
 from benchmark.protocol.track import Roles
 
 ROLES = Roles(pool=16, photos=4, verification=5, public=3, auxiliary=8, judges=2)
-FOLDER = FLOW.model_copy(update={"name": "folder", "source": "folder", "image_size": 32, "roles": ROLES})
+FOLDER = FLOW.model_copy(
+    update={"name": "folder", "source": "folder", "image_size": 32, "roles": ROLES, "public_domain": "wild"}
+)
 
 
 @pytest.fixture(scope="module")

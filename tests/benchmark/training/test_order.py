@@ -19,8 +19,13 @@ def test_the_last_epoch_is_that_of_the_training(flow, monkeypatch, tmp_path):
     from benchmark.training.loop import Trainer
 
     drawn = []
-    batch = Trainer.batch
-    monkeypatch.setattr(Trainer, "batch", lambda self, index, epoch: drawn.append((epoch, index)) or batch(self, index, epoch))
+    ready = Trainer._ready
+
+    def watched(self, images, index, epoch):
+        drawn.append((epoch, index))
+        return ready(self, images, index, epoch)
+
+    monkeypatch.setattr(Trainer, "_ready", watched)
     submission = replace(flow, folder=tmp_path).train(name="watched", seed=3)
     last = max(epoch for epoch, _ in drawn)
     trained = [index.tolist() for epoch, index in drawn if epoch == last]

@@ -409,5 +409,5 @@ class WantsPublic(Defense):
 
 
 def test_missing_public_faces_are_named():
-    with pytest.raises(FaceVeilError, match=r"wants_public.*auxiliary"):
+    with pytest.raises(FaceVeilError, match=r"wants_public.*needs public faces"):
         train_backbone(track(), WantsPublic(), planted(), seed=0)

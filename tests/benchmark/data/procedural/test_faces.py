@@ -109,7 +109,8 @@ def test_cache_equals_drawing(tmp_path):
     assert not (tmp_path / "c").exists()
     index = [29, 0, 0, 12]
     assert torch.equal(cached.load(index), direct.load(index))
-    assert [path.name for path in (tmp_path / "c").iterdir()] == [f"synthetic-{cached.digest}.npy"]
+    name = f"synthetic-{cached.digest}.npy"
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {name, f".{name}.sha256"}
     assert torch.equal(SyntheticFaces(PAIRS, 36, 4, cache=tmp_path / "c").load([-1]), direct.load([29]))
 
 
@@ -134,7 +135,8 @@ def test_the_cache_is_drawn_once_also_for_parts(tmp_path, monkeypatch):
     assert torch.equal(part.load([1, 0]), faces.load([20, 7]))
     SyntheticFaces(PAIRS, 32, 4, cache=tmp_path).load(range(10))
     assert calls == [30]
-    assert len(list(tmp_path.iterdir())) == 1
+    name = f"synthetic-{faces.digest}.npy"
+    assert {path.name for path in tmp_path.iterdir()} == {name, f".{name}.sha256"}, "photos and their checksum"
 
 
 def test_an_interrupted_cache_leaves_nothing(tmp_path, monkeypatch):
