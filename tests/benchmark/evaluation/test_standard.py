@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -37,6 +38,7 @@ from benchmark.records.record import Record
 from benchmark.records.results import Gate
 from benchmark.runtime.executor import Engine
 from benchmark.service.store import Outcome, Store
+from benchmark.submissions.cached import kept
 from benchmark.submissions.submission import pack
 from benchmark.training.build import make_submission
 
@@ -246,7 +248,16 @@ def test_nothing_half_is_left_behind(evaluation, monkeypatch):
     monkeypatch.setattr(tasks, "score_target", lambda *_a, **_k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         evaluation.run()
-    left = [p for p in evaluation.cache.rglob("*") if p.suffix in (".part", ".partial") or p.name.startswith(".")]
+    found = list(evaluation.cache.rglob("*"))
+    seals = {p for p in found if p.name.startswith(".") and p.suffix == ".sha256"}
+    assert seals
+    for path in seals:  # a checksum stands beside what is whole, alone: a file, or a backbone's folder
+        sealed = path.with_name(path.name.removeprefix(".").removesuffix(".sha256"))
+        if sealed.is_dir():
+            assert kept(sealed) is not None
+        else:
+            assert hashlib.sha256(sealed.read_bytes()).hexdigest() == path.read_text().strip()
+    left = [p for p in found if p.suffix in (".part", ".partial") or (p.name.startswith(".") and p not in seals)]
     assert left == []
 
 

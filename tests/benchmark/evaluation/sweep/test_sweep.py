@@ -73,7 +73,7 @@ def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh
     assert first[1].reason == "ZeroDivisionError: by design"
     assert len(store.records()) == 2
     trained = silent.epochs
-    assert trained == FLOW.training.epochs * 2, "the base and one shadow; noise reuses both"
+    assert trained == FLOW.training.epochs * FLOW.population, "the population; what is done to its weights reuses it"
 
     state = json.loads((tmp_path / "out" / "state.json").read_text())
     assert {s["entry"]: s["status"] for s in state.values()} == {
@@ -88,9 +88,10 @@ def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh
 
     table = rows(first)
     assert table[0]["times_undefended"] == 1.0
-    assert table[2]["times_undefended"] >= 1.0
+    # Its base goes on from the undefended training's last epoch, so it lacks the seconds before the first one and after.
+    assert table[2]["times_undefended"] >= 0.75, "the base's training counts"
     assert first[0].record.card.training["processor_seconds"] > 0
-    assert table[2]["training_seconds"] >= table[0]["training_seconds"] > 0
+    assert table[2]["training_seconds"] >= 0.75 * table[0]["training_seconds"] > 0
     assert table[1]["reason"]
     assert "utility" not in table[1]
     assert table[0]["sample"]["auc"][0] >= 0.4
@@ -119,7 +120,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, fresh_home):
     silent.stop_at = None
     (outcome,) = Sweep(wanted, tmp_path / "out", silent).run()
     assert outcome.status == DONE
-    assert silent.epochs == 2 * FLOW.training.epochs, "both epochs were kept; then the shadow"
+    assert silent.epochs == FLOW.population * FLOW.training.epochs, "both epochs were kept; then the others of the population"
 
 
 def test_time_that_is_over_ends_it_in_good_order(tmp_path, fresh_home):
