@@ -61,26 +61,25 @@ def check_inputs(imported: Imported, photos: Photos, *, step: Callable[[str], No
         photos: aligned faces of several people with two photos each or more; at most 200 are used.
     """
     chosen = _chosen(np.asarray(photos.identity))
-    identity = np.asarray(photos.identity)[chosen]
-    backbone = imported.backbone().to(memory_format=torch.channels_last)
     found = []
     for name, order, spec in candidates(imported):
         step(f"measuring {name}, {order}")
-        rows = []
-        with torch.inference_mode():
-            for start in range(0, len(chosen), BATCH):
-                images = photos.load(chosen[start : start + BATCH])
-                rows.append(backbone(to_input(images, spec).contiguous(memory_format=torch.channels_last)).numpy())
-        found.append(Candidate(name, order, spec, *_separation(np.concatenate(rows), identity), photos=len(chosen)))
+        found.append(Candidate(name, order, spec, *separation(imported, photos, chosen, spec), photos=len(chosen)))
     return sorted(found, key=lambda candidate: candidate.separation, reverse=True)
 
 
-def _separation(embeddings: np.ndarray, identity: np.ndarray) -> tuple[float, float, float | None]:
-    """AUC, d' and TAR@FAR=1e-3 of the cosines of all pairs."""
-    vectors = unit_length(embeddings)
+def separation(imported: Imported, photos: Photos, chosen: np.ndarray, spec: InputSpec) -> tuple[float, float, float | None]:
+    """AUC, d' and TAR@FAR=1e-3 of the cosines of all pairs of the ``chosen`` photos, fed as ``spec`` says."""
+    backbone = imported.backbone().to(memory_format=torch.channels_last)
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(chosen), BATCH):
+            images = photos.load(chosen[start : start + BATCH])
+            rows.append(backbone(to_input(images, spec).contiguous(memory_format=torch.channels_last)).numpy())
+    vectors = unit_length(np.concatenate(rows))
+    identity = np.asarray(photos.identity)[chosen]
     first, second = np.triu_indices(len(vectors), 1)
-    same = identity[first] == identity[second]
-    curve = roc((vectors @ vectors.T)[first, second], same)
+    curve = roc((vectors @ vectors.T)[first, second], identity[first] == identity[second])
     tar = float(curve.tpr_at_fpr(FAR)[0][0]) if is_measurable(curve.n_negative, FAR) else None
     return float(curve.auc()[0]), float(curve.d_prime()[0]), tar
 
