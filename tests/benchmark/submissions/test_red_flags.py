@@ -48,10 +48,6 @@ def unlimited(embeddings: Tensor) -> Tensor:
     return embeddings / 0
 
 
-def twins(embeddings: Tensor) -> Tensor:
-    return torch.cat([embeddings[:2].mean(0).expand(2, -1), embeddings[2:]])
-
-
 def fail(embeddings: Tensor) -> Tensor:
     raise KeyError("stage 3")
 
@@ -66,7 +62,7 @@ FAULTS: dict[str, tuple[Callable[[Tensor], Any], list[str], str]] = {
     "too long": (lambda e: torch.cat([e, e], 1), ["wrong_embedding_size"], "error"),
     "maps": (lambda e: e[:, :, None, None], ["wrong_embedding_size"], "error"),
     "a tuple": (lambda e: (e, e), ["wrong_embedding_size"], "error"),
-    "twins": (twins, ["duplicate_embeddings"], "warning"),
+    "coupled": (lambda e: e - e.mean(0), ["coupled_photos"], "error"),
     "dead": (lambda e: e * (torch.arange(16) < 4), ["dead_dimensions"], "warning"),
     "failing": (fail, ["forward_failed"], "error"),
 }
@@ -78,6 +74,27 @@ def test_each_fault_raises_its_flag_and_no_other(case: str) -> None:
     flags = flags_of(Around(change))
     assert sorted(flags) == sorted(names)
     assert flags[names[0]].severity == severity
+
+
+def test_photos_that_share_an_embedding() -> None:
+    """A backbone that sees the left half alone is given photos that differ in the right one."""
+
+    class LeftHalf(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = make_backbone()
+
+        def forward(self, images: Tensor) -> Tensor:
+            seen = torch.zeros_like(images)
+            half = images.shape[-1] // 2
+            seen[..., :half] = images[..., :half]
+            return self.inner(seen)
+
+    height, width = make_card().input.size
+    probes = torch.randint(0, 256, (6, 3, height, width), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    probes[1, ..., : width // 2] = probes[0, ..., : width // 2]
+    flags = red_flags(Live(make_card(), LeftHalf()), probes)  # type: ignore[arg-type]
+    assert [(flag.name, flag.severity) for flag in flags] == [("duplicate_embeddings", "warning")]
 
 
 def test_a_sound_backbone_has_no_flag() -> None:
