@@ -76,6 +76,7 @@ def _register(name: str) -> None:
         return _build(name, pretrained, **kwargs)
 
     build.__name__ = build.__qualname__ = name
+    build.__doc__ = "Architecture of published weights: `faceveil import` chooses it where they fit."
     register_model(build)
 
 

@@ -12,8 +12,8 @@ from benchmark.evaluation.membership.summary import run_attack
 from benchmark.interfaces import Access, AttackSpec, Contrast
 from benchmark.metrics.roc import auc
 
-# A person's compactness speaks of people, and the overfitted world leaks photos: 0.66 there.
-PLANTED_AUC = {"lira(statistic=compactness)": 0.55}
+# A person's compactness speaks of people, and the overfitted world leaks photos: 0.52 there; test_planted_leaks.py has people.
+PLANTED_AUC = {"lira(statistic=compactness)": 0.45}
 
 
 def spec(**settings) -> AttackSpec:

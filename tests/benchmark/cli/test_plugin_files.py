@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import closing
 
 import pytest
 from tiny_world import FLOW
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
+from benchmark.interfaces import FaceVeilError
 from benchmark.protocol import registry
 from benchmark.protocol.tracks import TRACKS
+from benchmark.service.store import Store
 
 TRACK = f"{FLOW.name}[shadows=0]"
 FILE = '''
@@ -101,10 +104,13 @@ def test_a_defence_from_a_file_composes_and_is_recorded_by_its_hash(plugin, tmp_
     assert adaptive["my_attack"]
     assert not any("adaptively" in reason for reason in record["unranked"])
 
-    # Another file of that name is another defence: nobody here adapted to the one on the card.
+    # Another file of that name is another defence: refused before any work, and nothing that is stored changes.
     registry._table.cache_clear()
     registry._from_files.clear()
     plugin.write_text(FILE.replace("SIGMA", "0.5"))
-    other = document("--plugin", plugin, "evaluate", entry, "--track", TRACK)
-    assert "my_noise" not in other["defenses"]
-    assert any("not adaptively tested" in reason for reason in other["unranked"])
+    with closing(Store()) as store:
+        before = store.fingerprints()
+        result = CliRunner().invoke(app, ["--plugin", str(plugin), "evaluate", str(entry), "--track", TRACK])
+        assert isinstance(result.exception, FaceVeilError)
+        assert "my_noise" in str(result.exception)
+        assert store.fingerprints() == before
