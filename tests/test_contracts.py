@@ -236,8 +236,9 @@ def test_finds_the_planted_leak(spec, evidence):
     auc = metrics["auc"]
     print(f"planted leak, {spec.label}: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
     wanted = planted_auc(spec)
-    # An attack known to find nothing on backbones of faces says so by a figure below 0.5 in its test file.
-    assert wanted < 0.5 or auc.low > 0.5
+    if wanted < 0.5:
+        pytest.skip("this world does not leak what the attack looks for; test_planted_leaks.py plants it")
+    assert auc.low > 0.5
     assert auc.value > wanted
 
 

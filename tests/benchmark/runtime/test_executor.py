@@ -8,29 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from worker_tasks import DiesOnce, Note, Sleeps, raises_odd
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.runtime import worker
 from benchmark.runtime.executor import Engine, Graph, Node
 from benchmark.runtime.threads import cores, threads_per_process
-
-
-@dataclass(frozen=True)
-class Note:
-    """Writes the number of its process; picklable, as tasks must be."""
-
-    path: Path
-    fails: bool = False
-
-    def __call__(self) -> None:
-        if self.fails:
-            raise FaceVeilError(f"task {self.path.name} failed")
-        with self.path.open("a") as file:
-            file.write(f"{os.getpid()}\n")
 
 
 def notes(folder: Path, count: int) -> list[Note]:
@@ -81,46 +66,6 @@ def test_a_ray_cluster_runs_each_task_once(tmp_path):
     pytest.importorskip("ray", reason="needs the extra [cluster]")
     Engine(address="local").run(notes(tmp_path, 3))
     assert all(len((tmp_path / str(n)).read_text().split()) == 1 for n in range(3))
-
-
-@dataclass(frozen=True)
-class DiesOnce:
-    """Kills its own process the first time, or every time."""
-
-    path: Path
-    always: bool = False
-
-    def __call__(self) -> int:
-        if self.always or not self.path.exists():
-            self.path.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return os.getpid()
-
-
-@dataclass(frozen=True)
-class Sleeps:
-    """Writes the number of its process, then sleeps."""
-
-    path: Path
-    seconds: float = 0.0
-
-    def __call__(self) -> str:
-        worker.note("half way")
-        self.path.write_text(str(os.getpid()))
-        time.sleep(self.seconds)
-        return self.path.name
-
-
-class Odd(Exception):
-    """An error that cannot be pickled."""
-
-    def __init__(self) -> None:
-        super().__init__("odd")
-        self.hook = lambda: None
-
-
-def raises_odd() -> None:
-    raise Odd
 
 
 def test_a_lost_worker_costs_its_task_only(tmp_path):
@@ -189,13 +134,12 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_parent(how, tmp_path):
     code = (
-        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; from test_executor import Engine, Sleeps; "
+        "import sys; from pathlib import Path; "
+        "from benchmark.runtime.executor import Engine; from worker_tasks import Sleeps; "
         "Engine(workers=2).run([Sleeps(Path(sys.argv[1]) / str(n), 600) for n in range(2)])"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    parent = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)], env=environment, stderr=subprocess.DEVNULL
-    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment, stderr=subprocess.DEVNULL)
     files = [tmp_path / "0", tmp_path / "1"]
     deadline = time.monotonic() + 60
     while not all(f.exists() and f.read_text() for f in files):
