@@ -15,7 +15,10 @@ from leaderboard.api.guard import Guard
 from leaderboard.api.headers import ApiMount, SecurityHeaders
 from leaderboard.api.records import Listing
 from leaderboard.api.routes import application
+from leaderboard.api.shell import Shell
 from leaderboard.board.library import RECORDS, library
+
+PAGES = ("board", "pareto", "compare", "submission", "attacks", "methods", "submit", "queue", "about")
 
 
 def middleware() -> list[Middleware]:
@@ -30,6 +33,7 @@ def middleware() -> list[Middleware]:
         Middleware(SecurityHeaders, api_prefix=f"{prefix}/api"),
         Middleware(Guard, prefix=f"{prefix}/api", hosts=hosts),
         Middleware(ApiMount, api=api, prefix=f"{prefix}/api"),
+        Middleware(Shell, pages=PAGES, prefix=prefix),
     ]
 
 

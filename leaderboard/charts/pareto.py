@@ -10,9 +10,9 @@ import pandas as pd
 
 from benchmark.records.results import interval_text
 from leaderboard.board.frame import rank_text
+from leaderboard.charts.naming import PLACES, place_names
 from leaderboard.charts.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PAPER, PINK, SKY, VERMILION, WINE
 
-# text in the plot and what it stands on, by theme
 # family: colour, shape
 STYLES = {
     "No defence": (GREY, "circle"),
@@ -27,7 +27,12 @@ STYLES = {
     "Combined": (SKY, "triangle-right"),
     "Other": (GREY, "stroke"),
 }
-_NAME_LENGTH = 32
+_NAME_LENGTH = 36
+MOST_NAMES = 150  # entries that are named at most
+_TOLD = {  # under the pointer
+    "entry": "Entry", "place": "Rank", "defense": "Defence", "utility_text": "Utility", "leakage_text": "Leakage",
+    "leakage_attack": "Attack", "leakage_contrast": "Contrast",
+}  # fmt: skip
 
 
 def short(text: str, length: int = _NAME_LENGTH) -> str:
@@ -38,75 +43,89 @@ def short(text: str, length: int = _NAME_LENGTH) -> str:
 def pareto(
     frame: pd.DataFrame,
     theme: str = "light",
-    height: int = 460,
+    height: int = 560,
     title: str = "Leakage, membership advantage",
     least: float = 0.0,
+    width: int = 1080,
 ) -> alt.LayerChart:
     """Utility against leakage with 95 % intervals; better is up and to the right, so leakage falls along the axis.
 
     ``frame`` has the columns of :data:`leaderboard.board.frame.COLUMNS`; rows without both values are left out.  Entries of
-    rank 1
-    are filled, and named as far as there is room; the others are hollow and pale.  ``theme``: light or dark.  ``least``: the
-    leakage of a backbone that leaks nothing, always in sight.
+    rank 1 are filled, the others hollow and pale; each is named as far as there is room, and opens its page.  Where nothing
+    was found, the zone up to the largest detection limit is shaded.
+
+    Args:
+        theme: light or dark.
+        height: of the whole chart, pixels.
+        least: the leakage of a backbone that leaks nothing, always in sight.
+        width: about that of the page, pixels: names are placed for it.
     """
-    data = _pareto_data(frame)
+    data = points_of(frame)
+    x_range, y_range = axis_range(data, "leakage", include=least), axis_range(data, "utility")
     families = [f for f in STYLES if f in set(data["family"])]
     colours, shapes = [STYLES[f][0] for f in families], [STYLES[f][1] for f in families]
-    legend = alt.Legend(orient="top", title=None, symbolSize=110, symbolOpacity=1, columns=2, labelLimit=0)
+    across = max(1, min(len(families), width // 150))
+    legend = alt.Legend(orient="top", title=None, symbolSize=110, symbolOpacity=1, columns=across, labelLimit=0)
     colour = alt.Color("family:N", scale=alt.Scale(domain=families, range=colours), legend=legend)
     shape = alt.Shape("family:N", scale=alt.Scale(domain=families, range=shapes), legend=legend)
-    x_range, y_range = _range(data, "leakage", include=least), _range(data, "utility")
-    axis = alt.Axis(tickCount=8, format=".2f", labelOverlap=True)
+    axis = alt.Axis(tickCount=8, format=".2f", labelOverlap=True, domain=False)
     x = alt.X(
         "leakage:Q",
         title=f"{title}  (less →)",
         axis=axis,
-        scale=alt.Scale(domain=x_range, reverse=True, nice=False),
+        scale=alt.Scale(domain=x_range, reverse=True, nice=False, zero=False),
     )
-    y = alt.Y("utility:Q", title="Utility, TAR@FAR=1e-3  (better ↑)", axis=axis, scale=alt.Scale(domain=y_range, nice=False))
-    tooltip = [
-        alt.Tooltip("entry:N", title="Entry"),
-        alt.Tooltip("place:N", title="Rank"),
-        alt.Tooltip("defense:N", title="Defence"),
-        alt.Tooltip("utility_text:N", title="Utility"),
-        alt.Tooltip("leakage_text:N", title="Leakage"),
-        alt.Tooltip("leakage_attack:N", title="Attack"),
-        alt.Tooltip("leakage_contrast:N", title="Contrast"),
-    ]
+    y = alt.Y(
+        "utility:Q",
+        title="Utility, TAR@FAR=1e-3  (better ↑)",
+        axis=axis,
+        scale=alt.Scale(domain=y_range, nice=False, zero=False),
+    )
+    tooltip = [alt.Tooltip(f"{column}:N", title=name) for column, name in _TOLD.items()]
     # channels are objects and the data stand once, on the whole: Altair is many times slower at guessing and at copying
     base = alt.Chart().encode(x, y, colour)
     pale = 0.6 if theme == "light" else 0.85
-    others = (
-        base.transform_filter("!datum.front").encode(shape, tooltip=tooltip).mark_point(size=100, strokeWidth=2, opacity=pale)
-    )
-    points = base.transform_filter("datum.front").encode(shape, tooltip=tooltip).mark_point(filled=True, size=140, opacity=1)
+    dot = {"tooltip": tooltip, "href": alt.Href("address:N")}
+    others = base.transform_filter("!datum.front").encode(shape, **dot).mark_point(size=100, strokeWidth=2, opacity=pale)
+    points = base.transform_filter("datum.front").encode(shape, **dot).mark_point(filled=True, size=140, opacity=1)
     faint = {"opacity": alt.condition("datum.front", alt.value(0.75), alt.value(pale / 2))}
-    across = base.encode(alt.X("leakage_low:Q"), alt.X2("leakage_high:Q"), **faint).mark_rule(strokeWidth=1.5)
-    along = base.encode(alt.Y("utility_low:Q"), alt.Y2("utility_high:Q"), **faint).mark_rule(strokeWidth=1.5)
-    _place_names(data, x_range, y_range, height - 110)
-    return alt.layer(across, along, others, points, *_names(data, theme), data=data).properties(height=height)
+    clip = {"strokeWidth": 1.5, "clip": True}
+    across_rule = base.encode(alt.X("leakage_low:Q"), alt.X2("leakage_high:Q"), **faint).mark_rule(**clip)
+    along = base.encode(alt.Y("utility_low:Q"), alt.Y2("utility_high:Q"), **faint).mark_rule(**clip)
+    # rows of the legend, axis and its title take their part of the height
+    _place(data, x_range, y_range, width - 90, height - 80 - 26 * -(-len(families) // across))
+    layers = [*_zone(frame, x_range, theme), across_rule, along, others, points.add_params(_zoom()), *_names(data, theme)]
+    return alt.layer(*layers, data=data).properties(height=height)
 
 
 def nameless(chart: alt.LayerChart) -> int:
-    """How many entries of the front of :func:`pareto`'s chart found no room for their name."""
-    return int((chart.data["front"] & (chart.data["side"] == "")).sum())
+    """How many entries of :func:`pareto`'s chart found no room for their name."""
+    return int((chart.data["place_of_name"] < 0).sum())
 
 
-def _pareto_data(frame: pd.DataFrame) -> pd.DataFrame:
+def detection_limit(frame: pd.DataFrame) -> float | None:
+    """The largest leakage that is not ruled out of the entries in which nothing was found; None where there is none."""
+    limits = frame.loc[frame["nothing_found"].astype(bool), "leakage_high"].dropna()
+    return float(limits.max()) if len(limits) else None
+
+
+def points_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """What is drawn of each entry that has both values, the front first."""
     data = frame.dropna(subset=["utility", "leakage"]).copy()
     data["front"] = (data["rank"] == 1).fillna(False).astype(bool)
     data["place"] = [rank_text(r, t) for r, t in zip(data["rank"], data["tied"], strict=True)]
-    data["label"] = data["entry"].map(short)
+    data["label"] = data["title"].map(short)
+    data["address"] = "submission?entry=" + data["key"].astype(str)
     for axis in ("utility", "leakage"):
         columns = [data[axis], data[f"{axis}_low"], data[f"{axis}_high"], data[f"{axis}_n"], data[f"{axis}_unit"]]
         texts = [f"{interval_text(v, lo, hi)}, n = {n} {unit}" for v, lo, hi, n, unit in zip(*columns, strict=True)]
         data[f"{axis}_text"] = pd.Series(texts, index=data.index, dtype=object)
-    kept = ["entry", "label", "place", "front", "family", "defense", "leakage_attack", "leakage_contrast"]
+    kept = ["entry", "label", "key", "address", "place", "front", "family", "defense", "leakage_attack", "leakage_contrast"]
     kept += [f"{axis}{end}" for axis in ("utility", "leakage") for end in ("", "_low", "_high", "_text")]
-    return data[kept].reset_index(drop=True)
+    return data[kept].sort_values("front", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def _range(data: pd.DataFrame, axis: str, include: float | None = None) -> list[float]:
+def axis_range(data: pd.DataFrame, axis: str, include: float | None = None) -> list[float]:
     """The axis from the lowest to the highest interval end, with a margin."""
     values = data[[axis, f"{axis}_low", f"{axis}_high"]].to_numpy(float).ravel()
     values = values[np.isfinite(values)]
@@ -118,40 +137,49 @@ def _range(data: pd.DataFrame, axis: str, include: float | None = None) -> list[
     return [float(values.min()) - margin, float(values.max()) + margin]
 
 
-def _place_names(data: pd.DataFrame, x_range: list[float], y_range: list[float], height: int) -> None:
-    """Adds ``spot`` (where the name of a front entry stands, on the utility axis) and ``side`` (how it is aligned).
+def names_placed(
+    data: pd.DataFrame, x_range: list[float], y_range: list[float], width: float, height: float
+) -> list[int | None]:
+    """:func:`leaderboard.charts.naming.place_names` for the rows of :func:`points_of` in a plot of that size."""
+    across = (x_range[1] - data["leakage"].to_numpy(float)) / (x_range[1] - x_range[0]) * width
+    down = (y_range[1] - data["utility"].to_numpy(float)) / (y_range[1] - y_range[0]) * height
+    most = min(len(data), MOST_NAMES)  # every name is compared with all that stand
+    chosen = place_names(list(zip(across[:most], down[:most], strict=True)), list(data["label"][:most]), width, height)
+    return chosen + [None] * (len(data) - most)
 
-    Each name stands above its point or, where that is taken, below or further off; where all of that is, it has none and
-    its side is empty.  ``height``: of the plot without legend and axis, pixels.
-    """
-    width, line = 480, 16  # pixels, between a phone and a desktop
-    data["spot"], data["side"] = np.nan, ""
-    taken: list[tuple[float, float, float]] = []
-    for row in data[data["front"]].sort_values(["leakage", "utility"]).itertuples():
-        x = (x_range[1] - row.leakage) / (x_range[1] - x_range[0]) * width
-        y = (y_range[1] - row.utility) / (y_range[1] - y_range[0]) * height
-        side = "left" if x < width / 4 else "right" if x > width * 3 / 4 else "center"
-        length = 7.0 * len(row.label)
-        start = x - {"left": 0, "center": length / 2, "right": length}[side]
-        options = [y + step for step in (-line, line + 2, -2 * line, 2 * line + 2, -3 * line) if line <= y + step <= height - 6]
-        free = [o for o in options if all(abs(o - t) >= line or start > e or start + length < s for s, e, t in taken)]
-        if not free:
-            continue
-        spot = free[0]
-        taken.append((start, start + length, spot))
-        data.loc[row.Index, ["spot", "side"]] = [y_range[1] - spot / height * (y_range[1] - y_range[0]), side]
+
+def _place(data: pd.DataFrame, x_range: list[float], y_range: list[float], width: float, height: float) -> None:
+    """Adds ``place_of_name``: the index in :data:`PLACES`, -1 where there is no room."""
+    data["place_of_name"] = [-1 if i is None else i for i in names_placed(data, x_range, y_range, width, height)]
+
+
+def _zoom() -> alt.Parameter:
+    """The wheel moves the page; with Shift it zooms.  Dragging moves, a double click goes back."""
+    return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]")
+
+
+def _zone(frame: pd.DataFrame, x_range: list[float], theme: str) -> list[alt.Chart]:
+    """The zone in which nothing was found, with its limit in words."""
+    limit = detection_limit(frame)
+    if limit is None:
+        return []
+    data = pd.DataFrame([{"from": x_range[0], "to": limit, "text": f"nothing found; up to {limit:.2f} not ruled out"}])
+    base = alt.Chart(data)
+    zone = base.mark_rect(color=GREEN, opacity=0.10, clip=True).encode(x=alt.X("from:Q"), x2="to:Q")
+    font = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -4, "fontSize": 11, "color": INK[theme]}
+    return [zone, base.mark_text(**font, fontStyle="italic").encode(x=alt.X("from:Q"), y=alt.value("height"), text="text:N")]
 
 
 def _names(data: pd.DataFrame, theme: str) -> list[alt.Chart]:
-    """The names of the front, on a halo that keeps them apart from the intervals."""
+    """The names, on a halo that keeps them apart from the intervals."""
     layers = []
-    for side, aside in (("left", 7), ("center", 0), ("right", -7)):
-        if side in set(data["side"]):
-            chart = alt.Chart().transform_filter(f"datum.side == '{side}'")
-            chart = chart.encode(alt.X("leakage:Q"), alt.Y("spot:Q"), alt.Text("label:N"))
-            font = {"align": side, "dx": aside, "fontSize": 12, "fontWeight": 600, "baseline": "middle"}
-            layers.append(chart.mark_text(**font, color=PAPER[theme], stroke=PAPER[theme], strokeWidth=4, opacity=0.85))
-            layers.append(chart.mark_text(**font, color=INK[theme]))
+    for number in sorted(set(data["place_of_name"]) - {-1}):
+        place = PLACES[number]
+        chart = alt.Chart().transform_filter(f"datum.place_of_name == {number}")
+        chart = chart.encode(alt.X("leakage:Q"), alt.Y("utility:Q"), alt.Text("label:N"), href=alt.Href("address:N"))
+        font = {"align": place.align, "dx": place.dx, "dy": place.dy, "fontSize": 12, "baseline": "middle", "clip": True}
+        layers.append(chart.mark_text(**font, color=PAPER[theme], stroke=PAPER[theme], strokeWidth=4, opacity=0.85))
+        layers.append(chart.mark_text(**font, color=INK[theme]))
     return layers
 
 

@@ -11,40 +11,57 @@ import pandas as pd
 from leaderboard.charts.palette import CATEGORIES, GREY
 
 _LINES = CATEGORIES
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+_TOLD = ("tpr", "tpr_low", "tpr_high")
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 
 
-def roc(points: pd.DataFrame, by: str, highlight: str = "", names: Sequence[str] = ()) -> alt.LayerChart:
-    """ROC curves on log axes.  ``points``: fpr, tpr, and the column ``by`` that tells the curves apart.
+def roc(points: pd.DataFrame, by: str, highlight: str = "", names: Sequence[str] = (), narrow: bool = False) -> alt.LayerChart:
+    """ROC curves on log axes, with the bands of their TPR.
 
-    Zeros cannot be drawn and are left out.  ``highlight``: the curve that is drawn thicker.  ``names``: every curve's name, in
-    the order of the colours; default those present.
+    Args:
+        points: the columns of :data:`leaderboard.tables.details.CURVE`, and the column ``by`` that tells the curves apart.
+            Zeros cannot be drawn and are left out.
+        highlight: the curve that is drawn thicker.
+        names: every curve's name, in the order of the colours; default those present.
+        narrow: the page is a phone's.
     """
     data = points[(points["fpr"] > 0) & (points["tpr"] > 0)].rename(columns={by: "curve"})
     curves = list(names) or list(dict.fromkeys(data["curve"]))
-    floor = float(min(data["fpr"].min(), data["tpr"].min())) if len(data) else 1e-3
-    floor = 10.0 ** np.floor(np.log10(floor))
-    scale = alt.Scale(type="log", domain=[floor, 1], nice=False)
+    across, up = (_scale(data, count) for count in ("negatives", "positives"))
+    data = data.assign(tpr_low=data["tpr_low"].clip(lower=up.domain[0]))
     colours = [_LINES[i % len(_LINES)] for i in range(len(curves))]
-    dashes = [_DASHES[(i // len(_LINES) + i) % len(_DASHES)] for i in range(len(curves))]
-    legend = alt.Legend(orient="top", title=None, columns=1, labelLimit=300, symbolType="stroke", symbolSize=300)
-    axis = alt.Axis(format=".0e", values=_decades(floor))
-    lines = (
-        alt.Chart(data)
-        .mark_line(interpolate="step-after")
-        .encode(
-            x=alt.X("fpr:Q", title="False positive rate", scale=scale, axis=axis),
-            y=alt.Y("tpr:Q", title="True positive rate", scale=scale, axis=axis),
-            color=alt.Color("curve:N", scale=alt.Scale(domain=curves, range=colours), legend=legend),
-            strokeDash=alt.StrokeDash("curve:N", scale=alt.Scale(domain=curves, range=dashes), legend=legend),
-            strokeWidth=alt.condition(alt.datum.curve == highlight, alt.value(3), alt.value(1.5)),
-            tooltip=["curve:N", alt.Tooltip("fpr:Q", format=".2e"), alt.Tooltip("tpr:Q", format=".3f")],
-        )
+    dashes = [DASHES[(i // len(_LINES) + i) % len(DASHES)] for i in range(len(curves))]
+    columns = 1 if narrow else 3
+    legend = alt.Legend(
+        orient="top", title=None, columns=columns, labelLimit=320, symbolType="stroke", symbolSize=300, symbolOpacity=1
     )
-    diagonal = pd.DataFrame({"fpr": [floor, 1.0], "tpr": [floor, 1.0]})
+    x = alt.X("fpr:Q", title="False positive rate", scale=across, axis=_axis(across))
+    y = alt.Y("tpr:Q", title="True positive rate", scale=up, axis=_axis(up))
+    base = alt.Chart(data).encode(x=x, color=alt.Color("curve:N", scale=alt.Scale(domain=curves, range=colours), legend=legend))
+    bands = base.mark_area(interpolate="step-after", opacity=0.13, clip=True).encode(
+        y=alt.Y("tpr_low:Q", scale=up), y2="tpr_high:Q"
+    )
+    lines = base.mark_line(interpolate="step-after", clip=True).encode(
+        y=y,
+        strokeDash=alt.StrokeDash("curve:N", scale=alt.Scale(domain=curves, range=dashes), legend=legend),
+        strokeWidth=alt.condition(alt.datum.curve == highlight, alt.value(3), alt.value(1.5)),
+        tooltip=["curve:N", alt.Tooltip("fpr:Q", format=".2e"), *(alt.Tooltip(f"{c}:Q", format=".3f") for c in _TOLD)],
+    )
+    start = max(across.domain[0], up.domain[0])
+    diagonal = pd.DataFrame({"fpr": [start, 1.0], "tpr": [start, 1.0]})
     chance = alt.Chart(diagonal).mark_line(strokeDash=[4, 3], color=GREY, strokeWidth=1).encode(x="fpr:Q", y="tpr:Q")
-    return alt.layer(chance, lines).properties(height=400 + 16 * len(curves))
+    return alt.layer(chance, bands, lines).properties(height=430 + 20 * -(-len(curves) // columns))
 
 
-def _decades(floor: float) -> list[float]:
-    return [10.0**k for k in range(int(np.log10(floor)), 1)]
+def least_rate(data: pd.DataFrame, count: str) -> float:
+    """One in so many photos: the least rate that can be told from none.  ``count``: positives or negatives."""
+    return 1 / max(float(data[count].max()) if len(data) else 1000.0, 10.0)
+
+
+def _scale(data: pd.DataFrame, count: str) -> alt.Scale:
+    return alt.Scale(type="log", domain=[least_rate(data, count), 1], nice=False)
+
+
+def _axis(scale: alt.Scale) -> alt.Axis:
+    decades = [10.0**k for k in range(int(np.ceil(np.log10(scale.domain[0]))), 1)]
+    return alt.Axis(format="~g", values=decades)

@@ -15,6 +15,7 @@ from benchmark.records.dominance import TAIL
 from benchmark.records.ranking import RankedEntry, entry_replicates
 from benchmark.records.record import Record
 from benchmark.records.results import interval_text
+from leaderboard.tables.details import CURVE, curve
 
 
 def names(entries: Sequence[RankedEntry]) -> list[str]:
@@ -65,7 +66,7 @@ def attack_dots(records: Mapping[str, Record], contrast: Contrast) -> pd.DataFra
 
 
 def curves(records: Mapping[str, Record], contrast: Contrast, attack: str = "") -> pd.DataFrame:
-    """ROC points (entry, attack, fpr, tpr) of one attack, or where none is named of each entry's strongest by AUC."""
+    """ROC points of one attack, or where none is named of each entry's strongest by AUC: entry, attack, and :data:`CURVE`."""
     rows = []
     for name, record in records.items():
         found = [a for a in record.membership if contrast in a.contrasts and (not attack or a.label == attack)]
@@ -73,8 +74,8 @@ def curves(records: Mapping[str, Record], contrast: Contrast, attack: str = "") 
         if not found:
             continue
         chosen = max(found, key=lambda a: _auc(a.contrasts[contrast].metrics))
-        rows += [{"entry": name, "attack": chosen.label, "fpr": x, "tpr": y} for x, y in chosen.contrasts[contrast].roc]
-    return pd.DataFrame(rows, columns=["entry", "attack", "fpr", "tpr"])
+        rows += curve(chosen.contrasts[contrast], entry=name, attack=chosen.label)
+    return pd.DataFrame(rows, columns=["entry", "attack", *CURVE])
 
 
 def _auc(metrics: Mapping[str, Any]) -> float:

@@ -6,12 +6,14 @@ import json
 import shlex
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.stats import beta
 
 from benchmark.interfaces import Contrast
 from benchmark.records.ranking import RankedEntry
 from benchmark.records.record import Record
-from benchmark.records.results import AttackResult, interval_text
+from benchmark.records.results import AttackResult, ContrastResult, interval_text
 from leaderboard.charts.palette import BLUE, VERMILION
 
 CONTRASTS = {
@@ -147,12 +149,35 @@ def _attack(attack: AttackResult) -> dict[str, Any]:
 
 
 def roc_frame(record: Record, contrast: Contrast) -> pd.DataFrame:
-    """ROC points (attack, fpr, tpr) of every attack on a contrast."""
-    rows = []
-    for attack in record.membership:
-        if contrast in attack.contrasts:
-            rows += [{"attack": attack.label, "fpr": x, "tpr": y} for x, y in attack.contrasts[contrast].roc]
-    return pd.DataFrame(rows, columns=["attack", "fpr", "tpr"])
+    """ROC points of every attack on a contrast, with the columns of :data:`CURVE` and the attack's label."""
+    rows = [
+        row
+        for attack in record.membership
+        if contrast in attack.contrasts
+        for row in curve(attack.contrasts[contrast], attack=attack.label)
+    ]
+    return pd.DataFrame(rows, columns=["attack", *CURVE])
+
+
+CURVE = ("fpr", "tpr", "tpr_low", "tpr_high", "negatives", "positives")
+
+
+def curve(result: ContrastResult, **names: str) -> list[dict[str, Any]]:
+    """A curve's points with a 95 % band of the TPR (Clopper and Pearson, 1934) that takes each person for one photo.
+
+    A record keeps the curve, not its replicates.  However alike the photos of one person score, the share of them that is
+    found varies no more than a share of so many people does, so that the band is on the safe side.
+    """
+    people = result.people if result.contrast == Contrast.SAMPLE else result.people // 2  # those of the positives
+    points = np.array(result.roc, dtype=float).reshape(-1, 2)
+    found = points[:, 1] * people
+    ends = [beta.ppf(0.025, found, people - found + 1), beta.ppf(0.975, found + 1, people - found)]
+    low, high = np.nan_to_num(ends[0], nan=0.0), np.nan_to_num(ends[1], nan=1.0)
+    counts = {"negatives": result.n_negative, "positives": result.n_positive}
+    return [
+        {**names, "fpr": x, "tpr": y, "tpr_low": float(lo), "tpr_high": float(hi), **counts}
+        for (x, y), lo, hi in zip(result.roc, low, high, strict=True)
+    ]
 
 
 def utility_frame(record: Record) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from benchmark.interfaces import Contrast
 from leaderboard.board.library import Board
 from leaderboard.charts import dots, pareto
 from leaderboard.tables import details, resistance
-from leaderboard.widgets.scope import choose_scope, open_board, theme
+from leaderboard.widgets.scope import choose_scope, open_board, phone, theme
 
 DRAWN = 40  # entries in the plot; the table has all
 
@@ -56,7 +56,9 @@ def _one(board: Board, frame: pd.DataFrame, contrast: Contrast, labels: list[str
     """One attack: what it is, and the entries under it."""
     st.subheader("Who resists", anchor="who-resists")
     most = frame.dropna(subset=[str(contrast)])["attack"].value_counts()
-    first = max(range(len(labels)), key=lambda i: (most.get(labels[i], 0), -i))  # of those put to most entries the strongest
+    headless = frame["access"].ne("head").groupby(frame["attack"]).any()  # attacks that need the head are a reference
+    # of the headless attacks that were put to most entries the strongest
+    first = max(range(len(labels)), key=lambda i: (headless.get(labels[i], False), most.get(labels[i], 0), -i))
     label = st.selectbox("Attack", labels, index=first, key="attack", bind="query-params", width=460)
     name = frame.loc[frame["attack"] == label, "name"].iloc[0]
     info = board.attacks.get(name)
@@ -68,8 +70,11 @@ def _one(board: Board, frame: pd.DataFrame, contrast: Contrast, labels: list[str
     else:
         number = int(entries["resists"].sum())
         st.markdown(f"**{number:,} of {len(entries):,}** entries resist{'s' if number == 1 else ''} it on this contrast.")
-        chart = dots.dots(entries.head(DRAWN), pareto.STYLES, "AUC  (0.5 = chance)", theme(), resistance.CHANCE)
+        drawn = entries.head(DRAWN).assign(address="submission?entry=" + entries["key"])
+        chart = dots.dots(drawn, pareto.STYLES, "AUC  (0.5 = chance)", theme(), resistance.CHANCE, narrow=phone())
         st.altair_chart(chart, width="stretch", alt="AUC of the attack on each entry, the most resistant first.")
+        if len(entries) > DRAWN:
+            st.caption(f"{len(entries) - DRAWN:,} less resistant entries are not drawn; the table has all {len(entries):,}.")
         shown = entries.rename(columns={"label": "entry", "group": "family", "text": "AUC, 95 % interval"})
         shown["resists"] = shown["resists"].map({True: "yes", False: "no"})
         columns = ["entry", "family", "AUC, 95 % interval", "resists"]

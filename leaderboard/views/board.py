@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from benchmark.interfaces import content_hash
-from leaderboard.board.answer import answer
+from leaderboard.board import answer
 from leaderboard.tables import columns
 from leaderboard.widgets import filters, links
 from leaderboard.widgets.filters import Asked, Shown
@@ -39,7 +39,7 @@ def page() -> None:
         said = st.container(width="content")
         actions = st.container(horizontal=True, width="content", gap="xsmall")
     entries = [board.entries[key] for key in scope["key"]]
-    first.text(answer(entries))  # no Markdown: names in it are a submitter's
+    first.text(answer.text(answer.answer(entries)))  # no Markdown: names in it are a submitter's
     shown = filters.select(scope, board, asked)
     said.markdown(filters.count(shown, scope, board, asked))
     announce_smoke(scope)

@@ -14,7 +14,7 @@ from leaderboard.board.library import Board, library
 from leaderboard.charts import dots, roc
 from leaderboard.tables import compare, details
 from leaderboard.widgets import links
-from leaderboard.widgets.scope import choose_scope, open_board, theme
+from leaderboard.widgets.scope import choose_scope, open_board, phone, theme
 
 MOST = 4
 
@@ -114,7 +114,7 @@ def _curves(records: dict[str, Record], contrast: Contrast) -> None:
         st.info("No curve: the attack was not run on these entries.")
         return
     st.altair_chart(
-        roc.roc(points, "entry", names=list(records)),
+        roc.roc(points, "entry", names=list(records), narrow=phone()),
         width="stretch",
         alt=f"ROC curves of {len(records)} entries on log axes.",
     )
@@ -129,7 +129,7 @@ def _attacks(records: dict[str, Record], contrast: Contrast) -> None:
     if frame.empty:
         st.info("No attack was run on this contrast.")
         return
-    chart = dots.dots(frame, dots.styles(list(records)), "AUC  (0.5 = chance, nothing leaks)", theme(), 0.5)
+    chart = dots.dots(frame, dots.styles(list(records)), "AUC  (0.5 = chance, nothing leaks)", theme(), 0.5, narrow=phone())
     st.altair_chart(chart, width="stretch", alt="AUC with intervals of every attack on every entry.")
 
 

@@ -12,7 +12,7 @@ from leaderboard.board.methods import KINDS, methods
 from leaderboard.charts import pareto
 from leaderboard.tables import columns
 from leaderboard.widgets import links
-from leaderboard.widgets.scope import open_board, theme
+from leaderboard.widgets.scope import open_board, page_width, theme
 
 SHOWN = ["title", "track", "protocol_version", "board", "utility_interval", "leakage_interval", "found", "leakage_attack"]
 
@@ -76,7 +76,7 @@ def _records(board: Board, method: dict[str, Any]) -> None:
     drawn = among.dropna(subset=["utility", "leakage"])
     if len(drawn) > 1:
         st.caption(f"Its strengths and the controls on {track}, protocol {version}:")
-        st.altair_chart(pareto.pareto(drawn, theme()), width="stretch", alt=pareto.pareto_alt(drawn))
+        st.altair_chart(pareto.pareto(drawn, theme(), width=page_width()), width="stretch", alt=pareto.pareto_alt(drawn))
 
 
 def _strength(board: Board, method: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from benchmark.records.results import interval_text
 from leaderboard.board import axes
 from leaderboard.board.axes import AXES
 from leaderboard.charts import dots, pareto
-from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board, theme
+from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board, page_width, phone, theme
 
 POINTS = 1000  # drawn at most: the front, and the best ranked of the others
 
@@ -41,17 +41,17 @@ def _plot(frame: pd.DataFrame, axis: axes.LeakageAxis) -> None:
         st.info("No ranked entry has a value on this axis.", icon=":material/scatter_plot:")
         return
     shown = placed.head(max(POINTS, int((placed["rank"] == 1).sum())))
-    chart = pareto.pareto(shown, theme(), title=f"Leakage, {axis.title}", least=axis.least)
+    chart = pareto.pareto(shown, theme(), title=f"Leakage, {axis.title}", least=axis.least, width=page_width())
     st.altair_chart(chart, width="stretch", alt=pareto.pareto_alt(shown, axis.title))
     how = "paired bootstrap over people and seeds" if axis.ranked else "intervals that do not overlap"
     left = len(frame) - len(placed)
     notes = [
-        f"Better is up and to the right. Filled and named: the front, entries that no other significantly dominates on these "
-        f"two axes ({how}). Lines are 95 % intervals."
+        f"Better is up and to the right. Filled: the front, entries that no other significantly dominates on these two axes "
+        f"({how}). Lines are 95 % intervals. A dot opens its entry; Shift and the wheel zoom, a double click goes back."
     ]
     if nameless := pareto.nameless(chart):
         notes.append(
-            f"{nameless:,} of the front {'has' if nameless == 1 else 'have'} no room for a name: point at a dot to read it."
+            f"{nameless:,} of {len(shown):,} {'has' if nameless == 1 else 'have'} no room for a name: point at the dot."
         )
     if not axis.ranked:
         notes.append("The board's ranks are made on membership advantage, not on this axis.")
@@ -77,11 +77,14 @@ def _equal_utility(frame: pd.DataFrame, axis: axes.LeakageAxis) -> None:
     else:
         utility = low
     table = axes.at_utility(placed, utility)
-    chart = dots.dots(_dots(table), pareto.STYLES, f"Leakage, {axis.title}  (← less)", theme(), axis.least)
+    title = f"Leakage, {axis.title}  (← less)"
+    chart = dots.dots(_dots(table), pareto.STYLES, title, theme(), axis.least, narrow=phone())
     st.altair_chart(chart, width="stretch", alt="Dots of leakage by defence; the table below has the numbers.")
+    absent = int((~table["reached"]).sum())
     st.caption(
         f"For each defence, the entry that leaks least among those with a TAR of at least {utility:.2f} (point estimate; "
-        "nothing is interpolated between settings). Defences that do not get there are listed with their best."
+        f"nothing is interpolated between settings). {len(table) - absent:,} of {len(table):,} defences are drawn; those that "
+        "do not get there stand in the table with their best."
     )
     st.dataframe(_printed(table), hide_index=True, height="auto", alt="Leakage of each defence at the chosen utility.")
 

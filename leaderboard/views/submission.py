@@ -24,7 +24,7 @@ from leaderboard.board.methods import methods
 from leaderboard.charts import dots, roc
 from leaderboard.tables import details, extras
 from leaderboard.widgets import links, tiles
-from leaderboard.widgets.scope import choose_scope, open_board, theme
+from leaderboard.widgets.scope import choose_scope, open_board, phone, theme
 
 CURVES = 6  # drawn before the reader chooses
 
@@ -118,7 +118,9 @@ def _attacks(record: Record) -> None:
     if frame.empty:
         st.info("No attack was run on this entry.")
     if frame["auc"].notna().any():
-        chart = dots.dots(details.attack_dots(frame), details.CONTRAST_STYLES, "AUC  (0.5 = chance)", theme(), 0.5)
+        chart = dots.dots(
+            details.attack_dots(frame), details.CONTRAST_STYLES, "AUC  (0.5 = chance)", theme(), 0.5, narrow=phone()
+        )
         alt = "AUC of each attack on each contrast with intervals; the table below has the numbers."
         st.altair_chart(chart, width="stretch", alt=alt)
         st.caption(" · ".join(details.CONTRASTS.values()) + ". The last mixes both and never makes the headline.")
@@ -152,8 +154,12 @@ def _roc(record: Record) -> None:
         st.info("Choose an attack to see its curve.")
         return
     kept = points[points["attack"].isin(shown)]
-    chart = roc.roc(kept, "attack", headline.leakage_attack if headline else "")
+    chart = roc.roc(kept, "attack", headline.leakage_attack if headline else "", narrow=phone())
     st.altair_chart(chart, width="stretch", alt=f"ROC curves of {len(shown)} attacks on log axes.")
+    st.caption(
+        "From one photo of all that were asked about, on log axes. Bands are 95 % intervals of the TPR that count each person "
+        "once, however many photos there are of them: they are on the safe side."
+    )
 
 
 def _utility(record: Record) -> None:

@@ -98,6 +98,11 @@ def phone() -> bool:
     return "Mobi" in (st.context.headers.get("User-Agent") or "")
 
 
+def page_width() -> int:
+    """About the pixels that a chart has across."""
+    return 360 if phone() else 1080
+
+
 def main_button() -> Literal["primary", "secondary"]:
     """The kind of a page's main button.  In the dark theme Streamlit writes white on the light primary colour: 2.3 to 1."""
     return "primary" if theme() == "light" else "secondary"

@@ -17,11 +17,13 @@ def browser():
 
 @pytest.fixture
 def page(browser, server):
-    """A page that remembers every address it asked for; nothing but this machine may be among them."""
+    """A page that remembers what it asked for: only this machine may be among it, and nothing that is not there."""
     context = browser.new_context(viewport={"width": 1360, "height": 1000}, accept_downloads=True)
     context.set_default_timeout(WAIT)
-    page, asked = context.new_page(), []
+    page, asked, missing = context.new_page(), [], []
     page.on("request", lambda request: asked.append(request.url))
+    page.on("response", lambda response: missing.append(response.url) if response.status == 404 else None)
     yield page
     context.close()
     assert not [url for url in asked if not url.startswith((server, server.replace("http", "ws"), "data:", "blob:"))]
+    assert not missing

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 from record_factory import make_record
@@ -20,9 +22,9 @@ def rows(spec: dict, part: dict) -> list[dict]:
     return spec["datasets"][part.get("data", spec.get("data"))["name"]]
 
 
-def test_every_value_has_a_place_of_its_own_under_the_name_of_its_row():
+def test_every_value_has_a_place_of_its_own_under_the_name_of_its_row_on_a_phone():
     frame = details.attack_dots(details.attack_frame(make_record(leakage=0.4)))
-    spec = dots.dots(frame, details.CONTRAST_STYLES, "AUC", least=0.5).to_dict()
+    spec = dots.dots(frame, details.CONTRAST_STYLES, "AUC", least=0.5, narrow=True).to_dict()
     points = rows(spec, layer(spec, "point"))
     assert len(points) == len({row["row"] for row in points}) == 9
     names = {row["label"]: row["row"] for row in rows(spec, layer(spec, "text"))}
@@ -30,6 +32,22 @@ def test_every_value_has_a_place_of_its_own_under_the_name_of_its_row():
     for row in points:
         assert row["row"] > names[row["label"]]
     assert layer(spec, "rule")  # intervals
+
+
+def test_elsewhere_names_are_labels_of_the_axis_level_with_their_dots():
+    frame = details.attack_dots(details.attack_frame(make_record(leakage=0.4)))
+    spec = dots.dots(frame, details.CONTRAST_STYLES, "AUC", least=0.5).to_dict()
+    axis = layer(spec, "point")["encoding"]["y"]["axis"]
+    labels = list(dict.fromkeys(frame["label"]))
+    assert json.dumps(labels) in axis["labelExpr"]
+    points = pd.DataFrame(rows(spec, layer(spec, "point")))
+    middles = points.groupby("label", sort=False)["row"].mean()
+    assert [middles[label] for label in labels] == pytest.approx(axis["values"])
+
+
+def test_the_axis_of_an_auc_begins_at_045():
+    spec = dots.dots(data(("a", "g", 0.9, 0.88, 0.92)), dots.styles(["g"]), "AUC", least=0.5).to_dict()
+    assert layer(spec, "point")["encoding"]["x"]["scale"]["domain"][0] == pytest.approx(0.45)
 
 
 def test_groups_differ_by_colour_and_by_shape():

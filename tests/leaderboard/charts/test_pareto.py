@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import pytest
 from record_factory import make_record
@@ -49,14 +48,29 @@ def test_pareto_tells_families_by_colour_and_by_shape():
     assert len({shape for _, shape in pareto.STYLES.values()}) == len(pareto.STYLES)
 
 
-def test_pareto_names_the_front_and_only_the_front():
+def test_pareto_names_every_entry_for_which_there_is_room_and_fills_the_front():
     frame = board((0.8, 0.5), (0.6, 0.1), (0.5, 0.7))
     spec = pareto.pareto(frame).to_dict()
-    sides = {layer["transform"][0]["filter"] for layer in marks(spec, "text")}
-    named = {row["label"] for row in rows(spec, spec) if f"datum.side == '{row['side']}'" in sides}
-    assert named == set(frame[frame["rank"] == 1]["entry"]) == {"entry 0", "entry 1"}
+    assert all(row["place_of_name"] >= 0 for row in rows(spec, spec))
+    assert {row["entry"] for row in rows(spec, spec) if row["front"]} == {"entry 0", "entry 1"}
     filters = [layer["transform"][0]["filter"] for layer in marks(spec, "point")]
     assert filters == ["!datum.front", "datum.front"]
+
+
+def test_a_dot_opens_its_entry():
+    frame = board((0.8, 0.5))
+    spec = pareto.pareto(frame).to_dict()
+    assert all(layer["encoding"]["href"]["field"] == "address" for layer in marks(spec, "point"))
+    assert rows(spec, spec)[0]["address"] == f"submission?entry={frame['key'][0]}"
+
+
+def test_the_zone_in_which_nothing_was_found_ends_at_the_largest_detection_limit():
+    frame = board((0.8, 0.5), (0.6, 0.01), (0.5, 0.02))
+    (zone,) = marks(pareto.pareto(frame).to_dict(), "rect")
+    limit = frame.loc[frame["nothing_found"], "leakage_high"].max()
+    assert pareto.detection_limit(frame) == limit
+    assert zone["encoding"]["x2"]["field"] == "to"
+    assert not marks(pareto.pareto(board((0.8, 0.5))).to_dict(), "rect")
 
 
 def test_pareto_shows_intervals_and_n():
@@ -69,22 +83,11 @@ def test_pareto_shows_intervals_and_n():
     assert row["utility_text"].endswith("n = 150 people")
 
 
-def test_names_of_close_points_do_not_cover_each_other():
-    frame = board(*[(0.80 - 0.001 * i, 0.50 - 0.001 * i) for i in range(4)])
-    spec = pareto.pareto(frame, height=460).to_dict()
-    placed = {row["label"]: row for row in rows(spec, spec) if row["front"]}
-    low, high = marks(spec, "point")[0]["encoding"]["y"]["scale"]["domain"]
-    pixels = sorted((row["spot"] - low) / (high - low) * 350 for row in placed.values())
-    assert len(placed) == 4
-    assert min(np.diff(pixels)) >= 12  # the height of the letters
-
-
 def test_names_without_room_are_left_out_and_counted():
     chart = pareto.pareto(board(*[(0.8 - 1e-5 * i, 0.5 - 1e-5 * i) for i in range(20)]), height=460)
-    named = chart.data[chart.data["side"] != ""]
+    named = chart.data[chart.data["place_of_name"] >= 0]
     assert 0 < len(named) < 20
     assert pareto.nameless(chart) == 20 - len(named)
-    assert named["spot"].notna().all()
     assert pareto.nameless(pareto.pareto(board((0.8, 0.5), (0.6, 0.1)))) == 0
 
 

@@ -19,7 +19,7 @@ def test_roc_is_logarithmic_and_draws_no_zeros():
     encoding, data = lines(roc.roc(details.roc_frame(record, Contrast.SAMPLE), "attack", "regrown_head").to_dict())
     for axis in ("x", "y"):
         assert encoding[axis]["scale"]["type"] == "log"
-        assert encoding[axis]["scale"]["domain"] == [1e-3, 1]
+        assert encoding[axis]["scale"]["domain"] == [1 / 600, 1]  # from one photo of 600
     assert min(min(row["fpr"], row["tpr"]) for row in data) > 0
     assert len({row["curve"] for row in data}) == 3
     assert "regrown_head" in json.dumps(encoding["strokeWidth"])
@@ -31,3 +31,17 @@ def test_curves_of_entries_differ_by_dashes_too_and_keep_their_colours():
     encoding, _ = lines(roc.roc(points[points["entry"] == "B: two"], "entry", names=list(records)).to_dict())
     assert encoding["color"]["scale"]["domain"] == list(records)
     assert len({str(d) for d in encoding["strokeDash"]["scale"]["range"]}) == 2
+
+
+def test_the_band_of_a_curve_is_that_of_as_many_photos_as_people():
+    from scipy.stats import binomtest
+
+    frame = details.roc_frame(make_record(leakage=0.4), Contrast.SAMPLE)
+    assert (frame["tpr_low"] <= frame["tpr"]).all()
+    assert (frame["tpr"] <= frame["tpr_high"]).all()
+    row = next(row for row in frame.to_dict("records") if abs(row["tpr"] * 200 - round(row["tpr"] * 200)) < 1e-9)
+    interval = binomtest(round(row["tpr"] * 200), 200).proportion_ci(0.95, "exact")
+    assert abs(row["tpr_low"] - interval.low) < 1e-9
+    assert abs(row["tpr_high"] - interval.high) < 1e-9
+    on_identity = details.roc_frame(make_record(leakage=0.4), Contrast.IDENTITY)
+    assert set(on_identity["positives"]) == {600}
