@@ -105,19 +105,19 @@ def _upload(team: Team) -> None:
 
 def _checked(job: Job, team: Team) -> None:
     """What the checks found, and what can be done now."""
-    st.text(f"{job_widgets.MARKS[job.state]} · {job.name or 'no name yet'} · track {job.track or 'unknown'} · job {job.id}")
-    job_widgets.problems(job)
-    job_widgets.flags(job)
-    if job.state == State.VALIDATED:
-        _consent(job, team)
-    elif job.state == State.QUARANTINED:
-        st.info("Its checks are still running; a worker will finish them.", icon=":material/hourglass:")
-    elif job.state not in (State.REFUSED, State.WITHDRAWN):
-        st.success("It is queued.", icon=":material/check_circle:")
+    with st.container():  # of one place: what stands below keeps its own when this grows or shrinks, and is never there twice
+        st.text(f"{job_widgets.MARKS[job.state]} · {job.name or 'no name yet'} · track {job.track or 'unknown'} · job {job.id}")
+        job_widgets.problems(job)
+        job_widgets.flags(job)
+        if job.state == State.VALIDATED:
+            _consent(job, team)
+        elif job.state == State.QUARANTINED:
+            st.info("Its checks are still running; a worker will finish them.", icon=":material/hourglass:")
+        elif job.state not in (State.REFUSED, State.WITHDRAWN):
+            st.success("It is queued.", icon=":material/check_circle:")
     with st.container(horizontal=True, gap="small"):
-        if st.button(
-            "Follow it", icon=":material/timeline:", type=main_button() if job.state != State.VALIDATED else "secondary"
-        ):
+        kind = main_button() if job.state != State.VALIDATED else "secondary"
+        if st.button("Follow it", icon=":material/timeline:", type=kind):
             links.go("queue", job=job.id)
         if st.button("Submit another", icon=":material/add:"):
             del st.session_state["submitted"]

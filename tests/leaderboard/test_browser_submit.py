@@ -155,7 +155,8 @@ def test_a_failed_one_says_why_and_can_be_tried_again_by_its_team(page, server, 
     with zipped(folder).open("rb") as stream:
         job = service.worker.intake.submit(team, stream)
     store.queue.enqueue(job.id, team)
-    assert service.worker.once().state == State.FAILED
+    failed = service.worker.once()
+    assert (failed.id, failed.state) == (job.id, State.FAILED)
     page.goto(f"{server}queue?job={job.id}")
     says(page, "<b>broken</b>")  # as text
     says(page, "What to do:")

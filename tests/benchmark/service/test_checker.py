@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import misbehaving
 import pytest
+from submission_factory import make_submission
 
 from benchmark.service.checker import CheckerError, Examiner
 from benchmark.service.intake import Intake
@@ -96,3 +99,19 @@ def test_a_job_whose_checks_were_killed_keeps_its_file_and_waits(tmp_path: Path)
     clock[0] += 60
     assert intake.check(job.id).state == State.VALIDATED
     examiner.close()
+
+
+def test_the_first_submission_of_a_fresh_process_is_checked_as_every_later_one(tmp_path: Path) -> None:
+    """Torch looks for a temporary folder when it first builds a network without memory; a confined process finds none."""
+    script = (
+        "import sys, tempfile\n"
+        "from pathlib import Path\n"
+        "from benchmark.service.checker import _confine\n"
+        "from benchmark.submissions.validation import load_all, validate\n"
+        "load_all()\n"
+        "_confine(2**33)\n"
+        "print([problem.code for problem in validate(Path(sys.argv[1])).problems])\n"
+    )
+    make_submission(tmp_path / "entry")
+    ran = subprocess.run([sys.executable, "-c", script, str(tmp_path / "entry")], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
