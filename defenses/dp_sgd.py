@@ -43,8 +43,8 @@ class DPSGD(PrivateDefense):
     the baseline to beat: almost all of it is learned from public faces.  The presets ``high_utility`` and ``medium`` have
     noise so small that epsilon is vacuous: they claim nothing.
 
-    Noise and sampling derive from the seed, so that an entry can be re-trained to the same weights.  That is right for a
-    benchmark whose attackers do not use the seed; a model to be deployed must draw both from a secret, secure source.
+    Noise and sampling derive from a secret of the installation, so that they are the same when a training is repeated here and
+    cannot be drawn again from the card.  A model to be deployed must draw both from a cryptographically secure generator.
     """
 
     name: ClassVar[str] = "dp_sgd"

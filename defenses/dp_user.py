@@ -27,7 +27,7 @@ class DPUser(PrivateDefense):
     ``head="fixed"`` the rows keep their random directions and carry no noise.
 
     ``pretrain_epochs`` trains on the track's public people first; the guarantee is that of the members.
-    Randomness derives from the seed, as in ``dp_sgd``.
+    Noise and sampling derive from a secret of the installation, as in ``dp_sgd``.
     """
 
     name: ClassVar[str] = "dp_user"

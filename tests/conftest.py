@@ -49,6 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACEVEIL_HOME", str(folder))
+        (folder / "noise.secret").write_text("5e" * 32)  # tests of noise are repeatable
         yield folder
 
 

@@ -26,7 +26,7 @@ from attacks.generators.stylegan2 import Generator
 from attacks.generators.warmup import Encoder, warmup_loss
 from benchmark.interfaces import FaceVeilError, Photos, content_hash
 from benchmark.models.inputs import fit_size
-from benchmark.runtime.atomic import replacing
+from benchmark.runtime.checked import intact, writing
 from benchmark.runtime.seeding import derived_seed, seeded
 
 VERSION = 1  # raise it with every change of what a seed leads to
@@ -108,7 +108,7 @@ class GanTrainer:
         self._sums = torch.zeros(3)  # generator's loss, discriminator's, signs
         self._summed = 0
         self._before, self._start = 0.0, time.perf_counter()
-        if checkpoint is not None and checkpoint.exists():
+        if checkpoint is not None and intact(checkpoint):
             self._load(checkpoint)
 
     @property
@@ -275,7 +275,7 @@ class GanTrainer:
             "seconds": self.seconds,
             "history": [asdict(line) for line in self.history],
         }
-        with replacing(self.checkpoint) as temporary:
+        with writing(self.checkpoint) as temporary:
             torch.save(state, temporary)
 
     def _load(self, path: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.interfaces import content_hash
 from benchmark.records.results import Attribution, CanaryAudit
-from benchmark.runtime.atomic import write_text
+from benchmark.runtime.checked import read_sealed, write_sealed
 
 
 class Findings(BaseModel):
@@ -34,8 +34,8 @@ def _path(cache: Path, submission_id: str, track: str) -> Path:
 
 def load(cache: Path, submission_id: str, track: str) -> Findings:
     """What was found of a submission on a track; empty where nothing was."""
-    path = _path(cache, submission_id, track)
-    return Findings.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else Findings()
+    text = read_sealed(_path(cache, submission_id, track), "run the audit or the attribution again")
+    return Findings() if text is None else Findings.model_validate_json(text)
 
 
 def as_record_fields(cache: Path, submission_id: str, track: str) -> Fields:
@@ -48,5 +48,5 @@ def save(cache: Path, submission_id: str, track: str, found: CanaryAudit | Attri
     """Keeps a finding for the submission's next record; returns the field of a record that it fills."""
     field = "audit" if isinstance(found, CanaryAudit) else "attribution"
     updated = load(cache, submission_id, track).model_copy(update={field: found})
-    write_text(_path(cache, submission_id, track), updated.model_dump_json())
+    write_sealed(_path(cache, submission_id, track), updated.model_dump_json())
     return {field: found}

@@ -217,10 +217,10 @@ class Evaluation:
     ) -> tuple[list[AttackResult], dict[tuple[str, Contrast], Scores]]:
         blind = {contrast: gate.best_auc(contrast) for contrast in Contrast}
         tasks = [RunAttack(scene, spec, adaptive, blind) for spec, adaptive in specs]
-        done, nodes = self._pieces, []
+        nodes = []
         for task in tasks:
             label = task.spec.label
-            nodes.append(Node(task.name, task, kind=label, label=f"attack {label}", cached=done.has(task.name)))
+            nodes.append(Node(task.name, task, kind=label, label=f"attack {label}", cached=task.finished()))
         self.step(f"attacks on {len(scene.targets)} targets" if len(scene.targets) > 1 else "attacks")
         self._do(nodes)
         results, scores = [], {}

@@ -15,7 +15,7 @@ from typing import Any
 from benchmark.data.populations import Populations
 from benchmark.interfaces import BackboneSpec, Defense, FaceVeilError, canonical_json
 from benchmark.protocol import registry
-from benchmark.runtime.atomic import write_text
+from benchmark.runtime.checked import read_sealed, write_sealed
 from benchmark.submissions.card import Card
 from benchmark.submissions.submission import Submission
 
@@ -94,7 +94,7 @@ def note_trained_here(
 ) -> None:
     """Remembers that these weights were trained by this installation as backbone ``number`` of the track's population."""
     spec = backbone.model_dump(mode="json") if backbone else None
-    write_text(
+    write_sealed(
         _path(cache, submission),
         canonical_json({"origin": _origin(submission, populations), "number": number, "backbone": spec}),
     )
@@ -102,10 +102,10 @@ def note_trained_here(
 
 def trained_here(cache: Path, submission: Submission, populations: Populations) -> TrainedHere | None:
     """What was noted where these very weights were trained here as the card says, on this track's photos; else None."""
-    path = _path(cache, submission)
-    if not path.exists():
+    text = read_sealed(_path(cache, submission), "train the submission again: it says that these weights were trained here")
+    if text is None:
         return None
-    note = json.loads(path.read_text(encoding="utf-8"))
+    note = json.loads(text)
     if canonical_json(note.get("origin")) != canonical_json(_origin(submission, populations)):
         return None
     spec = note["backbone"]

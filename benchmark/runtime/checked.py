@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.atomic import replacing, write_text
 
 _log = logging.getLogger("faceveil.cache")
@@ -36,6 +37,27 @@ def writing(path: Path) -> Iterator[Path]:
 def seal(path: Path) -> None:
     """Leaves the checksum of a file that was just written."""
     write_text(_seal(path), _digest(path))
+
+
+def write_sealed(path: Path, text: str) -> None:
+    """A text with its checksum beside it."""
+    with writing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_sealed(path: Path, remedy: str) -> str | None:
+    """What :func:`write_sealed` wrote; None where there is no such file.
+
+    Raises:
+        FaceVeilError: it was damaged, and only the user can have it made again.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if _wanted(path) not in (None, hashlib.sha256(data).hexdigest()):
+        raise FaceVeilError(f"{path} was damaged after it had been written: delete it, and {remedy}.")
+    return data.decode("utf-8", errors="replace")
 
 
 def intact(path: Path) -> bool:

@@ -59,8 +59,12 @@ def _made(path: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-def noise_seed(*labels: Any) -> tuple[int, str]:
-    """A seed for noise that is named by ``labels`` (JSON data), and the sha256 of the secret it follows from."""
-    secret = _secret()
-    digest = hmac.new(secret, canonical_json(list(labels)).encode(), hashlib.sha256).digest()
-    return int.from_bytes(digest[:8], "little") >> 1, hashlib.sha256(secret).hexdigest()
+def noise_seed(*labels: Any) -> int:
+    """A seed (63 bits) for noise that is named by ``labels`` (JSON data)."""
+    digest = hmac.new(_secret(), canonical_json(list(labels)).encode(), hashlib.sha256).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def secret_hash() -> str:
+    """The sha256 of the secret, for cards."""
+    return hashlib.sha256(_secret()).hexdigest()

@@ -51,6 +51,10 @@ class Pieces:
         content = json.loads(json.dumps({"value": value, "seconds": seconds}))
         write_text(self.folder / f"{name}.json", json.dumps({**content, "sha256": content_hash(content, length=64)}))
 
+    def forget(self, name: str) -> None:
+        """Removes a piece, so that it is computed again."""
+        (self.folder / f"{name}.json").unlink(missing_ok=True)
+
     def timed(self, name: str, work: Callable[[], Any]) -> None:
         """Does work without a result of its own, and keeps what it took the first time."""
         started = time.perf_counter()

@@ -22,7 +22,7 @@ from benchmark.models.backbones import complete_kwargs, create, embedding_size
 from benchmark.models.normalisation import norm_kinds
 from benchmark.protocol.track import BackboneSpec, InputSpec, Track
 from benchmark.runtime.progress import ProgressCallback
-from benchmark.runtime.secret import noise_seed
+from benchmark.runtime.secret import noise_seed, secret_hash
 from benchmark.submissions.cached import keep, kept
 from benchmark.submissions.card import AdditionalData, Card, Claim
 from benchmark.submissions.submission import Submission, pack
@@ -140,12 +140,12 @@ class _Run:
         if base.card.claim is not None:
             made["claim"] = base.card.claim.model_dump()
         size = base.card.input
-        noise, secret_hash = noise_seed(self.seed, self.photos.digest, last.key())
+        noise = noise_seed(self.seed, self.photos.digest, last.key())
         context = ReleaseContext(self.photos, self.public, size, self.seed, torch.device(self.device), made, noise)
         backbone = base.backbone().to(self.device)
         released = last.release(backbone, context).to("cpu", memory_format=torch.contiguous_format).eval()
         if any(m.draws_noise for m in last.members):
-            made["noise"] = {"secret_sha256": secret_hash}
+            made["noise"] = {"secret_sha256": secret_hash()}
         made["release_seconds"] = round(time.perf_counter() - start, 2)
         whole = Composition(members=tuple(m for m in (*trained.members, *last.members) if m.name != UNDEFENDED.name))
         if not whole.members:

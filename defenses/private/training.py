@@ -17,6 +17,7 @@ from opacus.optimizers import DPOptimizerFastGradientClipping
 from torch import Tensor, nn
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.secret import noise_seed, secret_hash
 from benchmark.runtime.seeding import derived_seed, seeded
 from benchmark.training.loop import Trainer
 from defenses.private.accounting import VACUOUS_EPSILON, UpperBound, default_delta, noise_for_epsilon, upper_bound
@@ -52,7 +53,8 @@ class Mechanism:
             "steps": self.steps,
             "tuning_runs": self.tuning_runs,
             "delta": self.bound.delta,
-            "randomness": "derived from the seed, for re-training; deploy only with noise from a secret source",
+            "randomness": "noise and samples from the installation's secret",
+            "secret_sha256": secret_hash(),
         }
         if self.bound.vacuous:
             return {name: {**mechanism, "note": f"epsilon vacuous (above {VACUOUS_EPSILON:g}): no claim"}}
@@ -158,8 +160,16 @@ class PrivateRun:
         )
 
     def _seed_draws(self, epoch: int) -> None:
-        """Noise and augmented views of an epoch follow from the run's seed."""
-        self.noise.manual_seed(derived_seed(self.trainer.seed, 5, epoch))
+        """Noise and samples of an epoch follow from the installation's secret, augmented views from the run's seed.
+
+        Drawn from the published seed, the noise of all steps could be drawn again and subtracted, and who was sampled when
+        would be known, which the accountant rules out.
+        """
+        plan, steps = self.mechanism, self.settings  # two trajectories share no noise; an average is of the same one
+        settings = [plan.noise_multiplier, plan.sample_rate, steps.lr, steps.max_grad_norm, steps.momentum, steps.views]
+        run = [self.name, self.trainer.seed, self.trainer.photos.digest, *settings, epoch]
+        self.noise.manual_seed(noise_seed(*run, "noise"))
+        self.samples = np.random.default_rng(noise_seed(*run, "samples"))
         self.views = np.random.default_rng([self.trainer.seed, 6, epoch])
 
     def train(self) -> None:
@@ -185,11 +195,10 @@ class PrivateRun:
     def epoch(self, epoch: int) -> tuple[float, float]:
         """Mean loss and accuracy over the photos drawn in one epoch."""
         plan = self.mechanism
-        draw = np.random.default_rng([self.trainer.seed, 4, epoch])
         self._seed_draws(epoch)
         totals = torch.zeros(3, device=self.trainer.device)  # loss, correct, photos
         for _ in range(min(plan.steps_per_epoch, plan.steps - epoch * plan.steps_per_epoch)):
-            drawn = np.flatnonzero(draw.random(plan.units) < plan.sample_rate)
+            drawn = np.flatnonzero(self.samples.random(plan.units) < plan.sample_rate)
             totals += self.step(drawn, epoch)
             if self.average:
                 self.average.update()

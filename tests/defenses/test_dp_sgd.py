@@ -16,7 +16,7 @@ from benchmark.models.backbones import create
 from benchmark.models.normalisation import batchnorms
 from benchmark.protocol.registry import build_attack
 from benchmark.protocol.track import BackboneSpec
-from benchmark.runtime.seeding import weights_digest
+from benchmark.runtime.seeding import derived_seed, weights_digest
 from benchmark.submissions.card import Claim
 from benchmark.training.pipeline import train_backbone
 from defenses.dp_sgd import DPSGD
@@ -114,6 +114,31 @@ def test_an_empty_batch_is_noise_of_the_promised_scale(make_trainer, photos):
         assert part.std().item() == pytest.approx(expected, rel=4 / math.sqrt(len(part)))
         assert abs(part.mean()) < 4 * expected / math.sqrt(len(part))
     assert abs(torch.corrcoef(torch.stack([noise, again]))[0, 1]) < 4 / math.sqrt(count), "every step draws its own noise"
+
+
+def noise_again(trainer, seed: int, deviation: float) -> torch.Tensor:
+    """The noise of a first step as an attacker draws it again from a seed."""
+    generator = torch.Generator().manual_seed(seed)
+    parameters = [p for p in (*trainer.backbone.parameters(), *trainer.head.parameters()) if p.requires_grad]
+    return torch.cat([torch.normal(0.0, deviation, p.shape, generator=generator).flatten() for p in parameters])
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of a seed that is known", "of the installation's secret"])
+def test_noise_is_subtracted_where_its_seed_is_published_and_not_otherwise(make_trainer, known):
+    """Subtracted from the weights, the noise of all steps leaves the sum of the clipped gradients."""
+    defense = DPSGD(noise_multiplier=1.0, max_grad_norm=1.0, batch_size=4, lr=1.0, epochs=1)
+    trainer = make_trainer(defense)
+    published = derived_seed(trainer.seed, 5, 0)
+    with private(trainer, defense.steps()) as model:
+        run = run_of(defense, trainer, model)
+        if known:
+            run.noise.manual_seed(published)
+        start = flat(trainer)
+        run.step(np.array([], np.int64), 0)
+        moved = flat(trainer) - start
+    again = -noise_again(trainer, published, 1.0) / 4
+    alike = torch.corrcoef(torch.stack([moved, again]))[0, 1]
+    assert (alike > 0.999) if known else (abs(alike) < 4 / math.sqrt(len(moved)))
 
 
 def test_one_photo_moves_the_weights_by_at_most_the_clip(make_trainer, photos):

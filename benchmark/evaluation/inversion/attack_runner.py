@@ -39,7 +39,7 @@ from benchmark.interfaces import (
     content_hash,
 )
 from benchmark.protocol.registry import build_inversion
-from benchmark.runtime.atomic import replacing
+from benchmark.runtime.checked import intact, writing
 from benchmark.runtime.memory import Measure, peak_memory
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.seeding import derived_seed, seeded
@@ -106,7 +106,7 @@ class InversionRunner:
         parts = []
         for number, start in enumerate(range(0, count, self.chunk)):
             path = folder / f"{number:04d}.npz"
-            if not path.exists():
+            if not intact(path):
                 self.step(f"{spec.label}: {goal.value}, images {start} to {min(start + self.chunk, count)} of {count}")
                 rows = torch.arange(start, min(start + self.chunk, count))
                 self._save(path, attack, goal, rows, templates, derived_seed(self.seed, 301, number))
@@ -147,7 +147,7 @@ class InversionRunner:
         with target.counting() as queries, seeded(seed), peak_memory() as memory:
             made = attack.invert(self._context(attack, goal, target, rows, templates, seed))
         images = self._checked(attack, made, len(rows))
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with writing(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 images=images.numpy(),

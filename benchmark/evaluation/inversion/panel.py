@@ -23,7 +23,7 @@ from benchmark.evaluation.recognition import utility_metrics, verify_photos
 from benchmark.interfaces import Access, BackboneSpec, Photos, canonical_json, content_hash
 from benchmark.models.backbones import complete_kwargs
 from benchmark.records.results import JudgeInfo, Metric
-from benchmark.runtime.atomic import write_text
+from benchmark.runtime.checked import intact, write_sealed
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission, load_submission
@@ -138,14 +138,14 @@ def calibrate(target: Target, populations: Populations, cache: Path) -> Calibrat
     photos = populations.verification
     name = content_hash(PANEL_VERSION, target.submission_id, target.input.model_dump(mode="json"), photos.digest)
     path = cache / "calibrations" / f"{name}.json"
-    if not path.exists():
+    if not intact(path):
         result = verify_photos(target, photos, seed=populations.track.split_seed, cache=cache / "signals")
         metrics = utility_metrics(result)
         found = {
             "thresholds": {far: result.threshold.get(value) for far, value in FARS.items()},
             "tar": {far: metrics[f"tar@far={far}"].model_dump(mode="json") for far in FARS},
         }
-        write_text(path, canonical_json(found))
+        write_sealed(path, canonical_json(found))
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return Calibration(data["thresholds"], {far: Metric(**m) for far, m in data["tar"].items()})
 

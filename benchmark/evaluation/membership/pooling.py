@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from benchmark.interfaces import Contrast, Knowledge, MembershipAttack
-from benchmark.runtime.atomic import replacing
+from benchmark.runtime.checked import writing
 
 _ARRAYS = ("score", "label", "identity", "photo", "target")
 AS_THEY_ARE, BY_RANK = "scores pooled as they are", "scores pooled by rank within each target"
@@ -86,7 +86,7 @@ def scores_in(arrays: Mapping[str, np.ndarray]) -> dict[Contrast, Scores]:
 
 def save_scores(path: Path, scores: Mapping[Contrast, Scores]) -> None:
     """Scores of one attack as ``.npz``."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with writing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays_of(scores))
 
 

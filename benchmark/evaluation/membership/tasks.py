@@ -32,7 +32,7 @@ from benchmark.evaluation.recognition import verify_photos
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, SignalRequest, content_hash
 from benchmark.protocol.registry import load_plugin_file, plugin_file_digest
 from benchmark.protocol.track import Track
-from benchmark.runtime.atomic import replacing
+from benchmark.runtime.checked import intact, writing
 from benchmark.runtime.step_cache import Pieces
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission, load_submission
@@ -195,8 +195,15 @@ class RunAttack:
         """Where the scores of all targets are."""
         return self.scene.work / f"{self.name}.npz"
 
+    def finished(self) -> bool:
+        """True where an earlier run has left the result and, undamaged, the scores."""
+        return Pieces(self.scene.work).has(self.name) and intact(self.scores)
+
     def __call__(self) -> None:
-        Pieces(self.scene.work).get(self.name, self._result)
+        pieces = Pieces(self.scene.work)
+        if not self.finished():
+            pieces.forget(self.name)
+        pieces.get(self.name, self._result)
 
     def _result(self) -> dict[str, object]:
         found = {number: self._target(number) for number in self.scene.targets}
@@ -210,7 +217,7 @@ class RunAttack:
         file = plugin_file_digest(self.spec.name)
         name = content_hash(self.spec.model_dump(mode="json"), *([file] if file else []))
         path = self.scene.work / "targets" / f"{name}-{number}.npz"
-        if not path.exists():
+        if not intact(path):
             save_target(path, score_target(self.spec, opened(self.scene).evidence(number)))
         return load_target(path)
 
@@ -219,7 +226,7 @@ def save_target(path: Path, found: TargetScores) -> None:
     """Scores and costs of one attack on one target as ``.npz``."""
     about = {k: v for k, v in asdict(found).items() if k != "scores"}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with writing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays_of(found.scores))
 
 

@@ -20,7 +20,7 @@ from benchmark.evaluation.session import Session
 from benchmark.evaluation.sweep.file import SweepEntry
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
-from benchmark.runtime.atomic import write_text
+from benchmark.runtime.checked import intact, write_sealed
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.progress import Progress, TrainingProgress
 from benchmark.submissions.checkpoint_import import open_weights
@@ -142,7 +142,7 @@ class Sweep:
     def finished(self, entry: SweepEntry) -> Record | None:
         """The record of an entry that was finished under this very protocol, else None."""
         path = self.place(entry) / "record.json"
-        if not path.exists():
+        if not intact(path):
             return None
         record = Record.model_validate_json(path.read_text(encoding="utf-8"))
         return record if record.protocol_version == entry.track.version else None
@@ -158,7 +158,7 @@ class Sweep:
                 session.prepare(entry.named, entry.backbone)
             submission = session.train(entry.named, entry.seed, trained, card, entry.backbone)
         record = session.evaluate(submission)
-        write_text(place / "record.json", record.model_dump_json(indent=1))
+        write_sealed(place / "record.json", record.model_dump_json(indent=1))
         self.save(record)
         return record
 
@@ -187,7 +187,7 @@ class Sweep:
 
     def _note(self, outcome: SweepOutcome) -> None:
         """Adds an outcome to the state file, which another run of the same sweep may have changed meanwhile."""
-        state = json.loads(self.state_file.read_text(encoding="utf-8")) if self.state_file.exists() else {}
+        state = json.loads(self.state_file.read_text(encoding="utf-8")) if intact(self.state_file) else {}
         state[outcome.entry.digest] = {
             "entry": outcome.entry.label,
             "track": outcome.entry.track.name,
@@ -197,4 +197,4 @@ class Sweep:
             "folder": self.place(outcome.entry).name,
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        write_text(self.state_file, json.dumps(state, indent=1))
+        write_sealed(self.state_file, json.dumps(state, indent=1))

@@ -84,9 +84,18 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     for other in ((faces(), TINY, 2), (faces(seed=3), TINY, 1), (faces(), TINY.model_copy(update={"lr": 0.1}), 1)):
         with pytest.raises(FaceVeilError, match="another run"):
             GanTrainer(other[0], other[1], seed=other[2], checkpoint=path)
-    path.write_bytes(b"nothing")
+    foreign = tmp_path / "foreign.pt"
+    foreign.write_bytes(b"nothing")
     with pytest.raises(FaceVeilError, match="cannot be read"):
-        GanTrainer(faces(), TINY, seed=1, checkpoint=path)
+        GanTrainer(faces(), TINY, seed=1, checkpoint=foreign)
+
+
+def test_a_checkpoint_that_was_damaged_since_it_was_written_is_made_again(tmp_path):
+    path = tmp_path / "run.pt"
+    GanTrainer(faces(), TINY, seed=1, checkpoint=path).run(every=100)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert GanTrainer(faces(), TINY, seed=1, checkpoint=path).step == 0
 
 
 def two_colours(count=64):

@@ -5,12 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from submission_factory import make_submission
 
 from benchmark.data.procedural.faces import SyntheticFaces
+from benchmark.evaluation import findings
+from benchmark.evaluation.membership.pooling import Scores, load_scores, save_scores
+from benchmark.evaluation.membership.tasks import RunAttack
+from benchmark.interfaces import AttackSpec, Contrast, FaceVeilError
+from benchmark.records.results import CanaryAudit
 from benchmark.runtime import checked
 from benchmark.runtime.step_cache import Pieces
 from benchmark.signals.cache import SignalFiles
@@ -114,3 +121,44 @@ def test_a_backbone_of_ours_is_made_again_and_nobody_is_blamed(
         assert kept(path) is None
     assert "cached backbone" in caplog.text
     assert not path.exists()
+
+
+@each_damage
+def test_scores_of_an_attack_are_computed_again_with_their_result(
+    tmp_path: Path, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = {Contrast.SAMPLE: Scores(*(np.arange(6.0) for _ in range(len(Scores.__dataclass_fields__))))}
+    calls = []
+
+    def result(self: RunAttack) -> dict[str, Any]:
+        calls.append(1)
+        save_scores(self.scores, scores)
+        return {"label": "x"}
+
+    monkeypatch.setattr(RunAttack, "_result", result)
+    task = RunAttack(SimpleNamespace(work=tmp_path), AttackSpec(name="bn_distance"), False)  # type: ignore[arg-type]
+    task()
+    task()
+    assert len(calls) == 1
+    spoil(task.scores, damage)
+    assert not task.finished()
+    task()
+    assert len(calls) == 2
+    assert task.finished()
+    assert (load_scores(task.scores)[Contrast.SAMPLE].score == np.arange(6.0)).all()
+
+
+@each_damage
+def test_what_only_the_user_can_make_again_is_named(tmp_path: Path, damage: Damage) -> None:
+    """A finding that is lost in silence would be missing from the next record."""
+    checked.write_sealed(tmp_path / "note.json", '{"audit": null, "attribution": null}')
+    assert checked.read_sealed(tmp_path / "note.json", "do it again") == '{"audit": null, "attribution": null}'
+    assert checked.read_sealed(tmp_path / "none.json", "do it again") is None
+    spoil(tmp_path / "note.json", damage)
+    with pytest.raises(FaceVeilError, match=r"note.json was damaged after it had been written: delete it, and do it again"):
+        checked.read_sealed(tmp_path / "note.json", "do it again")
+    findings.save(tmp_path, "x", "t", CanaryAudit.model_construct())
+    (path,) = (tmp_path / "findings").glob("*.json")
+    spoil(path, damage)
+    with pytest.raises(FaceVeilError, match="run the audit or the attribution again"):
+        findings.load(tmp_path, "x", "t")
