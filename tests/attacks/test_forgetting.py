@@ -33,6 +33,7 @@ def test_one_backbone_tells_nothing():
         told_apart(np.zeros((1, 4)), np.zeros((3, 4)), np.arange(4), 0)
 
 
+@pytest.mark.slow
 def test_a_study_trains_what_it_needs_and_judges(tiny, tmp_path):
     study = Study(tiny.populations, tmp_path, backbones=2)
     found = study.run(["random_labels"], [0.2])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -38,6 +39,7 @@ def test_no_members_photo_is_touched_after_the_teacher(make_trainer, photos, pub
     assert [line.epochs for line in lines] == [4] * 4 + [3] * 3
 
 
+@pytest.mark.slow
 def test_the_student_embeds_public_faces_as_the_teacher_does(make_trainer, public):
     teacher = make_trainer(Undefended())
     start = embed_photos(teacher.backbone, public, teacher.input, teacher.device)

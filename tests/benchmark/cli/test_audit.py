@@ -67,6 +67,7 @@ def test_from_canaries_to_the_record(tmp_path, fresh_home):
     assert {r["track"] for r in stored} == {"tiny-flow", "tiny-flow+canaries"}
 
 
+@pytest.mark.slow
 def test_an_audit_reaches_a_record_that_is_there_already(tmp_path, fresh_home):
     entry, secret = tmp_path / "entry", tmp_path / "entry.canaries.json"
     document(*TRAIN, "--out", entry, "--canaries", 8, "--canary-unit", "person", "--canary-seed", 5)
