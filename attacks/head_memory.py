@@ -119,4 +119,5 @@ def _log_odds(embeddings: np.ndarray, person: np.ndarray, seen: np.ndarray, conf
     row = np.arange(len(person))
     own = logits[row, person].copy()
     logits[row, person] = -np.inf
-    return own - logsumexp(logits, axis=1)
+    result: np.ndarray = own - logsumexp(logits, axis=1)
+    return result

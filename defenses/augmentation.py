@@ -62,7 +62,10 @@ class Augmentation(Defense):
             return loss
         partner, share = batch.notes[self.name]
         others = batch.labels[partner]
-        return share * loss + (1 - share) * F.cross_entropy(trainer.head(batch.embeddings, others), others, reduction="none")
+        out: Tensor = share * loss + (1 - share) * F.cross_entropy(
+            trainer.head(batch.embeddings, others), others, reduction="none"
+        )
+        return out
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Its blind spot: a memory that is spread over views is read by averaging over the views that it declares."""

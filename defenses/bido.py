@@ -65,4 +65,5 @@ def gaussian_kernel(values: Tensor) -> Tensor:
 def dependence(a: Tensor, b: Tensor) -> Tensor:
     """Normalised HSIC in [0, 1] of two kernel matrices (B, B) over the same photos."""
     a, b = (k - k.mean(0) - k.mean(1, keepdim=True) + k.mean() for k in (a, b))
-    return (a * b).sum() / (a.norm() * b.norm() + 1e-8)
+    out: Tensor = (a * b).sum() / (a.norm() * b.norm() + 1e-8)
+    return out

@@ -131,7 +131,8 @@ class _Forgetting:
 
     def _embed(self, index: np.ndarray) -> Tensor:
         images = to_input(self.context.photos.load(index).to(self.context.device), self.context.input)
-        return self.backbone(images.contiguous(memory_format=torch.channels_last))
+        out: Tensor = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        return out
 
     def _forget(self, index: np.ndarray) -> Tensor:
         """What is descended so that these photos are forgotten."""

@@ -41,7 +41,8 @@ class VIB(Defense):
     def embed(self, embeddings: Tensor, batch: Batch, trainer: TrainerProtocol) -> Tensor:
         log_variance = trainer.extra[self.name](embeddings.float()).clamp(-10, 4)
         batch.notes[self.name] = log_variance
-        return embeddings + (0.5 * log_variance).exp() * torch.randn_like(embeddings)
+        out: Tensor = embeddings + (0.5 * log_variance).exp() * torch.randn_like(embeddings)
+        return out
 
     def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:  # noqa: ARG002
         return loss + self.beta * divergence(batch.embeddings.float(), batch.notes[self.name])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark.interfaces import DefenseSpec
-from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.interfaces import BackboneSpec, DefenseSpec
+from benchmark.protocol.track import InputSpec
 from benchmark.submissions.card import Card
 
 BACKBONE = {"name": "mobilefacenet", "kwargs": {"width": 0.125, "embedding_size": 16, "input_size": [32, 32]}}

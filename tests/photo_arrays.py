@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.interfaces import Access, content_hash
-from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.interfaces import Access, BackboneSpec, content_hash
+from benchmark.protocol.track import InputSpec
 from benchmark.signals.target import Target
 
 

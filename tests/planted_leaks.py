@@ -20,10 +20,20 @@ from torch import Tensor
 
 from benchmark.data.populations import HELD_OUT, Populations
 from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather
-from benchmark.interfaces import Access, AttackSpec, Contrast, Defense, DefenseSpec, ForwardPass, Photos, Reference
+from benchmark.interfaces import (
+    Access,
+    AttackSpec,
+    BackboneSpec,
+    Contrast,
+    Defense,
+    DefenseSpec,
+    ForwardPass,
+    Photos,
+    Reference,
+)
 from benchmark.models.inputs import to_input
 from benchmark.protocol import registry
-from benchmark.protocol.track import BackboneSpec, Roles, ShadowBudget, Track, TrainingConfig
+from benchmark.protocol.track import Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.signals.part_responses import part_responses, watching
 from benchmark.signals.target import Target
 from benchmark.signals.views import VIEWS, apply_view

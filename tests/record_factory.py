@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from benchmark.interfaces import AttackSpec, Contrast, DefenseSpec, PluginInfo, content_hash
-from benchmark.protocol.track import PROTOCOL_VERSION, BackboneSpec, InputSpec
+from benchmark.interfaces import AttackSpec, BackboneSpec, Contrast, DefenseSpec, PluginInfo, content_hash
+from benchmark.protocol.track import PROTOCOL_VERSION, InputSpec
 from benchmark.records.record import Provenance, Record
 from benchmark.records.results import AttackResult, ContrastResult, Gate, GateProbe, Headline, Metric
 from benchmark.submissions.card import Card

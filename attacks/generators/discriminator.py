@@ -54,7 +54,8 @@ class DiscriminatorBlock(nn.Module):
     def forward(self, x: Tensor, kernel: Tensor) -> Tensor:
         """(B, I, H, W) -> (B, O, H / 2, W / 2)."""
         shortcut = self.skip(x, kernel, math.sqrt(0.5))
-        return shortcut + self.conv1(self.conv0(x, kernel), kernel, math.sqrt(0.5))
+        out: Tensor = shortcut + self.conv1(self.conv0(x, kernel), kernel, math.sqrt(0.5))
+        return out
 
 
 class Discriminator(nn.Module):
@@ -79,7 +80,8 @@ class Discriminator(nn.Module):
         for block in self.blocks:
             x = block(x, self.kernel)
         x = self.conv(torch.cat([x, minibatch_deviation(x)], 1), self.kernel)
-        return self.out(lrelu(self.fc(x.flatten(1)))).squeeze(1)
+        out: Tensor = self.out(lrelu(self.fc(x.flatten(1)))).squeeze(1)
+        return out
 
 
 def minibatch_deviation(x: Tensor) -> Tensor:

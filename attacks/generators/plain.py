@@ -41,7 +41,8 @@ class PlainGenerator(nn.Module):
         """(B, 1, z_dim) -> (B, 3, S, S) in [0, 1]; it has no noise of its own."""
         z = ws[:, 0]
         made = self.network(z if self.flat else z[:, :, None, None])
-        return ((made * 0.5 + 0.5) if self.signed else made).clamp(0, 1)
+        out: Tensor = ((made * 0.5 + 0.5) if self.signed else made).clamp(0, 1)
+        return out
 
     def latents(self, count: int, seed: int) -> Tensor:
         """(count, z_dim) Gaussian latents from a seed, the same on every device."""

@@ -33,7 +33,8 @@ def sample(
 def features(target: Target, images: Tensor) -> np.ndarray:
     """Embeddings (N, D) of unit length of images, uint8 or float in [0, 1]."""
     found = embed(target, images)
-    return found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-12)
+    result: np.ndarray = found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-12)
+    return result
 
 
 def write_grid(images: Tensor, columns: int, out: Path, scale: int = 2) -> None:

@@ -60,11 +60,13 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, truncation: float = 1.0, noise: Noise = "const") -> Tensor:
         """(B, z_dim) -> (B, 3, resolution, resolution), about [-1, 1]."""
-        return self.synthesis(self.mapping(z, truncation), noise)
+        out: Tensor = self.synthesis(self.mapping(z, truncation), noise)
+        return out
 
     def images(self, ws: Tensor, noise: Noise = "const") -> Tensor:
         """(B, num_ws, w_dim) -> images (B, 3, resolution, resolution) clamped to [0, 1]."""
-        return (self.synthesis(ws, noise) * 0.5 + 0.5).clamp(0, 1)
+        out: Tensor = (self.synthesis(ws, noise) * 0.5 + 0.5).clamp(0, 1)
+        return out
 
     def latents(self, count: int, seed: int) -> Tensor:
         """(count, z_dim) Gaussian latents from a seed, the same on every device."""

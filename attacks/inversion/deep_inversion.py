@@ -60,7 +60,8 @@ class DeepInversion(InversionAttack):
                 w * ((found[name][0] - layer.running_mean).norm() + (found[name][1] - layer.running_var).norm())
                 for w, (name, layer) in zip(weights, layers.items(), strict=True)
             ]
-            return self.statistics * sum(distances) / len(images) + penalty(latents, images)
+            out: Tensor = self.statistics * sum(distances) / len(images) + penalty(latents, images)
+            return out
 
         lr = self.lr or (0.05 if self.space == "w" else 0.2)
         latents, trace = Descent(self.steps, lr, drop=0.8).run(start, loss, coupled=True)
@@ -74,7 +75,8 @@ class DeepInversion(InversionAttack):
         falling = scaled[..., 1:, 1:] - scaled[..., :-1, :-1]
         rising = scaled[..., 1:, :-1] - scaled[..., :-1, 1:]
         variation = sum(d.flatten(1).norm(dim=1) for d in (right, down, falling, rising))
-        return self.variation * variation + self.l2 * scaled.flatten(1).norm(dim=1)
+        out: Tensor = self.variation * variation + self.l2 * scaled.flatten(1).norm(dim=1)
+        return out
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,8 @@ class BNDistance(MembershipAttack):
         self._classifier.fit(self._features(signals), labels)
 
     def score(self, signals: Signals) -> np.ndarray:
-        return self._classifier.decision_function(self._features(signals))
+        result: np.ndarray = self._classifier.decision_function(self._features(signals))
+        return result
 
     def differentiable_score(self, signals: Mapping[str, Tensor]) -> Tensor:
         scaler, linear = self._classifier[0], self._classifier[-1]

@@ -57,7 +57,8 @@ class Compactness(PeopleAttack):
             NotApplicableError: people with one photo.
         """
         features, person = distances(signals)
-        return self._classifier.decision_function(features)[person]
+        result: np.ndarray = self._classifier.decision_function(features)[person]
+        return result
 
 
 def distances(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
@@ -95,4 +96,5 @@ def distances(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
 
 def _squared(points: np.ndarray) -> np.ndarray:
     lengths = (points**2).sum(1)
-    return lengths[:, None] + lengths[None, :] - 2 * points @ points.T
+    result: np.ndarray = lengths[:, None] + lengths[None, :] - 2 * points @ points.T
+    return result

@@ -43,7 +43,8 @@ class EmbeddingNorm(MembershipAttack):
     def score(self, signals: Signals) -> np.ndarray:
         norms = embedding_norm(signals, self.p)
         negative, positive = self._moments
-        return gaussian.logpdf(norms, *positive) - gaussian.logpdf(norms, *negative)
+        result: np.ndarray = gaussian.logpdf(norms, *positive) - gaussian.logpdf(norms, *negative)
+        return result
 
 
 def _mean_sd(values: np.ndarray) -> tuple[float, float]:

@@ -56,7 +56,8 @@ class EncoderMI(MembershipAttack):
         if self.variant == "vector":
             return cosines
         if self.variant == "threshold":
-            return cosines.mean(1, keepdims=True)
+            result: np.ndarray = cosines.mean(1, keepdims=True)
+            return result
         quartiles = np.quantile(cosines, (0.0, 0.25, 0.5, 0.75, 1.0), axis=1).T
         return np.column_stack([cosines.mean(1), cosines.std(1), quartiles])
 
@@ -65,4 +66,5 @@ class EncoderMI(MembershipAttack):
         self._classifier.fit(self._features(signals), labels)
 
     def score(self, signals: Signals) -> np.ndarray:
-        return self._classifier.decision_function(self._features(signals))
+        result: np.ndarray = self._classifier.decision_function(self._features(signals))
+        return result

@@ -107,7 +107,8 @@ class Stack:
         return Stack(weak.fit(further, labels), scores)
 
     def log_odds(self, statistics: np.ndarray, further: np.ndarray) -> np.ndarray:
-        return self.scores.decision_function(np.column_stack([statistics, self.weak.decision_function(further)]))
+        result: np.ndarray = self.scores.decision_function(np.column_stack([statistics, self.weak.decision_function(further)]))
+        return result
 
 
 def columns(signals: Signals) -> tuple[np.ndarray, np.ndarray]:

@@ -52,4 +52,5 @@ class GradientNorm(MembershipAttack):
         self._classifier.fit(self._features(signals), labels)
 
     def score(self, signals: Signals) -> np.ndarray:
-        return self._classifier.decision_function(self._features(signals))
+        result: np.ndarray = self._classifier.decision_function(self._features(signals))
+        return result

@@ -45,7 +45,8 @@ class MINT(MembershipAttack):
         return (SignalRequest(layers="activations", statistic=self.statistic),)
 
     def _features(self, signals: Signals) -> np.ndarray:
-        return np.abs(self._scaler.transform(np.asarray(signals[self.requests()[0]], np.float64)))
+        result: np.ndarray = np.abs(self._scaler.transform(np.asarray(signals[self.requests()[0]], np.float64)))
+        return result
 
     def fit(self, signals: Signals, labels: np.ndarray) -> None:
         self._scaler = StandardScaler().fit(np.asarray(signals[self.requests()[0]], np.float64))

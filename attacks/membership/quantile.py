@@ -103,12 +103,14 @@ class Quantile(MembershipAttack):
 
     def _features(self, signals: Signals) -> np.ndarray:
         values = np.asarray(signals[_FEATURES[self.features]], np.float64)
-        return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        result: np.ndarray = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        return result
 
     def score(self, signals: Signals) -> np.ndarray:
         features = self._features(signals)
         scores = self._fitted.score(signals)
-        return (scores - self._mean.predict(features)) / np.exp(self._spread.predict(features))
+        result: np.ndarray = (scores - self._mean.predict(features)) / np.exp(self._spread.predict(features))
+        return result
 
 
 def _regression(count: int, width: int) -> Pipeline:

@@ -145,7 +145,8 @@ class RegrownHead(MembershipAttack):
         if self._shadows:
             return self._calibrated(posterior)
         if self._linear is not None:
-            return self._linear.decision_function(_terms(posterior))
+            result: np.ndarray = self._linear.decision_function(_terms(posterior))
+            return result
         return posterior.log_odds
 
     def _photos(self, signals: Signals) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +154,8 @@ class RegrownHead(MembershipAttack):
 
     def _regrown(self, embeddings: np.ndarray, person: np.ndarray) -> Posterior:
         grow = {"mean": regrow, "fitted": regrow_fitted}.get(self.gallery, regrow_weighted)
-        return grow(embeddings, person, self.scale)
+        result: Posterior = grow(embeddings, person, self.scale)
+        return result
 
     def _calibrated(self, posterior: Posterior) -> np.ndarray:
         scores = scores_of(self._shadows, self._key("log odds"), lambda s: self._regrown(*self._photos(s)).log_odds)

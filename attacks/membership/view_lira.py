@@ -60,4 +60,5 @@ class ViewLira(MembershipAttack):
         shadows = scores_of(self._shadows, ("view logits", views), lambda s: view_logits(s, views))
         inside = inside_of(self._shadows)
         rule = lira if self.rule == "lira" else bavaria
-        return np.mean([rule(target[:, v], shadows[..., v], inside) for v in range(len(views))], axis=0)
+        result: np.ndarray = np.mean([rule(target[:, v], shadows[..., v], inside) for v in range(len(views))], axis=0)
+        return result

@@ -76,7 +76,8 @@ class ViewStack(MembershipAttack):
             labels.append(inside[k, shadow.usable])
         # A shadow that plays the target is calibrated by one shadow fewer; so is the target, for the same scale.
         asked = _columns(statistics(signals), tables[1:], inside[1:], person)
-        return _fitted(self.learner, np.vstack(taught), np.concatenate(labels)).decision_function(asked)
+        result: np.ndarray = _fitted(self.learner, np.vstack(taught), np.concatenate(labels)).decision_function(asked)
+        return result
 
 
 def statistics(signals: Signals) -> np.ndarray:

@@ -14,7 +14,8 @@ BLOCK = 1024
 
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; zero rows stay zero."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    result: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return result
 
 
 def whole(person: np.ndarray, inside: np.ndarray) -> bool:
@@ -47,7 +48,8 @@ class Posterior:
     @property
     def log_odds(self) -> np.ndarray:
         """(N,) logit of the own class's softmax, but for the number of people: the same order, without a ceiling."""
-        return self.own - self.others
+        result: np.ndarray = self.own - self.others
+        return result
 
 
 def regrow(embeddings: np.ndarray, person: np.ndarray, scale: float, weights: np.ndarray | None = None) -> Posterior:
@@ -79,7 +81,8 @@ def log_mean_others(embeddings: np.ndarray, person: np.ndarray, centres: np.ndar
         logits = scale * (embeddings[block] @ centres.T)
         logits[np.arange(len(logits)), person[block]] = -np.inf
         others[block] = logsumexp(logits, axis=1)
-    return others - np.log(max(1, len(centres) - 1))
+    result: np.ndarray = others - np.log(max(1, len(centres) - 1))
+    return result
 
 
 def weigh(log_odds: np.ndarray, person: np.ndarray, sharpness: float) -> np.ndarray:
@@ -87,7 +90,8 @@ def weigh(log_odds: np.ndarray, person: np.ndarray, sharpness: float) -> np.ndar
     exponent = sharpness * log_odds
     largest = np.full(person.max() + 1, -np.inf)
     np.maximum.at(largest, person, exponent)
-    return np.exp(exponent - largest[person])
+    result: np.ndarray = np.exp(exponent - largest[person])
+    return result
 
 
 def regrow_weighted(

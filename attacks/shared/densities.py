@@ -49,7 +49,8 @@ class Cells:
         found = rise.ravel().take(self.lower)
         found *= self.share
         found += log.ravel().take(self.lower)
-        return found.sum(2)
+        result: np.ndarray = found.sum(2)
+        return result
 
     def counts(self, posterior: np.ndarray, bins: int) -> np.ndarray:
         """(2, BINS) logits outside and inside, every hypothesis (P, S) counting as much as it is probable."""
@@ -93,11 +94,13 @@ class GaussianDensities:
     def log_likelihoods(self, group: Group) -> np.ndarray:
         def of_side(values: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
             inside, outside = (v[group.rows][:, None] for v in values)
-            return np.where(group.inside, inside, outside)
+            result: np.ndarray = np.where(group.inside, inside, outside)
+            return result
 
         deviation = of_side(self.deviations)
         distance = (group.logits - of_side(self.means)) / deviation
-        return -(0.5 * distance * distance + np.log(deviation) + 0.5 * np.log(2 * np.pi)).sum(2)
+        result: np.ndarray = -(0.5 * distance * distance + np.log(deviation) + 0.5 * np.log(2 * np.pi)).sum(2)
+        return result
 
 
 def fitted_densities(logits: np.ndarray, inside: np.ndarray) -> Densities:

@@ -36,7 +36,8 @@ def effective_dimension(embeddings: np.ndarray, person: np.ndarray) -> float:
 def log_normaliser(concentration: np.ndarray, dimension: float) -> np.ndarray:
     """log of the von Mises-Fisher density's constant, but for a summand that depends on the dimension alone."""
     order = dimension / 2 - 1
-    return order * np.log(concentration) - np.log(ive(order, concentration) + 1e-300) - concentration
+    result: np.ndarray = order * np.log(concentration) - np.log(ive(order, concentration) + 1e-300) - concentration
+    return result
 
 
 class LogNormaliser:
@@ -61,7 +62,7 @@ class LogNormaliser:
         cell = (place / self._step).astype(np.intp)
         np.clip(cell, 0, len(self._coefficients[0]) - 1, out=cell)
         place -= cell * self._step
-        value = self._coefficients[0].take(cell)
+        value: np.ndarray = self._coefficients[0].take(cell)
         for coefficients in self._coefficients[1:]:
             value *= place
             value += coefficients.take(cell)
@@ -91,7 +92,8 @@ def log_marginal(
     k_in, k_out = concentrations
     squares = products @ np.array([k_in**2, 2 * k_in * k_out, k_out**2])
     constants = log_constant(np.square([k_in, k_out]))
-    return sizes * constants[0] + (photos - sizes) * constants[1] - log_constant(np.maximum(squares, SHORTEST**2))
+    result: np.ndarray = sizes * constants[0] + (photos - sizes) * constants[1] - log_constant(np.maximum(squares, SHORTEST**2))
+    return result
 
 
 class MarginalInference:

@@ -121,8 +121,11 @@ def lira(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray, weights: n
     """
     w = worlds(shadows, inside, weights)
     if w.offline:
-        return (target - w.mean_out) / w.deviation_out
-    return gaussian.logpdf(target, w.mean_in, w.deviation_in) - gaussian.logpdf(target, w.mean_out, w.deviation_out)
+        distance: np.ndarray = (target - w.mean_out) / w.deviation_out
+        return distance
+    log_in, log_out = gaussian.logpdf(target, w.mean_in, w.deviation_in), gaussian.logpdf(target, w.mean_out, w.deviation_out)
+    ratio: np.ndarray = log_in - log_out
+    return ratio
 
 
 def rmia(
@@ -149,7 +152,8 @@ def rmia(
     ratio = np.round(log_target - log_mean, 9)  # what differs by rounding alone is a tie
     order = np.sort(ratio)
     below = np.searchsorted(order, ratio, side="left")
-    return below / max(1, len(ratio) - 1)
+    result: np.ndarray = below / max(1, len(ratio) - 1)
+    return result
 
 
 def _log_mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -175,7 +179,8 @@ def bavaria(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray) -> np.n
     centre_out, spread_out = _population(mean_out, count_out, noise_out)
     if not within.any():
         outside = _predictive(shadows, without, np.full(len(target), centre_out), spread_out)
-        return -outside.logsf(target)
+        rareness: np.ndarray = -outside.logsf(target)
+        return rareness
     mean_in, count_in, noise_in = _means(shadows, within)
     centre_in, spread_in = _population(mean_in, count_in, noise_in)
     shared = _covariance(mean_in - centre_in, mean_out - centre_out, count_in, count_out, spread_in, spread_out)
@@ -185,7 +190,8 @@ def bavaria(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray) -> np.n
     prior_out = centre_out + worth_out * np.where(count_in > 0, mean_in - centre_in, 0)
     inner = _predictive(shadows, within, prior_in, spread_in - worth_in * shared)
     outer = _predictive(shadows, without, prior_out, spread_out - worth_out * shared)
-    return inner.logpdf(target) - outer.logpdf(target)
+    ratio: np.ndarray = inner.logpdf(target) - outer.logpdf(target)
+    return ratio
 
 
 def _predictive(shadows: np.ndarray, mask: np.ndarray, prior: np.ndarray, spread: np.ndarray | float) -> rv_frozen:

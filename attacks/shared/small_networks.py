@@ -33,4 +33,5 @@ def fit_quietly(pipeline: Pipeline, features: np.ndarray, labels: np.ndarray) ->
 def log_odds(fitted: Pipeline, features: np.ndarray) -> np.ndarray:
     """(N,) log-odds of membership."""
     log = np.log(np.maximum(fitted.predict_proba(features), FLOOR))
-    return log[:, 1] - log[:, 0]
+    result: np.ndarray = log[:, 1] - log[:, 0]
+    return result

@@ -30,7 +30,8 @@ def centre_cosine(signals: Signals) -> np.ndarray:
     embeddings, person = gallery(signals, EMBEDDING)
     sums = np.zeros((person.max() + 1, embeddings.shape[1]))
     np.add.at(sums, person, embeddings)
-    return (embeddings * unit(sums[person] - embeddings)).sum(1)
+    result: np.ndarray = (embeddings * unit(sums[person] - embeddings)).sum(1)
+    return result
 
 
 def regrown_logit(signals: Signals) -> np.ndarray:
@@ -49,7 +50,8 @@ def compactness(signals: Signals) -> np.ndarray:
     count = np.bincount(person)
     sums = np.zeros((len(count), embeddings.shape[1]))
     np.add.at(sums, person, embeddings)
-    return ((np.square(sums).sum(1) - count) / (count * (count - 1)))[person]
+    result: np.ndarray = ((np.square(sums).sum(1) - count) / (count * (count - 1)))[person]
+    return result
 
 
 def embedding_norm(signals: Signals, p: float = 2.0) -> np.ndarray:
@@ -58,7 +60,7 @@ def embedding_norm(signals: Signals, p: float = 2.0) -> np.ndarray:
     Raises:
         NotApplicableError: the system normalises what it returns.
     """
-    norms = np.linalg.norm(np.asarray(signals[EMBEDDING], np.float64), ord=p, axis=1)
+    norms: np.ndarray = np.linalg.norm(np.asarray(signals[EMBEDDING], np.float64), ord=p, axis=1)
     if np.ptp(norms) <= 1e-5 * np.abs(norms).max():
         raise NotApplicableError("every embedding has the same norm: the system normalises what it returns.")
     return norms

@@ -31,13 +31,15 @@ class Group:
     @cached_property
     def sizes(self) -> np.ndarray:
         """(P or 1, S) photos inside."""
-        return self.inside.sum(2)
+        result: np.ndarray = self.inside.sum(2)
+        return result
 
     @cached_property
     def log_alike(self) -> np.ndarray:
         """(P or 1, S) log of the number of hypotheses about the same person with as many photos inside."""
         counts = np.stack([(self.sizes == k).sum(1) for k in range(self.inside.shape[2] + 1)], axis=1)
-        return np.log(np.take_along_axis(counts, self.sizes, axis=1))
+        result: np.ndarray = np.log(np.take_along_axis(counts, self.sizes, axis=1))
+        return result
 
 
 class Kept(Generic[T]):
@@ -91,7 +93,7 @@ def subset_logits(embeddings: np.ndarray, inside: np.ndarray, others: np.ndarray
     squares = (products * weights).sum(-1, keepdims=True)
     # With the photo left out: (sum - x) . x / |sum - x|, and |sum - x|^2 = |sum|^2 - 2 sum . x + 1.
     lengths = squares - weights * (2 * products - 1)
-    cosines = (products - weights) / np.sqrt(np.maximum(lengths, 1e-12, out=lengths))
+    cosines: np.ndarray = (products - weights) / np.sqrt(np.maximum(lengths, 1e-12, out=lengths))
     alone = voting & (weights.sum(-1, keepdims=True) == 1)
     cosines[np.broadcast_to(alone, cosines.shape)] = 0.0
     cosines *= scale
@@ -117,7 +119,7 @@ def groups(embeddings: np.ndarray, person: np.ndarray, others: np.ndarray, order
 def small(person: np.ndarray) -> bool:
     """Whether the logits of all people (N,) under all hypotheses may be kept."""
     photos, people = np.unique(np.bincount(person), return_counts=True)
-    return sum(int(p) * n * subsets(n) for n, p in zip(photos.tolist(), people, strict=True) if n) <= KEPT
+    return bool(sum(int(p) * n * subsets(n) for n, p in zip(photos.tolist(), people, strict=True) if n) <= KEPT)
 
 
 def chunks(person: np.ndarray) -> Iterator[np.ndarray]:
@@ -152,7 +154,8 @@ class SizePrior:
         n = group.inside.shape[2]
         if not self._learned:
             return np.zeros(group.inside.shape[:2])
-        return self._log.get(n, np.zeros(n + 1))[group.sizes] - group.log_alike
+        result: np.ndarray = self._log.get(n, np.zeros(n + 1))[group.sizes] - group.log_alike
+        return result
 
     def learn(self, counts: dict[int, np.ndarray]) -> None:
         """Takes posterior counts (n + 1,) of each size, by n."""
@@ -161,7 +164,7 @@ class SizePrior:
 
 def normalised(likelihood: np.ndarray) -> np.ndarray:
     """(P, S) posterior of each person's hypotheses from their log-likelihoods."""
-    shares = np.exp(likelihood - likelihood.max(1, keepdims=True))
+    shares: np.ndarray = np.exp(likelihood - likelihood.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     return shares
 
@@ -169,7 +172,8 @@ def normalised(likelihood: np.ndarray) -> np.ndarray:
 def log_total(likelihood: np.ndarray) -> np.ndarray:
     """(P,) log of the sum of each person's likelihoods (P, S)."""
     largest = likelihood.max(1, keepdims=True)
-    return np.log(np.exp(likelihood - largest).sum(1)) + largest[:, 0]
+    result: np.ndarray = np.log(np.exp(likelihood - largest).sum(1)) + largest[:, 0]
+    return result
 
 
 def size_counts(group: Group, posterior: np.ndarray) -> np.ndarray:
@@ -183,4 +187,5 @@ def photo_odds(inside: np.ndarray, likelihood: np.ndarray) -> np.ndarray:
     shares = np.exp(np.maximum(likelihood - likelihood.max(1, keepdims=True), -700))[:, None]  # both sums stay above 0
     with np.errstate(divide="ignore"):
         odds = np.log(shares @ inside.astype(np.float64)) - np.log(shares @ (~inside).astype(np.float64))
-    return np.nan_to_num(odds[:, 0], neginf=-1e3, posinf=1e3)
+    result: np.ndarray = np.nan_to_num(odds[:, 0], neginf=-1e3, posinf=1e3)
+    return result

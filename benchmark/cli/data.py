@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from benchmark.interfaces import FaceVeilError
 
 if TYPE_CHECKING:
     from benchmark.data.check import Fit
+    from benchmark.data.landmarks import Several
 
 app = typer.Typer(help="Look at faces, check a data set, export the photos a submitter trains on.", no_args_is_help=True)
 Data = Annotated[Path | None, typer.Option("--data", help="Folder, zip, tar or .rec of aligned faces, identity/image.")]
@@ -201,7 +202,7 @@ def align(
             points = read_landmarks(landmarks)
         else:
             progress.step(f"finding faces on {len(photos)} photos")
-            points, without = find_landmarks(photos, Mtcnn(), several=several)
+            points, without = find_landmarks(photos, Mtcnn(), several=cast("Several", several))
             faceless = dict(without)
             if not points:
                 raise FaceVeilError(f"{data}: no photo with exactly one face among {len(photos)}; see --several.")

@@ -14,6 +14,7 @@ from benchmark.cli.train import Data, open_init
 from benchmark.interfaces import FaceVeilError, Goal
 
 if TYPE_CHECKING:
+    from benchmark.records.record import Record
     from benchmark.records.results import InversionRecord, JudgeInfo
     from benchmark.submissions.submission import Submission
 
@@ -147,9 +148,11 @@ def invert(
             _pictures(evaluation, found, folder)
     from benchmark.evaluation.inversion.judgement import with_inversion
 
-    document = found if whole is None else with_inversion(whole, found)
-    if store:
-        Store().add_record(document)
+    document: InversionRecord | Record = found
+    if whole is not None:
+        document = combined = with_inversion(whole, found)
+        if store:
+            Store().add_record(combined)
     if out_ is not None:
         write_text(out_, document.model_dump_json(indent=1))
     emit(found.model_dump(mode="json"), json, lambda: show_inversion(found))

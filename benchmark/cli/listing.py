@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.padding import Padding
 from rich.text import Text
 
 from benchmark.cli.output import Json, emit, out
+
+if TYPE_CHECKING:
+    from benchmark.interfaces import Plugin
 
 
 class Kind(StrEnum):
@@ -46,7 +50,7 @@ def _tracks() -> list[dict[str, Any]]:
 def _plugins(kind: Kind) -> list[dict[str, Any]]:
     from benchmark.protocol import registry
 
-    tables = {
+    tables: dict[Kind, Callable[[], Mapping[str, type[Plugin]]]] = {
         Kind.ATTACKS: lambda: {**registry.membership_attacks(), **registry.inversion_attacks()},
         Kind.DEFENSES: registry.defenses,
     }

@@ -54,7 +54,7 @@ def candidates(imported: Imported) -> Iterator[tuple[str, Order, InputSpec]]:
     yield from sorted(ways, key=lambda way: way[2] != imported.input)  # type: ignore[misc]
 
 
-def check_inputs(imported: Imported, photos: Photos, *, step: Callable[[str], None] = str) -> list[Candidate]:
+def check_inputs(imported: Imported, photos: Photos, *, step: Callable[[str], object] = str) -> list[Candidate]:
     """Candidates, the best first.
 
     Args:

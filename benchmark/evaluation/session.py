@@ -223,7 +223,10 @@ class Session:
     def _generator(self, path: Path | None) -> tuple[FaceGenerator | None, str, str]:
         track = self.populations.track
         try:
-            return service("generator")(track.name, track.image_size, path, self.device)
+            result: tuple[FaceGenerator | None, str, str] = service("generator")(
+                track.name, track.image_size, path, self.device
+            )
+            return result
         except FaceVeilError as error:
             if path is not None:
                 raise

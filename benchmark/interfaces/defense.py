@@ -10,6 +10,8 @@ from benchmark.interfaces.photos import Batch, ForwardPass, Photos
 from benchmark.interfaces.plugins import AttackSpec, BackboneSpec, Plugin
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import nn
 
@@ -18,7 +20,7 @@ class TrainerProtocol(Protocol):
     """What the training stages of a defence are given (implemented by ``benchmark.training.pipeline.Trainer``)."""
 
     backbone: nn.Module
-    head: nn.Module
+    head: Any  # benchmark.models.heads.Head
     extra: nn.ModuleDict  # what the defences' ``modules`` stages added
     photos: Photos
     config: Any  # benchmark.protocol.track.TrainingConfig, as the ``configure`` stages left it
@@ -29,6 +31,9 @@ class TrainerProtocol(Protocol):
     public: Photos | None
     initialised: bool  # training started from given weights
     provenance: dict[str, Any]  # what a defence wants written in the card, such as its measured (epsilon, delta)
+    history: list[Any]  # a benchmark.runtime.progress.TrainingProgress for every epoch done
+    checkpoint: Path | None  # of this run, written after every epoch
+    progress: Any  # called with a TrainingProgress after every epoch; or None
 
     @property
     def embedding_size(self) -> int: ...

@@ -15,9 +15,20 @@ if TYPE_CHECKING:
 class Photos(Protocol):
     """An ordered set of face photos, each with a person; read lazily, in batches."""
 
-    identity: np.ndarray  # (N,) int, people as numbers 0..P-1 in order of first appearance is NOT promised
-    keys: Sequence[str]  # (N,) a stable name for each photo
-    digest: str  # content hash of the set
+    @property
+    def identity(self) -> np.ndarray:
+        """(N,) int, the person of each photo; that people are numbered in order of first appearance is NOT promised."""
+        ...
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """(N,) a stable name for each photo."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Content hash of the set."""
+        ...
 
     def __len__(self) -> int: ...
 

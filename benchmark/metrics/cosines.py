@@ -71,12 +71,14 @@ def unit_length(embeddings: np.ndarray) -> np.ndarray:
             f"{infinite} of {len(values)} embeddings are not finite and {zero} are zero, so they have no direction to compare; "
             "check the weights and the input normalisation"
         )
-    return (values / norm[:, None]).astype(np.float32)
+    result: np.ndarray = (values / norm[:, None]).astype(np.float32)
+    return result
 
 
 def codes(cosines: np.ndarray) -> np.ndarray:
     """Cosines as lattice positions 0..CODES-1."""
-    return np.clip(np.rint((cosines + 1) * LATTICE), 0, CODES - 1).astype(np.int32)
+    result: np.ndarray = np.clip(np.rint((cosines + 1) * LATTICE), 0, CODES - 1).astype(np.int32)
+    return result
 
 
 def cosine(code: np.ndarray) -> np.ndarray:

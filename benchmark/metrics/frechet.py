@@ -33,4 +33,5 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
 
 def _root(matrix: np.ndarray) -> np.ndarray:
     values, vectors = eigh(matrix)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    result: np.ndarray = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return result

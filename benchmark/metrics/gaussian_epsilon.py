@@ -76,7 +76,8 @@ def _thresholds(share: np.ndarray, mu: float) -> np.ndarray:
         middle = (low + high) / 2
         above = ndtr(mu / 2 - middle / mu) + ndtr(-mu / 2 - middle / mu) > share
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return (low + high) / 2
+    result: np.ndarray = (low + high) / 2
+    return result
 
 
 def gaussian_mu(right: int, guesses: int, canaries: int, *, tests: int = 1, confidence: float = LEVEL) -> float:

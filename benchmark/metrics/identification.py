@@ -68,7 +68,7 @@ def draw_fold_pairs(faces: EmbeddingSet, seed: int) -> tuple[np.ndarray, np.ndar
     In each fold of people, same-person pairs are drawn without replacement, and for each of them one different-person pair: its
     first photo, and a photo of somebody else of that fold.
     """
-    number = min(FOLDS, len(faces.size) // 2, np.count_nonzero(faces.size > 1))
+    number = min(FOLDS, len(faces.size) // 2, int(np.count_nonzero(faces.size > 1)))
     if number < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     generator = np.random.default_rng([seed, 1])

@@ -85,4 +85,5 @@ def interval_codes(same: np.ndarray, different: np.ndarray) -> np.ndarray:
 def _at_shares(histogram: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """The codes down to which the given shares of the scores lie."""
     reached = np.cumsum(histogram[::-1])
-    return CODES - 1 - np.searchsorted(reached, np.maximum(1, np.floor(shares * reached[-1])))
+    result: np.ndarray = CODES - 1 - np.searchsorted(reached, np.maximum(1, np.floor(shares * reached[-1])))
+    return result

@@ -120,13 +120,18 @@ def verification(embeddings: np.ndarray, identity: np.ndarray, *, seed: int, rep
         "accuracy": of_people["accuracy"],
         "rank1": of_people["rank1"],
     }
+    everything: list[tuple[float | str, Bootstrap]] = [*tar.items(), *others.items()]
     return VerificationResult(
         tar={target: bootstrap.estimate for target, bootstrap in tar.items()},
         realised_far={target: point.fpr for target, point in points.items()},
         threshold={target: point.threshold for target, point in points.items()},
-        **{name: bootstrap.estimate for name, bootstrap in others.items()},
+        auc=others["auc"].estimate,
+        eer=others["eer"].estimate,
+        d_prime=others["d_prime"].estimate,
+        accuracy=others["accuracy"].estimate,
+        rank1=others["rank1"].estimate,
         replicates=tar[HEADLINE].replicates,
-        replicates_of={key: bootstrap.replicates for key, bootstrap in {**tar, **others}.items()},
+        replicates_of={key: bootstrap.replicates for key, bootstrap in everything},
         photos=photos,
         people=people,
         same_pairs=curve.n_positive,

@@ -32,7 +32,7 @@ _DEPTHS = {
     "100": (3, 13, 30, 3), "152": (3, 8, 36, 3), "200": (6, 26, 60, 6),
 }  # fmt: skip
 # IResNet-18 with a quarter of the channels and a strided stem
-_SLIM = {"layers": (2, 2, 2, 2), "width": 0.25, "stem_stride": 2, "embedding_size": 128}
+_SLIM: dict[str, Any] = {"layers": (2, 2, 2, 2), "width": 0.25, "stem_stride": 2, "embedding_size": 128}
 OURS: dict[str, Callable[..., nn.Module]] = {
     "mobilefacenet": MobileFaceNet,
     "iresnet_slim": lambda **kwargs: IResNet(**(_SLIM | kwargs)),

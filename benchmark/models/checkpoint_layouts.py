@@ -19,9 +19,10 @@ DEPTHS = {
     (2, 2, 2, 2): "18", (3, 4, 6, 3): "34", (3, 4, 14, 3): "50",
     (3, 13, 30, 3): "100", (3, 8, 36, 3): "152", (6, 26, 60, 6): "200",
 }  # fmt: skip
-IRESNETS = {blocks: f"iresnet{depth}" for blocks, depth in DEPTHS.items() if depth != "152"}
-IRS = {blocks: f"ir_{depth}" for blocks, depth in DEPTHS.items() if depth != "200"}
-IR_SES = {blocks: f"ir_se_{depth}" for blocks, depth in DEPTHS.items() if depth in ("50", "100", "152")}
+Depths = dict[tuple[int, ...], str]  # blocks of the stages -> name
+IRESNETS: Depths = {blocks: f"iresnet{depth}" for blocks, depth in DEPTHS.items() if depth != "152"}
+IRS: Depths = {blocks: f"ir_{depth}" for blocks, depth in DEPTHS.items() if depth != "200"}
+IR_SES: Depths = {blocks: f"ir_se_{depth}" for blocks, depth in DEPTHS.items() if depth in ("50", "100", "152")}
 RATIOS = tuple(tenths / 20 for tenths in range(2, 20))  # of EdgeFace's ranks
 STRIDE = 16  # image pixels to a pixel of the last map, in all layouts but Inception
 BASE = 64  # channels of the first convolution at width 1

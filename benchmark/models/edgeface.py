@@ -21,7 +21,8 @@ class LowRankLinear(nn.Module):
         self.linear2 = nn.Linear(rank, outputs, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear2(self.linear1(x))
+        out: Tensor = self.linear2(self.linear1(x))
+        return out
 
 
 def rank_of(inputs: int, outputs: int, ratio: float) -> int:
@@ -56,7 +57,8 @@ class EdgeFace(nn.Module):
             _lower_ranks(self.model, rank_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
+        out: Tensor = self.model(x)
+        return out
 
 
 def _lower_ranks(module: nn.Module, ratio: float) -> None:

@@ -74,6 +74,8 @@ class Apply(nn.Module):
 class Constant(nn.Module):
     """A tensor that is part of the network."""
 
+    value: Tensor
+
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.register_buffer("value", torch.zeros(list(shape)))
@@ -217,7 +219,9 @@ def _batchnorm(channels: int, rank: int = 4, eps: float = 1e-5) -> nn.Module:
 
 
 def _conv(inputs: int, outputs: int, kernel: Sequence[int], bias: bool = False, groups: int = 1, **places: Any) -> nn.Module:
-    return nn.Conv2d(inputs, outputs, tuple(kernel), bias=bias, groups=groups, **{k: tuple(v) for k, v in places.items()})
+    height, width = kernel
+    more: dict[str, Any] = {k: tuple(v) for k, v in places.items()}
+    return nn.Conv2d(inputs, outputs, (height, width), bias=bias, groups=groups, **more)
 
 
 def _pool(kind: type[nn.Module], kernel: Sequence[int], **more: Any) -> nn.Module:

@@ -127,6 +127,8 @@ class AdaFace(Head):
     couples_samples: ClassVar[bool] = True
     concentration: ClassVar[float] = 0.333  # h
     momentum: ClassVar[float] = 0.01  # of the running mean and std
+    norm_mean: Tensor
+    norm_std: Tensor
 
     def __init__(self, embedding_size: int, classes: int, scale: float, margin: float, generator: torch.Generator) -> None:
         super().__init__(embedding_size, classes, scale, margin, generator)
@@ -139,7 +141,8 @@ class AdaFace(Head):
         if self.training and len(norms) > 1:
             self.norm_mean.lerp_(norms.mean(), self.momentum)
             self.norm_std.lerp_(norms.std(), self.momentum)
-        return ((norms - self.norm_mean) / (self.norm_std + 1e-3) * self.concentration).clamp(-1, 1)
+        out: Tensor = ((norms - self.norm_mean) / (self.norm_std + 1e-3) * self.concentration).clamp(-1, 1)
+        return out
 
     def with_margin(self, cosine: Tensor, embeddings: Tensor) -> Tensor:
         z = self.quality(embeddings)

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from benchmark.interfaces import FaceVeilError
+from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.models.backbones import create
-from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.protocol.track import InputSpec
 
 Order = Literal["RGB", "BGR"]
 # How published face-recognition networks are fed: mean and standard deviation on images in [0, 1].

@@ -22,7 +22,8 @@ class BasicConv2d(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.bn(self.conv(x)))
+        out: Tensor = self.relu(self.bn(self.conv(x)))
+        return out
 
 
 class Branches(nn.Module):

@@ -73,6 +73,7 @@ class PartialSpectrum(nn.Module):
     """
 
     channels = 27
+    subsets: Tensor  # (SUBSETS, 9)
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +88,8 @@ class PartialSpectrum(nn.Module):
         coefficients = self.spectrum(images)
         rows = self.subsets[which][:, None, :].expand(-1, 3, -1)  # (B, 3, 9)
         index = rows[..., None, None].expand(*rows.shape, *coefficients.shape[-2:])
-        return coefficients.gather(2, index).flatten(1, 2)
+        out: Tensor = coefficients.gather(2, index).flatten(1, 2)
+        return out
 
 
 class NoisySpectrum(nn.Module):
@@ -99,6 +101,7 @@ class NoisySpectrum(nn.Module):
     """
 
     channels = 3 * (BLOCK * BLOCK - 1)
+    width: Tensor  # (channels,)
 
     def __init__(self, budget: float) -> None:
         super().__init__()
@@ -120,7 +123,8 @@ class NoisySpectrum(nn.Module):
         centred = (uniform - 0.5).clamp(-0.4999999, 0.4999999)
         laplace = -centred.sign() * torch.log1p(-2 * centred.abs())
         scale = self.width / (self.channels * self.budget * self.theta.softmax(0))
-        return coefficients + scale[:, None, None] * laplace
+        out: Tensor = coefficients + scale[:, None, None] * laplace
+        return out
 
 
 def keys(images: Tensor) -> Tensor:
@@ -148,7 +152,8 @@ class Fronted(nn.Module):
             self.input_size = body.input_size
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.body(self.front(images))
+        out: Tensor = self.body(self.front(images))
+        return out
 
 
 def parse(front: Any) -> PartialSpectrum | NoisySpectrum:
@@ -157,7 +162,8 @@ def parse(front: Any) -> PartialSpectrum | NoisySpectrum:
     Raises:
         FaceVeilError: an unknown name, or numbers that it does not take.
     """
-    name, *numbers = [front] if isinstance(front, str) else list(front) if isinstance(front, Sequence) and front else [None]
+    words: list[Any] = [front] if isinstance(front, str) else list(front) if isinstance(front, Sequence) and front else [None]
+    name, *numbers = words
     plain = all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
     if name == "partial_spectrum" and not numbers:
         return PartialSpectrum()
@@ -179,8 +185,9 @@ def fronted(body: nn.Module, front: Any) -> Fronted:
         if isinstance(layer, nn.Conv2d):
             if layer.in_channels != 3 or layer.groups != 1:
                 break
+            shape: tuple[Any, Any, Any, Any] = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
             wider = nn.Conv2d(
-                transform.channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
+                transform.channels, layer.out_channels, *shape,
                 bias=layer.bias is not None, padding_mode=layer.padding_mode, device=layer.weight.device,
             )  # fmt: skip
             body.set_submodule(name, wider)

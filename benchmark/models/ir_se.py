@@ -30,7 +30,8 @@ class SEModule(nn.Module):
         self.sigmoid = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.sigmoid(self.fc2(self.relu(self.fc1(self.avg_pool(x)))))
+        out: Tensor = x * self.sigmoid(self.fc2(self.relu(self.fc1(self.avg_pool(x)))))
+        return out
 
 
 class BottleneckIR(nn.Module):
@@ -53,7 +54,8 @@ class BottleneckIR(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.shortcut_layer(x) + self.res_layer(x)
+        out: Tensor = self.shortcut_layer(x) + self.res_layer(x)
+        return out
 
 
 class IRSE(nn.Module):
@@ -104,4 +106,5 @@ class IRSE(nn.Module):
         initialise(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output_layer(self.body(self.input_layer(x)))
+        out: Tensor = self.output_layer(self.body(self.input_layer(x)))
+        return out

@@ -29,7 +29,7 @@ class IBasicBlock(nn.Module):
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.prelu(self.bn2(self.conv1(self.bn1(x))))
+        out: Tensor = self.prelu(self.bn2(self.conv1(self.bn1(x))))
         out = self.bn3(self.conv2(out))
         if not self.skip:
             return out
@@ -48,6 +48,11 @@ class IResNet(nn.Module):
         dropout: rate before the final linear layer.
         last_skip: factor of the skip connections of the last stage; 0 removes them (arXiv 2409.01696).
     """
+
+    layer1: nn.Module
+    layer2: nn.Module
+    layer3: nn.Module
+    layer4: nn.Module
 
     def __init__(
         self,
@@ -71,7 +76,7 @@ class IResNet(nn.Module):
             outputs = scaled(channels, width)
             skip = last_skip if number == len(CHANNELS) else 1.0
             blocks = [IBasicBlock(inputs if n == 0 else outputs, outputs, 2 if n == 0 else 1, skip) for n in range(repeats)]
-            setattr(self, f"layer{number}", nn.Sequential(*blocks))
+            self.add_module(f"layer{number}", nn.Sequential(*blocks))
             inputs = outputs
         self.bn2 = nn.BatchNorm2d(inputs)
         self.dropout = nn.Dropout(dropout)
@@ -85,4 +90,5 @@ class IResNet(nn.Module):
         x = self.prelu(self.bn1(self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = self.dropout(self.bn2(x).flatten(1))
-        return self.features(self.fc(x))
+        out: Tensor = self.features(self.fc(x))
+        return out

@@ -16,7 +16,7 @@ from torch.nn.grad import conv2d_weight
 from benchmark.models.heads import Head, Softmax
 from benchmark.models.normalisation import ChannelAffine
 
-PerParameter = dict[nn.Parameter, Tensor]
+PerParameter = dict[Tensor, Tensor]  # by parameter
 
 # Numbers of unfolded maps held at once: about a processor's cache, or a modest part of a GPU's memory.
 _CHUNK_CPU, _CHUNK_GPU = 1 << 19, 1 << 26
@@ -30,7 +30,8 @@ def _product_norms(a: Tensor, b: Tensor) -> Tensor:
     positions, rows, columns = a.shape[2], a.shape[3], b.shape[3]
     if positions * (rows + columns) < rows * columns:
         return ((a @ a.mT) * (b @ b.mT)).sum((1, 2, 3)).clamp(min=0).sqrt()
-    return torch.linalg.vector_norm(b.mT @ a, dim=(1, 2, 3))
+    out: Tensor = torch.linalg.vector_norm(b.mT @ a, dim=(1, 2, 3))
+    return out
 
 
 def _joined(x: Tensor, rows: int) -> Tensor:
@@ -97,7 +98,8 @@ def conv_gradients(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor, out: 
 
 def conv_sums(layer: nn.Conv2d, inputs: list[Tensor], errors: Tensor) -> PerParameter:
     """Gradients of a convolution's weight and bias."""
-    x, padding = inputs[0], layer.padding
+    x = inputs[0]
+    padding: str | int | tuple[int, ...] = layer.padding
     if layer.padding_mode != "zeros" or isinstance(padding, str):
         x, padding = _padded(layer, x), 0
     weight = conv2d_weight(x, layer.weight.shape, errors, layer.stride, padding, layer.dilation, layer.groups)
@@ -172,7 +174,8 @@ def affine_gradients(layer: ChannelAffine, inputs: list[Tensor], errors: Tensor)
     if not isinstance(layer.act, nn.Identity):
         from opacus.grad_sample.functorch import ft_compute_per_sample_gradient  # slow to import, seldom needed
 
-        return ft_compute_per_sample_gradient(layer, inputs, errors)
+        result: PerParameter = ft_compute_per_sample_gradient(layer, inputs, errors)
+        return result
     flat = errors.reshape(*errors.shape[:2], -1)
     return {layer.weight: (inputs[0].reshape(flat.shape) * flat).sum(2), layer.bias: flat.sum(2)}
 

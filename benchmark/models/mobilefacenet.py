@@ -57,7 +57,8 @@ class ConvBlock(nn.Module):
         self.prelu = nn.Identity() if linear else nn.PReLU(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.prelu(self.bn(self.conv(x)))
+        out: Tensor = self.prelu(self.bn(self.conv(x)))
+        return out
 
 
 class Bottleneck(nn.Module):
@@ -79,7 +80,8 @@ class Bottleneck(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) if self.residual else self.conv(x)
+        out: Tensor = x + self.conv(x) if self.residual else self.conv(x)
+        return out
 
 
 class MobileFaceNet(nn.Module):
@@ -112,4 +114,5 @@ class MobileFaceNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(self.dw_conv1(self.conv1(x)))
-        return self.linear1(self.linear7(self.conv2(x))).flatten(1)
+        out: Tensor = self.linear1(self.linear7(self.conv2(x))).flatten(1)
+        return out

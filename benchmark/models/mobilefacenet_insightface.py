@@ -10,21 +10,22 @@ from benchmark.models.mobilefacenet import halved, initialise, scaled
 
 KERNEL = 3
 
+Kernel = tuple[int, int]
+
 
 class ConvBlock(nn.Module):
     """Convolution, BatchNorm and, unless ``linear``, PReLU, as InsightFace_Pytorch names them."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: Sequence[int], stride: int = 1, groups: int = 1, linear: bool = False
-    ):
+    def __init__(self, inputs: int, outputs: int, kernel: Kernel, stride: int = 1, groups: int = 1, linear: bool = False):
         super().__init__()
-        padding = kernel[0] // 2 if tuple(kernel) == (KERNEL, KERNEL) else 0
-        self.conv = nn.Conv2d(inputs, outputs, tuple(kernel), stride, padding, groups=groups, bias=False)
+        padding = kernel[0] // 2 if kernel == (KERNEL, KERNEL) else 0
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
         self.prelu = nn.Identity() if linear else nn.PReLU(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.prelu(self.bn(self.conv(x)))
+        out: Tensor = self.prelu(self.bn(self.conv(x)))
+        return out
 
 
 class DepthWise(nn.Module):
@@ -39,7 +40,8 @@ class DepthWise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.project(self.conv_dw(self.conv(x)))
-        return x + out if self.residual else out
+        result: Tensor = x + out if self.residual else out
+        return result
 
 
 class _Residual(nn.Module):
@@ -48,7 +50,8 @@ class _Residual(nn.Module):
         self.model = nn.Sequential(*(DepthWise(channels, channels, hidden, 1, residual=True) for _ in range(count)))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)
+        out: Tensor = self.model(x)
+        return out
 
 
 class MobileFaceNetIRSE(nn.Module):
@@ -81,7 +84,8 @@ class MobileFaceNetIRSE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv_3(self.conv_23(self.conv2_dw(self.conv1(x))))
         x = self.conv_5(self.conv_45(self.conv_4(self.conv_34(x))))
-        return self.bn(self.linear(self.conv_6_dw(self.conv_6_sep(x)).flatten(1)))
+        out: Tensor = self.bn(self.linear(self.conv_6_dw(self.conv_6_sep(x)).flatten(1)))
+        return out
 
 
 class _Layers(nn.Module):
@@ -93,12 +97,13 @@ class _Layers(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x) if self.residual else self.layers(x)
+        out: Tensor = x + self.layers(x) if self.residual else self.layers(x)
+        return out
 
 
-def _conv(inputs: int, outputs: int, kernel: Sequence[int], stride: int = 1, groups: int = 1, linear: bool = False) -> _Layers:
-    padding = kernel[0] // 2 if tuple(kernel) == (KERNEL, KERNEL) else 0
-    conv = nn.Conv2d(inputs, outputs, tuple(kernel), stride, padding, groups=groups, bias=False)
+def _conv(inputs: int, outputs: int, kernel: Kernel, stride: int = 1, groups: int = 1, linear: bool = False) -> _Layers:
+    padding = kernel[0] // 2 if kernel == (KERNEL, KERNEL) else 0
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
     return _Layers(conv, nn.BatchNorm2d(outputs), *([] if linear else [nn.PReLU(outputs)]))
 
 
@@ -162,4 +167,5 @@ class MobileFaceNetArcFace(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
             x = layer(x)
-        return self.features(self.conv_sep(x))
+        out: Tensor = self.features(self.conv_sep(x))
+        return out

@@ -33,7 +33,8 @@ class ChannelAffine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shape = (1, -1) + (1,) * (x.dim() - 2)
-        return self.act(x * self.weight.view(shape) + self.bias.view(shape))
+        out: Tensor = self.act(x * self.weight.view(shape) + self.bias.view(shape))
+        return out
 
 
 def groups_of(channels: int) -> int:
@@ -83,7 +84,8 @@ def batchnorms(backbone: nn.Module) -> dict[str, Any]:
 
 def sources_of(backbone: nn.Module) -> dict[str, str]:
     """BatchNorm -> the convolution or linear layer that feeds it: the leaf defined just before it, with as many channels."""
-    found, previous = {}, ("", None)
+    found: dict[str, str] = {}
+    previous: tuple[str, nn.Module | None] = ("", None)
     for name, layer in backbone.named_modules():
         if next(layer.children(), None) is not None and not isinstance(layer, BatchNorm):
             continue
@@ -119,13 +121,13 @@ def fold(backbone: nn.Module) -> nn.Module:
     exchange(backbone, "folded")
     with torch.no_grad():
         for name, (scale, shift) in scales.items():
-            layer = backbone.get_submodule(sources.get(name, name))
+            taker: Any = backbone.get_submodule(sources.get(name, name))
             if name in sources:
-                layer.weight.copy_(layer.weight.double() * scale.view(-1, *[1] * (layer.weight.dim() - 1)))
-                shift = shift + layer.bias.double() * scale
+                taker.weight.copy_(taker.weight.double() * scale.view(-1, *[1] * (taker.weight.dim() - 1)))
+                shift = shift + taker.bias.double() * scale
             else:
-                layer.weight.copy_(scale)
-            layer.bias.copy_(shift)
+                taker.weight.copy_(scale)
+            taker.bias.copy_(shift)
     return backbone
 
 
@@ -153,7 +155,7 @@ def _group_norm(layer: Any, whole: bool) -> nn.Module:
     act = _activation(layer)
     if act is None:
         return nn.GroupNorm(groups, channels, eps=layer.eps, affine=layer.affine)
-    from timm.layers import GroupNormAct  # timm is slow to import; only its own models carry an activation
+    from timm.layers.norm_act import GroupNormAct  # timm is slow to import; only its own models carry an activation
 
     norm = GroupNormAct(channels, groups, eps=layer.eps, affine=layer.affine)
     norm.act = act
@@ -171,11 +173,10 @@ def _standardise(backbone: nn.Module, name: str) -> None:
     layer = backbone.get_submodule(name)
     if not isinstance(layer, nn.Conv2d) or layer.in_channels == layer.groups:
         return
-    from timm.layers import ScaledStdConv2d
+    from timm.layers.std_conv import ScaledStdConv2d
 
-    new = ScaledStdConv2d(
-        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
-    )
+    shape: tuple[Any, Any, Any, Any] = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    new = ScaledStdConv2d(layer.in_channels, layer.out_channels, *shape, groups=layer.groups)
     new.weight, new.bias = layer.weight, layer.bias
     _put(backbone, name, new)
 

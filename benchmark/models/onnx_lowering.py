@@ -93,7 +93,8 @@ class Lowering:
             folded = layer_of(operator, arguments).eval()
             folded.load_state_dict(dict(parameters or {}), strict=False)
             with torch.no_grad():
-                return folded(*inputs)
+                result: Value = folded(*inputs)
+                return result
         refs = [value if isinstance(value, Ref) else self.held(value) for value in inputs]
         return self._append(operator, [ref.name for ref in refs], arguments, layer, parameters or {}, meta, hint)
 
@@ -131,7 +132,7 @@ class Lowering:
     def _followed(self, layer: nn.Module, inputs: Sequence[Tensor], hint: str) -> Tensor:
         try:
             with torch.no_grad():
-                meta = layer(*inputs)
+                meta: Tensor = layer(*inputs)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
             shapes = ", ".join(str(list(x.shape)) for x in inputs)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__

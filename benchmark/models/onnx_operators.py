@@ -6,7 +6,7 @@ Semantics are those of https://onnx.ai/onnx/operators/, old operator sets includ
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ OPERATORS: dict[str, Operator] = {}
 Inputs = list[Value | None]
 
 
-def operator(*names: str):
+def operator(*names: str) -> Callable[[Operator], Operator]:
     """Registers a reader under the names of its operators."""
 
     def register(function: Operator) -> Operator:

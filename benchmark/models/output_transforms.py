@@ -32,7 +32,8 @@ class Noise(_Transform):
     def apply(self, embeddings: Tensor, generator: torch.Generator | None = None) -> Tensor:
         unit = torch.nn.functional.normalize(embeddings)
         noise = torch.randn(unit.shape, generator=generator, device=unit.device, dtype=unit.dtype)
-        return unit + noise * (self.sigma / unit.shape[1] ** 0.5)
+        out: Tensor = unit + noise * (self.sigma / unit.shape[1] ** 0.5)
+        return out
 
 
 class Int8(_Transform):

@@ -26,7 +26,8 @@ default_cfgs = generate_default_cfgs(dict.fromkeys(OURS, _CONFIG))
 def _build(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     if kwargs.pop("num_classes", 0) or pretrained:
         raise FaceVeilError(f"{name} has no classifier and no published weights: leave out num_classes and pretrained.")
-    return build_model_with_cfg(OURS[name], name, False, kwargs_filter=("num_classes", "in_chans", "global_pool"), **kwargs)
+    kwargs["kwargs_filter"] = ("num_classes", "in_chans", "global_pool")
+    return build_model_with_cfg(OURS[name], name, False, **kwargs)
 
 
 @register_model

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import collections
+import importlib
 import pathlib
 import pickle
 import re
@@ -117,8 +118,9 @@ def _plain_types() -> list[Any]:
     """What may stand beside weights: options of a training script, paths, and numbers and arrays of numpy."""
     types: list[Any] = [argparse.Namespace, collections.Counter, collections.deque, collections.defaultdict]
     types += [dict, list, set, pathlib.PosixPath, pathlib.PurePosixPath]
-    types += [codecs.encode, np.ndarray, np.dtype, np._core.multiarray._reconstruct, np._core.multiarray.scalar]
-    for alias, function in (("_reconstruct", np._core.multiarray._reconstruct), ("scalar", np._core.multiarray.scalar)):
+    multiarray = importlib.import_module("numpy._core.multiarray")
+    types += [codecs.encode, np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar]
+    for alias, function in (("_reconstruct", multiarray._reconstruct), ("scalar", multiarray.scalar)):
         types.append((function, f"numpy.core.multiarray.{alias}"))  # as older numpy wrote it
     return types + [kind for kind in vars(np.dtypes).values() if isinstance(kind, type)]
 

@@ -13,7 +13,7 @@ _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at mo
 
 def catalogue() -> dict[str, list[dict[str, Any]]]:
     """Plug-ins by kind (``defenses``, ``membership``, ``inversion``), each with its settings, source and adaptive attacks."""
-    kinds = {
+    kinds: dict[str, Mapping[str, type[Plugin]]] = {
         "defenses": registry.defenses(),
         "membership": registry.membership_attacks(),
         "inversion": registry.inversion_attacks(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from benchmark.interfaces import AttackSpec, FaceVeilError, unknown
+from benchmark.interfaces import AttackSpec, BackboneSpec, FaceVeilError, unknown
 from benchmark.protocol import registry
-from benchmark.protocol.track import BackboneSpec, Budget, Camera, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
+from benchmark.protocol.track import Budget, Camera, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.protocol.variants import parse, variant
 
 # What `faceveil invert` runs on a track that names no inversion attacks of its own: attacks, then the controls.

@@ -64,7 +64,7 @@ class AxisValues:
         97.5 % of the paired differences are above zero; without replicates: the intervals do not overlap.
         """
         size = np.minimum(self.size[one], self.size[others])
-        result = self.low[one] > self.high[others]  # False where one is NaN
+        result: np.ndarray = self.low[one] > self.high[others]  # False where one is NaN
         paired = size > 0
         result[paired] = False
         clear = paired.copy()

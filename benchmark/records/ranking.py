@@ -216,14 +216,15 @@ def _entry(scope: Scope, configuration: str, runs: list[Run]) -> tuple[RankedEnt
     left_out = [f"seed {run.seed}: {'; '.join(r)}" for run, r in zip(runs, why, strict=True) if r and counted]
     used = counted or runs
     measured = [run for run in used if _measured(run.headline)]
+    headlines = [run.headline for run in measured if run.headline is not None]
     utility, leakage = _replicates(measured)
     entry = RankedEntry(
         scope=scope,
         configuration=configuration,
         label=_label(used),
         runs=tuple(used),
-        utility=_axis([run.headline.utility for run in measured], utility),
-        leakage=_axis([run.headline.leakage for run in measured], leakage),
+        utility=_axis([h.utility for h in headlines], utility),
+        leakage=_axis([h.leakage for h in headlines], leakage),
         reasons=() if counted else tuple(dict.fromkeys(r for reasons in why for r in reasons)),
         left_out=tuple(left_out),
     )
@@ -277,6 +278,8 @@ def _axis(metrics: Sequence[Metric], replicates: np.ndarray) -> Axis:
     n, unit = min(m.n for m in metrics), metrics[0].unit
     if len(metrics) == 1:
         return Axis(values[0], metrics[0].low, metrics[0].high, n, unit, values)
+    low: float | None
+    high: float | None
     if len(replicates):
         low, high = (float(v) for v in np.quantile(replicates, [TAIL, 1 - TAIL]))
     else:

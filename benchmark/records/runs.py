@@ -110,7 +110,8 @@ class Run:
         """AUC with its interval of the attack of that label; None where it was not run or could not be measured."""
         for attack, values in zip(self.attacks, self.auc[:, CONTRASTS.index(contrast)], strict=True):
             if attack.label == label and not np.isnan(values[VALUE]):
-                return tuple(float(v) for v in values)
+                value, low, high = (float(v) for v in values)
+                return value, low, high
         return None
 
 
@@ -171,7 +172,7 @@ def _attack(label: str, name: str, access: str, knowledge: str, adaptive: bool, 
 def _auc(attack: AttackResult) -> list[list[float]]:
     results = attack.contrasts if attack.status == "ok" else {}
     metrics = [results[c].metrics.get("auc") if c in results else None for c in CONTRASTS]
-    return [[_number(m and m.value), _number(m and m.low), _number(m and m.high)] for m in metrics]
+    return [[np.nan] * 3 if m is None else [_number(m.value), _number(m.low), _number(m.high)] for m in metrics]
 
 
 def _number(value: float | None) -> float:

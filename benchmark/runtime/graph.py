@@ -88,7 +88,8 @@ class Graph:
 
     def urgency(self, seconds: Callable[[Node], float]) -> dict[str, float]:
         """Seconds from the start of each step to the end of the longest chain that hangs on it: begin with the largest."""
-        users, found = self.users(), {}
+        users = self.users()
+        found: dict[str, float] = {}
         for key in reversed(self.order):
             found[key] = seconds(self.nodes[key]) + max((found[user] for user in users[key]), default=0.0)
         return found
@@ -166,9 +167,9 @@ def makespan(
     for node in begun:
         heapq.heappush(ends, (max(0.0, seconds(node) - running[node.key]), node.key))
     while True:
-        while len(ends) < max(1, workers) and (node := schedule.take()) is not None:
-            if node.key not in running:
-                heapq.heappush(ends, (now + seconds(node), node.key))
+        while len(ends) < max(1, workers) and (free := schedule.take()) is not None:
+            if free.key not in running:
+                heapq.heappush(ends, (now + seconds(free), free.key))
         if not ends:
             return now
         now, key = heapq.heappop(ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from typing import Any
@@ -40,13 +41,13 @@ class RayCluster:
                 ray.init(
                     address=None if address == "local" else address,
                     log_to_driver=False,
-                    logging_level="warning",
+                    logging_level=logging.WARNING,
                     runtime_env={"env_vars": variables},
                 )
             except ConnectionError as error:
                 raise FaceVeilError(f"no Ray cluster answers at {address!r}: {error}") from None
         self._gpu = gpu
-        options = {"max_retries": RETRIES, "num_cpus": 1} | ({"num_gpus": 1} if gpu else {})
+        options: dict[str, Any] = {"max_retries": RETRIES, "num_cpus": 1} | ({"num_gpus": 1} if gpu else {})
         self._call = ray.remote(**options)(_call)
 
     @property

@@ -73,4 +73,4 @@ class Pieces:
     def seconds(self) -> float:
         """What all pieces took together, in whichever runs they were computed."""
         contents = [self._content(path.stem) for path in sorted(self.folder.glob("*.json"))]
-        return sum(content["seconds"] for content in contents if content is not None)
+        return float(sum(content["seconds"] for content in contents if content is not None))

@@ -137,10 +137,10 @@ def _refused(path: Path, code: str, message: str) -> Report:
 
 def _serve(pipe: Connection, memory: int, check: Check | None) -> None:
     if check is None:
-        from benchmark.submissions.validation import load_all  # with torch: seconds, once
-        from benchmark.submissions.validation import validate as check
+        from benchmark.submissions.validation import load_all, validate  # with torch: seconds, once
 
         load_all()
+        check = validate
     _confine(memory)
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         pipe.send_bytes(b"ready")

@@ -9,7 +9,7 @@ import contextlib
 import http.client
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Remote:
         return self._understood(answer.status, content)
 
     @contextmanager
-    def _connection(self):
+    def _connection(self) -> Iterator[http.client.HTTPConnection]:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=SECONDS)
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from benchmark.records.record import Record
@@ -100,7 +100,8 @@ class Leases:
             until = self._now(session) + self.limits.lease_seconds
             held = (JobRow.id == lease.job.id, JobRow.worker == lease.worker, JobRow.attempts == lease.attempt)
             result = session.execute(update(JobRow).where(*held).values(lease_until=until))
-            return result.rowcount == 1
+            assert isinstance(result, CursorResult)
+            return bool(result.rowcount == 1)
 
     def log(self, lease: Lease, text: str) -> None:
         """Adds a line to the job's log."""

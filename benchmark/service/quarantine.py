@@ -116,7 +116,7 @@ class Quarantine:
     def clean(self, known: Iterable[str], older_than: float) -> list[str]:
         """Removes files that belong to none of the ``known`` jobs and are older than so many seconds; returns their names."""
         keep = {self.path(job).name for job in known}
-        removed = []
+        removed: list[str] = []
         if not self.folder.is_dir():
             return removed
         for file in sorted(self.folder.iterdir()):

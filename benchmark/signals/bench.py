@@ -201,8 +201,8 @@ def _plain_passes(target: Target, images: Tensor, requests: Sequence[SignalReque
                 target.forward(to_input(view, target.input).contiguous(memory_format=torch.channels_last))
             for name, images_of_parts in parts:
                 plain_parts(target, name, images_of_parts)
-        for view, wanted in kinds.items():
-            _forward_and_backward(target, floats, apply_view(view, floats), "weights" in wanted)
+        for name, wanted in kinds.items():
+            _forward_and_backward(target, floats, apply_view(name, floats), "weights" in wanted)
 
     return run
 

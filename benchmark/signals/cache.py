@@ -37,7 +37,8 @@ class SignalFiles:
         """The array, memory-mapped where it is on disk."""
         if self._folder is None:
             return self._memory[key]
-        return np.load(self._path(self._folder, key), mmap_mode="r")
+        result: np.ndarray = np.load(self._path(self._folder, key), mmap_mode="r")
+        return result
 
     @contextmanager
     def writing(self, n: int) -> Iterator[Callable[[str, int, np.ndarray], None]]:

@@ -30,9 +30,10 @@ def normalisation_layers(backbone: nn.Module, reference: Statistics) -> dict[str
         NotApplicableError: the statistics asked for do not exist in this backbone.
     """
     modules = dict(backbone.named_modules())
+    layers: dict[str, nn.Module]
     if reference == "feature_means":
-        norms = {name: m for name, m in modules.items() if isinstance(m, NORMS)}
-        layers = norms or {name: m for name, m in modules.items() if isinstance(m, nn.Conv2d)}
+        layers = {name: m for name, m in modules.items() if isinstance(m, NORMS)}
+        layers = layers or {name: m for name, m in modules.items() if isinstance(m, nn.Conv2d)}
         if not layers:
             raise NotApplicableError("the backbone has neither normalisation layers nor convolutions to take feature means of.")
         return layers
@@ -121,10 +122,12 @@ class ReferenceStatistics:
 
 def stored_statistics(backbone: nn.Module) -> ReferenceStatistics:
     """The running statistics that the BatchNorm layers carry."""
-    moments = {
-        name: (layer.running_mean.detach(), layer.running_var.detach())
-        for name, layer in normalisation_layers(backbone, "stored").items()
-    }
+    moments: dict[str, Moments] = {}
+    for name, layer in normalisation_layers(backbone, "stored").items():
+        mean, variance = layer.running_mean, layer.running_var
+        assert isinstance(mean, Tensor)
+        assert isinstance(variance, Tensor)
+        moments[name] = (mean.detach(), variance.detach())
     return ReferenceStatistics(moments, "stored")
 
 

@@ -7,12 +7,13 @@ layers' inputs and errors (ghost norms, arXiv 2009.03106), with both passages of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.models.inputs import to_input
 from benchmark.models.layer_gradients import conv_norms, linear_norms, prelu_gradients
@@ -71,12 +72,13 @@ def _adding_squares(backbone: nn.Module, squares: Tensor, active: bool) -> Itera
             handle.remove()
 
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm)
 _LAYERS = (nn.Conv2d, nn.Linear, nn.PReLU, *_NORMS)
 
 
 def _squares(layer: nn.Module, inputs: Tensor, errors: Tensor) -> Tensor:
     """Squared norms (B,) of a layer's weight gradients, from inputs and errors of (2B, ...): photo n and its view B + n."""
+    norms: Mapping[Tensor, Tensor] | Mapping[int, Tensor]
     if isinstance(layer, nn.Conv2d):
         norms = conv_norms(layer, [_interleaved(inputs)], _interleaved(errors), rows=2)
     elif isinstance(layer, nn.Linear):
@@ -84,13 +86,15 @@ def _squares(layer: nn.Module, inputs: Tensor, errors: Tensor) -> Tensor:
     elif isinstance(layer, nn.PReLU):
         norms = {p: _added(g) for p, g in prelu_gradients(layer, [inputs], errors).items()}
     else:
+        assert isinstance(layer, _NORMS)
         norms = {i: _added(g) for i, g in enumerate(_affine_gradients(layer, inputs, errors))}
     return torch.stack([n.square() for n in norms.values()]).sum(0) if norms else errors.new_zeros(len(errors) // 2)
 
 
 def _interleaved(rows: Tensor) -> Tensor:
     """Photo n and its view one after the other, as the rows of a unit."""
-    return rows.unflatten(0, (2, -1)).transpose(0, 1).flatten(0, 1)
+    out: Tensor = rows.unflatten(0, (2, -1)).transpose(0, 1).flatten(0, 1)
+    return out
 
 
 def _together(rows: Tensor) -> Tensor:
@@ -102,10 +106,11 @@ def _together(rows: Tensor) -> Tensor:
 def _added(gradients: Tensor) -> Tensor:
     """Norms (B,) of the gradients of photo and view, (2B, ...), added up."""
     first, second = gradients.flatten(1).chunk(2)
-    return (first + second).norm(dim=1)
+    out: Tensor = (first + second).norm(dim=1)
+    return out
 
 
-def _affine_gradients(layer: nn.Module, inputs: Tensor, errors: Tensor) -> list[Tensor]:
+def _affine_gradients(layer: _BatchNorm | nn.GroupNorm | nn.LayerNorm, inputs: Tensor, errors: Tensor) -> list[Tensor]:
     """Gradients (2B, C) of scale and shift of a normalisation layer in evaluation mode."""
     if layer.weight is None:
         return []

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from benchmark.interfaces import Access, AccessError, NotApplicableError, Photos
+from benchmark.interfaces import Access, AccessError, BackboneSpec, NotApplicableError, Photos
 from benchmark.models import output_transforms
 from benchmark.models.bn_statistics import reestimate, with_statistics
 from benchmark.models.inputs import to_input
-from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.protocol.track import InputSpec
 
 if TYPE_CHECKING:
     from benchmark.submissions.submission import Submission
@@ -41,7 +41,9 @@ class Target:
         self.submission_id = submission.submission_id
         self.spec: BackboneSpec = submission.card.backbone
         self.input: InputSpec = submission.card.input
-        self._backbone = submission.backbone().to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self._backbone = (
+            submission.backbone().to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        )
         self._head = submission.head
         self._inference = output_transforms.parse(dict(submission.card.inference) if submission.card.inference else None)
         self._generator = torch.Generator(device=self.device).manual_seed(seed)
@@ -78,7 +80,8 @@ class Target:
     def backbone(self) -> nn.Module:
         """The module itself; frozen, in evaluation mode."""
         self.require(Access.WEIGHTS, "the backbone's module")
-        return self._backbone
+        result: nn.Module = self._backbone
+        return result
 
     @property
     def has_head(self) -> bool:
@@ -95,7 +98,8 @@ class Target:
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Embeddings (B, D) of normalised inputs before the transform; for callers that have checked the access."""
-        return self._backbone(inputs)
+        out: Tensor = self._backbone(inputs)
+        return out
 
     def transform(self, embeddings: Tensor) -> Tensor:
         """The card's inference transform."""
@@ -108,7 +112,8 @@ class Target:
 
     def features(self, images: Tensor) -> Tensor:
         """Embeddings (B, D) of images in [0, 1] before the card's transform, with gradients; needs ``weights``."""
-        return self.backbone(to_input(images.to(self.device), self.input))
+        out: Tensor = self.backbone(to_input(images.to(self.device), self.input))
+        return out
 
     @contextmanager
     def counting(self) -> Iterator[Queries]:

@@ -96,7 +96,7 @@ def thumbnails(images: Tensor) -> Tensor:
 def augment(images: Tensor, number: int) -> Tensor:
     """A random crop resized back, mirrored half the time, with jittered colours; the same shape."""
     u = uniforms(images, number, 8)
-    view = _cut(images, u[:, None, :4], AUGMENT_AREA, images.shape[-2:])[:, 0]
+    view = _cut(images, u[:, None, :4], AUGMENT_AREA, (images.shape[-2], images.shape[-1]))[:, 0]
     brightness, contrast, saturation = ((1 + JITTER * (2 * u[:, i] - 1)).view(-1, 1, 1, 1) for i in (4, 5, 6))
     view = view * brightness
     view = _blend(view, view.mean((1, 2, 3), keepdim=True), contrast)
@@ -128,4 +128,5 @@ def _cut(images: Tensor, draws: Tensor, area: tuple[float, float], size: tuple[i
     grid = torch.stack(torch.broadcast_tensors(across[:, :, None, :], down[:, :, :, None]), dim=-1)
     # all parts of a photo as one tall image, so that the photo is not copied for each
     parts = F.grid_sample(images, grid.flatten(1, 2), mode="bilinear", padding_mode="border", align_corners=False)
-    return parts.unflatten(2, (count, height)).transpose(1, 2)
+    out: Tensor = parts.unflatten(2, (count, height)).transpose(1, 2)
+    return out

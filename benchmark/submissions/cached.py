@@ -10,7 +10,8 @@ from pathlib import Path
 from benchmark.runtime.atomic import write_text
 from benchmark.submissions.package import CARD
 from benchmark.submissions.problems import SubmissionError
-from benchmark.submissions.submission import Submission, digest, load_submission
+from benchmark.submissions.submission import Submission, load_submission
+from benchmark.submissions.tensor_file import digest
 
 _log = logging.getLogger("faceveil.cache")
 
@@ -39,16 +40,18 @@ def kept(path: Path) -> Submission | None:
     try:
         submission = load_submission(path)
     except SubmissionError as error:
-        return _discarded(path, str(error.codes))
+        _discard(path, str(error.codes))
+        return None
     wanted = None
     with contextlib.suppress(OSError, UnicodeDecodeError):
         wanted = _seal(path).read_text(encoding="ascii").strip()
     if wanted and wanted != _digest(submission):  # without one it was written by an older version
-        return _discarded(path, "it is not what was written")
+        _discard(path, "it is not what was written")
+        return None
     return submission
 
 
-def _discarded(path: Path, why: str) -> None:
+def _discard(path: Path, why: str) -> None:
     _log.warning("cached backbone %s is damaged (%s) and is made again", path, why)
     shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from benchmark.interfaces import DefenseSpec
-from benchmark.protocol.track import PROTOCOL_VERSION, BackboneSpec, InputSpec
+from benchmark.interfaces import BackboneSpec, DefenseSpec
+from benchmark.protocol.track import PROTOCOL_VERSION, InputSpec
 from benchmark.submissions.bounds import MAX_INTEGER, MAX_TEXT, check_bounds
 
 CARD_VERSION = 1

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from benchmark.interfaces import DefenseSpec, FaceVeilError
+from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError
 from benchmark.models import input_transforms, output_transforms
-from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.protocol.track import InputSpec
 from benchmark.submissions.bounds import check_bounds
 from benchmark.submissions.card import AdditionalData, CanaryNote, Card, Claim
 from benchmark.submissions.problems import CardError, Problem, shown

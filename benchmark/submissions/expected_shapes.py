@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.interfaces import FaceVeilError
+from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.models import backbones, graph_network
-from benchmark.protocol.track import BackboneSpec
 from benchmark.submissions.package import MAX_BYTES, WEIGHTS
 from benchmark.submissions.problems import MismatchError, Problem, listed, shown
 from benchmark.submissions.tensor_file import Header

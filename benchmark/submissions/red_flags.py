@@ -90,7 +90,10 @@ def _statistics_flags(backbone: nn.Module) -> list[Flag]:
     layers = {n: m for n, m in backbone.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
     initial, uncounted = [], []
     for name, layer in layers.items():
-        if bool((layer.running_mean == 0).all()) and bool((layer.running_var == 1).all()):
+        mean, variance = layer.running_mean, layer.running_var
+        assert mean is not None
+        assert variance is not None
+        if bool((mean == 0).all()) and bool((variance == 1).all()):
             initial.append(name)
         elif layer.num_batches_tracked is not None and int(layer.num_batches_tracked) == 0:
             uncounted.append(name)

@@ -115,7 +115,8 @@ def _parse(text: bytes, name: str) -> dict[str, Any]:
 
 
 def _entries(header: dict[str, Any], file: str) -> dict[str, TensorEntry]:
-    entries, problems = {}, []
+    entries: dict[str, TensorEntry] = {}
+    problems: list[Problem] = []
     for name, declared in header.items():
         try:
             entries[name] = _entry(name, declared, file)
@@ -203,7 +204,7 @@ def digest(tensors: Mapping[str, Tensor], *parts: Any) -> str:
         tensor = tensors[name].detach().cpu().contiguous()
         described = canonical_json([name, str(tensor.dtype), list(tensor.shape)]).encode()
         state.update(len(described).to_bytes(8, "little") + described)
-        state.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        state.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     for part in parts:
         state.update(canonical_json(part).encode() + b"\n")
     return state.hexdigest()

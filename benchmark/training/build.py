@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.data.populations import Populations
-from benchmark.interfaces import DefenseSpec, FaceVeilError, Photos, ReleaseContext, content_hash
+from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError, Photos, ReleaseContext, content_hash
 from benchmark.models.backbones import complete_kwargs, create, embedding_size
 from benchmark.models.normalisation import norm_kinds
-from benchmark.protocol.track import BackboneSpec, InputSpec, Track
+from benchmark.protocol.track import InputSpec, Track
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.secret import noise_seed, secret_hash
 from benchmark.submissions.cached import keep, kept
@@ -143,7 +143,7 @@ class _Run:
         noise = noise_seed(self.seed, self.photos.digest, last.key())
         context = ReleaseContext(self.photos, self.public, size, self.seed, torch.device(self.device), made, noise)
         backbone = base.backbone().to(self.device)
-        released = last.release(backbone, context).to("cpu", memory_format=torch.contiguous_format).eval()
+        released = last.release(backbone, context).to("cpu").to(memory_format=torch.contiguous_format).eval()
         if any(m.draws_noise for m in last.members):
             made["noise"] = {"secret_sha256": secret_hash()}
         made["release_seconds"] = round(time.perf_counter() - start, 2)

@@ -153,7 +153,10 @@ class Composition(Defense):
 
     def fit(self, trainer: TrainerProtocol) -> None:
         owner = next((m for m in self.members if overrides(m, "fit")), None)
-        (owner or super()).fit(trainer)
+        if owner is None:
+            super().fit(trainer)
+        else:
+            owner.fit(trainer)
 
     def release(self, backbone: nn.Module, context: ReleaseContext) -> nn.Module:
         return reduce(lambda b, m: m.release(b, context).eval(), self.members, backbone)

@@ -82,7 +82,7 @@ class Trainer:
                 f"training needs at least 2 photos, {len(photos)} given: enlarge the track's members or photos seen."
             )
         self.device = torch.device(device)
-        self.backbone = backbone.to(self.device, memory_format=torch.channels_last)
+        self.backbone = backbone.to(self.device).to(memory_format=torch.channels_last)
         self.head = head.to(self.device)
         self.defense = defense or Defense()
         self.photos, self.config, self.input, self.seed = photos, self.defense.configure(config), input, seed
@@ -247,19 +247,19 @@ class Trainer:
         """Batches of one epoch."""
         size, count = self.config.batch_size, len(self.photos)
         fewest = 2 * self.group.size * self.scale.accumulate  # a part of one photo has no spread for BatchNorm
-        return count // size + (count % size >= fewest)
+        return int(count // size + (count % size >= fewest))
 
     def step_count(self) -> int:
         """Optimiser steps of the whole schedule."""
-        return self.config.epochs * self.steps_per_epoch()
+        return int(self.config.epochs * self.steps_per_epoch())
 
     def lr_at(self, step: int) -> float:
         """Learning rate of a step (0 for the first): linear warm-up to ``config.lr``, then a cosine to zero."""
         warmup = round(self.config.warmup_epochs * self.steps_per_epoch())
         if step < warmup:
-            return self.config.lr * ((step + 1) / warmup)
+            return float(self.config.lr * ((step + 1) / warmup))
         share = (step - warmup) / max(1, self.step_count() - warmup)
-        return self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        return float(self.config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
     def finish_epoch(
         self,
@@ -379,4 +379,5 @@ class Trainer:
         self.history = [TrainingProgress(**line) for line in state["history"]]
         self.provenance.update(state["provenance"])
         self._mark, self._processor_mark = time.perf_counter(), time.process_time()
-        return state["extra"]
+        result: dict[str, Any] | None = state["extra"]
+        return result

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.interfaces import Defense, FaceVeilError, Photos, ReleaseContext
+from benchmark.interfaces import BackboneSpec, Defense, FaceVeilError, Photos, ReleaseContext
 from benchmark.models.backbones import complete_kwargs, create, embedding_size
 from benchmark.models.heads import Head, build_head
-from benchmark.protocol.track import BackboneSpec, InputSpec, Track, TrainingConfig
+from benchmark.protocol.track import InputSpec, Track, TrainingConfig
 from benchmark.runtime.progress import TrainingProgress
 from benchmark.runtime.seeding import derived_seed, seeded
 from benchmark.training.loop import Trainer
@@ -134,7 +134,7 @@ def train_backbone(
     context = ReleaseContext(photos, public, input, seed, trainer.device, trainer.provenance)
     released = defense.release(trainer.backbone.eval(), context)
     return TrainedModel(
-        backbone=released.to("cpu", memory_format=torch.contiguous_format).eval(),
+        backbone=released.to("cpu").to(memory_format=torch.contiguous_format).eval(),
         head=trainer.head.cpu().eval(),
         spec=defense.released_spec(BackboneSpec(name=spec.name, kwargs=kwargs)),
         input=input,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmark.interfaces import canonical_json
-from benchmark.protocol.track import BackboneSpec
+from benchmark.interfaces import BackboneSpec, canonical_json
 from benchmark.runtime.graph import Node
 from benchmark.training.build import UNDEFENDED
 from benchmark.training.composition import Composition, compose

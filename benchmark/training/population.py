@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from benchmark.data.populations import Populations, open_populations
-from benchmark.interfaces import DefenseSpec, content_hash
+from benchmark.interfaces import BackboneSpec, DefenseSpec, content_hash
 from benchmark.models.backbones import complete_kwargs
 from benchmark.models.normalisation import unfolded
 from benchmark.protocol.registry import load_plugin_file, plugin_files
-from benchmark.protocol.track import BackboneSpec, Track
+from benchmark.protocol.track import Track
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.worker import note_epoch
 from benchmark.submissions.cached import keep, kept

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations, open_populations
-from benchmark.interfaces import DefenseSpec, FaceVeilError, Photos, content_hash
+from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError, Photos, content_hash
 from benchmark.models.backbones import complete_kwargs
 from benchmark.models.normalisation import unfolded
 from benchmark.protocol.registry import load_plugin_file, plugin_files
-from benchmark.protocol.track import BackboneSpec, Track
+from benchmark.protocol.track import Track
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.submissions.cached import keep, kept

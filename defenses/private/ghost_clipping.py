@@ -49,7 +49,8 @@ class Classifier(nn.Module):
         """Training logits (B, classes)."""
         embeddings = self.backbone(images)
         self.embeddings = embeddings.detach()
-        return self.head(embeddings, labels)
+        out: Tensor = self.head(embeddings, labels)
+        return out
 
 
 class GhostClipping(GradSampleModuleFastGradientClipping):
@@ -171,7 +172,8 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
     def clipping_factors(self, units: int) -> Tensor:
         """What every unit's gradient is scaled by, (units,), so that its norm is at most the bound."""
         self.per_sample_gradient_norms = torch.stack(self._norms(units)).norm(dim=0)
-        return (self.max_grad_norm / (self.per_sample_gradient_norms + 1e-6)).clamp(max=1)
+        out: Tensor = (self.max_grad_norm / (self.per_sample_gradient_norms + 1e-6)).clamp(max=1)
+        return out
 
     def _add_clipped(self, factors: Tensor) -> None:
         """Adds every parameter's gradients, scaled by their units' ``factors`` (units,), to its ``.grad``."""
@@ -189,7 +191,8 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
     @property
     def classifier(self) -> Classifier:
         """The module as it was given."""
-        return self._module
+        result: Classifier = self._module
+        return result
 
     def unwrap(self) -> None:
         """Takes every trace of Opacus off the parameters and modules, their gradients too."""

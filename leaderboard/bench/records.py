@@ -38,7 +38,7 @@ def write(folder: Path, records: int, seed: int = 0) -> int:
 def _template() -> dict[str, Any]:
     """The first shipped record, with short curves and at most :data:`ATTACKS` attacks, as plain data."""
     shipped = json.loads(sorted(RECORDS.glob("*.json"))[0].read_bytes())
-    record = copy.deepcopy(shipped[0] if isinstance(shipped, list) else shipped)
+    record: dict[str, Any] = copy.deepcopy(shipped[0] if isinstance(shipped, list) else shipped)
     record["membership"] = record["membership"][:ATTACKS]
     for attack in record["membership"]:
         for result in attack["contrasts"].values():

@@ -29,7 +29,8 @@ def chart(found: Attribution) -> alt.VConcatChart:
         rows = [r for r in found.rows if r.question == question]
         if rows:
             panels.append(_panel(pd.DataFrame([_record(row) for row in rows]), title, axis))
-    return alt.vconcat(*panels).configure_view(strokeWidth=0)
+    result: alt.VConcatChart = alt.vconcat(*panels).configure_view(strokeWidth=0)
+    return result
 
 
 def _record(row: AttributionRow) -> dict[str, object]:

@@ -16,7 +16,8 @@ from leaderboard.board.frame import COLUMNS, rank_text
 
 def to_csv(frame: pd.DataFrame) -> str:
     """Every column of :data:`COLUMNS`.  Text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    return frame.map(harmless).to_csv(index=False)
+    result: str = frame.map(harmless).to_csv(index=False)
+    return result
 
 
 def to_json(frame: pd.DataFrame) -> str:

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.interfaces import Defense, ReleaseContext, content_hash
+from benchmark.interfaces import BackboneSpec, Defense, ReleaseContext, content_hash
 from benchmark.models.backbones import create
 from benchmark.models.heads import build_head
-from benchmark.protocol.track import BackboneSpec, Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
+from benchmark.protocol.track import Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
 from benchmark.runtime.seeding import seeded, weights_digest
 from benchmark.training.pipeline import Trainer
 

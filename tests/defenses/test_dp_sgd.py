@@ -11,11 +11,10 @@ from dp_accounting.pld import PLDAccountant
 from pydantic import ValidationError
 from torch import nn
 
-from benchmark.interfaces import FaceVeilError
+from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.models.backbones import create
 from benchmark.models.normalisation import batchnorms
 from benchmark.protocol.registry import build_attack
-from benchmark.protocol.track import BackboneSpec
 from benchmark.runtime.seeding import derived_seed, weights_digest
 from benchmark.submissions.card import Claim
 from benchmark.training.pipeline import train_backbone

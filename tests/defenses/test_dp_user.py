@@ -11,10 +11,9 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 from pydantic import ValidationError
 
-from benchmark.interfaces import FaceVeilError
+from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.models.backbones import create
 from benchmark.protocol.registry import build_attack
-from benchmark.protocol.track import BackboneSpec
 from benchmark.runtime.seeding import weights_digest
 from benchmark.submissions.card import Claim
 from defenses.dp_user import DPUser, people

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmark.interfaces import FaceVeilError
+from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.models.backbones import create
 from benchmark.protocol.registry import build_attack
-from benchmark.protocol.track import BackboneSpec
 from defenses.dropout import Dropout
 
 

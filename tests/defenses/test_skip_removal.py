@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.interfaces import FaceVeilError
+from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.models.backbones import create
 from benchmark.protocol.registry import build_attack
-from benchmark.protocol.track import BackboneSpec
 from benchmark.runtime.seeding import seeded
 from defenses.skip_removal import SkipRemoval
 

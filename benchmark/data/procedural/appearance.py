@@ -15,7 +15,8 @@ def _squash(x: np.ndarray) -> np.ndarray:
 
 def _between(a: tuple[float, ...], b: tuple[float, ...], share: np.ndarray) -> np.ndarray:
     """(N, 3) colours."""
-    return np.asarray(a) + share[:, None] * (np.asarray(b) - np.asarray(a))
+    result: np.ndarray = np.asarray(a) + share[:, None] * (np.asarray(b) - np.asarray(a))
+    return result
 
 
 def _tone(tone: np.ndarray, warm: np.ndarray, green: np.ndarray) -> np.ndarray:

@@ -22,7 +22,8 @@ def mix(x: np.ndarray) -> np.ndarray:
     """The finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014), on uint64, wrapping."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    result: np.ndarray = x ^ (x >> np.uint64(31))
+    return result
 
 
 def keys(seed: int, stream: Stream, identity: np.ndarray, photo: np.ndarray) -> np.ndarray:
@@ -37,7 +38,8 @@ def normals(key: np.ndarray, count: int) -> np.ndarray:
     """(N, count) roughly standard normal numbers within +-3.47: the sum of four 16-bit uniforms of one hash."""
     bits = mix(key[:, None] + GOLDEN * np.arange(1, count + 1, dtype=np.uint64))
     lanes = bits.view(np.uint16).reshape(len(key), count, 4)
-    return (lanes.sum(axis=2, dtype=np.float64) * 2.0**-16 - 2.0 + 2.0**-15) * np.sqrt(3.0)
+    result: np.ndarray = (lanes.sum(axis=2, dtype=np.float64) * 2.0**-16 - 2.0 + 2.0**-15) * np.sqrt(3.0)
+    return result
 
 
 def pixel_noise(key: np.ndarray, count: int) -> np.ndarray:

@@ -93,7 +93,7 @@ class _Store:
             photos = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
             for start in range(0, len(self.pairs), _CHUNK_PHOTOS):
                 part = self.pairs[start : start + _CHUNK_PHOTOS]
-                photos[start : start + len(part)] = render(*part.T, self.size, self.seed, self.domain).numpy()
+                photos[start : start + len(part)] = render(part[:, 0], part[:, 1], self.size, self.seed, self.domain).numpy()
             photos.flush()
 
     @cached_property
@@ -102,7 +102,7 @@ class _Store:
         if not intact(self.path):
             self._write()
         try:
-            photos = np.load(self.path, mmap_mode="r")
+            photos: np.ndarray = np.load(self.path, mmap_mode="r")
         except (ValueError, EOFError) as error:
             raise FaceVeilError(f"the cached faces {self.path} are damaged ({error}); delete that file.") from error
         if photos.shape != (len(self.pairs), 3, self.size, self.size) or photos.dtype != np.uint8:
@@ -158,7 +158,8 @@ class SyntheticFaces:
         """Photos as uint8 (B, 3, size, size), RGB."""
         rows = np.arange(len(self))[np.asarray(index, dtype=np.int64)]
         if self._store is None:
-            return render(*self._pairs[rows].T, self.size, self.seed, self.domain)
+            people, photos = self._pairs[rows].T
+            return render(people, photos, self.size, self.seed, self.domain)
         return torch.from_numpy(np.array(self._store.photos[self._rows[rows]]))
 
     def take(self, index: Sequence[int] | np.ndarray) -> SyntheticFaces:

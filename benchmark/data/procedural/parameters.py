@@ -180,7 +180,8 @@ def _texture(key: np.ndarray) -> np.ndarray:
     share = at - left
     rows = coarse[:, left] * (1 - share)[None, :, None] + coarse[:, left + 1] * share[None, :, None]
     smooth = rows[:, :, left] * (1 - share) + rows[:, :, left + 1] * share
-    return smooth + 0.6 * fine
+    result: np.ndarray = smooth + 0.6 * fine
+    return result
 
 
 def identity_numbers(seed: int, identity: np.ndarray) -> Numbers:

@@ -56,6 +56,6 @@ def _decoder() -> Callable[[Tensor, int], Tensor] | None:
     try:
         import torchvision.io  # noqa: F401 - registers the operator
 
-        return torch.ops.image.decode_jpeg  # type: ignore[no-any-return]
+        return torch.ops.image.decode_jpeg
     except (ImportError, AttributeError, RuntimeError):
         return None

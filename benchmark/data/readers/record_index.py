@@ -41,15 +41,18 @@ class RecordIndex:
 
     @property
     def keys(self) -> Ints:
-        return self.rows[0]
+        result: Ints = self.rows[0]
+        return result
 
     @property
     def offsets(self) -> Ints:
-        return self.rows[1]
+        result: Ints = self.rows[1]
+        return result
 
     @property
     def people(self) -> Ints:
-        return self.rows[2]
+        result: Ints = self.rows[2]
+        return result
 
 
 def open_index(rec: FileRanges, idx: Path, cache: Path | None) -> RecordIndex:
@@ -178,7 +181,8 @@ def _by_ranges(rec: FileRanges, keys: Ints, offsets: Ints) -> Ints | None:
 def _spread(begin: Ints, end: Ints) -> Ints:
     """All positions of ranges, one after the other."""
     sizes = end - begin
-    return np.arange(sizes.sum()) + np.repeat(begin - np.cumsum(sizes) + sizes, sizes)
+    result: Ints = np.arange(sizes.sum()) + np.repeat(begin - np.cumsum(sizes) + sizes, sizes)
+    return result
 
 
 def _pair(rec: FileRanges, keys: Ints, offsets: Ints, key: int) -> tuple[int, int] | None:

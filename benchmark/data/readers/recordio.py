@@ -50,7 +50,7 @@ class RecordSource:
         return RecordSource, (self.path, self.cache)  # another process maps the index anew
 
     def __len__(self) -> int:
-        return self.index.rows.shape[1]
+        return int(self.index.rows.shape[1])
 
     def key(self, position: int) -> str:
         """``label/record``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
@@ -29,7 +29,6 @@ KINDS: dict[Unit, tuple[str, ...]] = {
     "person": ("natural", "mislabelled"),
 }
 GRID = {"blank": 1, "out_of_distribution": 8}  # squares a side
-FILE_VERSION = 1
 
 
 class CanaryPlan(BaseModel):
@@ -50,7 +49,7 @@ class CanaryPlan(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_kind(cls, values: dict) -> dict:
+    def _default_kind(cls, values: dict[str, Any]) -> dict[str, Any]:
         unit = values.get("unit", "photo")
         return {**values, "kind": values.get("kind") or KINDS.get(unit, ("",))[0]}
 
@@ -109,13 +108,14 @@ def draw_canaries(populations: Populations, plan: CanaryPlan) -> Canaries:
     """
     coins = np.random.default_rng(derived_seed(plan.seed, 6)).random(plan.count) < 0.5
     rng = np.random.default_rng(derived_seed(plan.seed, 7))
+    photos: Photos
     if plan.unit == "person":
         photos, canary = _people(populations, plan, rng)
         return Canaries(plan, photos, canary, coins)
     if plan.kind == "duplicated":
         return _duplicates(populations, plan, rng, coins)
     if plan.kind == "mislabelled":
-        photos: Photos = populations.source(_strangers(populations, plan.count, 1), "canaries")
+        photos = populations.source(_strangers(populations, plan.count, 1), "canaries")
     else:
         patterns = np.arange(plan.count)
         photos = PatternPhotos(patterns, populations.track.image_size, GRID[plan.kind], derived_seed(plan.seed, 8))
@@ -190,7 +190,7 @@ class CanaryFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = FILE_VERSION
+    version: Literal[1] = 1
     track: str
     submission_id: str
     split_digest: str

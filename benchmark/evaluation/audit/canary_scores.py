@@ -53,7 +53,8 @@ def score_canaries(
         others = others - gallery[canaries.copied]
     logits = photos @ unit(sums).T
     logits[np.arange(len(logits)), own] = (photos * unit(others)).sum(1)
-    return SCALE * logits[np.arange(len(logits)), own] - logsumexp(SCALE * logits, axis=1)
+    result: Floats = SCALE * logits[np.arange(len(logits)), own] - logsumexp(SCALE * logits, axis=1)
+    return result
 
 
 def _people(photos: Floats, canary: NDArray[np.int64], members: Floats) -> Floats:
@@ -71,4 +72,5 @@ def _people(photos: Floats, canary: NDArray[np.int64], members: Floats) -> Float
 
 def unit(vectors: Floats) -> Floats:
     """Rows scaled to length 1; zero rows stay zero."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    result: Floats = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return result

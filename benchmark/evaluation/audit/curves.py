@@ -86,7 +86,7 @@ def _y(rate: float, least: float) -> float:
     return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * _share(rate, least)
 
 
-def chart(report: AuditReport, contrast: Contrast | None) -> altair.LayerChart:
+def chart(report: AuditReport, contrast: Contrast | None) -> altair.LayerChart | altair.FacetChart:
     """The same as an altair chart.
 
     Raises:

@@ -167,12 +167,12 @@ def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
 
 
 def _triple(values: Sequence[float] | float, what: str) -> tuple[float, float, float]:
-    three = (values,) * 3 if isinstance(values, int | float) else tuple(float(v) for v in values)
+    three = (float(values),) * 3 if isinstance(values, int | float) else tuple(float(v) for v in values)
     if len(three) != 3:
         raise FaceVeilError(f"{what}= takes one number, or three (red, green, blue) on images in 0..1; got {len(three)}.")
     if max(abs(v) for v in three) > 2:
         raise FaceVeilError(f"{what}={list(three)} looks like values on 0..255; divide by 255, images are in 0..1 here.")
-    return three  # type: ignore[return-value]
+    return three
 
 
 def _counts(question: Question) -> dict[str, int]:

@@ -125,7 +125,7 @@ def target_of_module(
         raise FaceVeilError(
             f"the model cannot be copied ({error}): build it anew and load its weights, then audit that."
         ) from None
-    wrapped = EmbeddingModule(module, embed, transform).to(device, memory_format=torch.channels_last).eval()
+    wrapped = EmbeddingModule(module, embed, transform).to(device).to(memory_format=torch.channels_last).eval()
     _try_out(wrapped, input, torch.device(device))
     return _in_its_order(Target(cast("Submission", ModuleAsSubmission(wrapped, input)), Access.WEIGHTS, device))
 

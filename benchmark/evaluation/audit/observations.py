@@ -156,7 +156,7 @@ class _Observer:
         return question.photos.take(np.flatnonzero(question.labelled & (question.side != 0)))
 
     def _references(self, target: Target, requests: Sequence[SignalRequest]) -> dict[str, ReferenceStatistics]:
-        found = {}
+        found: dict[str, ReferenceStatistics] = {}
         for reference in sorted({r.reference for r in requests if r.layers == "norm"} - {"stored"}):
             known = np.flatnonzero(self.question.labelled & (self.question.side == 0))
             photos = self.question.photos.take(known) if reference == "partial" else self._reference_photos()

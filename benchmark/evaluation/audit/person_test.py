@@ -146,7 +146,8 @@ def _statistic(vectors: np.ndarray, identity: np.ndarray) -> np.ndarray:
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean()) / max(float(values.std()), 1e-12)
+    result: np.ndarray = (values - values.mean()) / max(float(values.std()), 1e-12)
+    return result
 
 
 def _rate(statistic: np.ndarray) -> float:

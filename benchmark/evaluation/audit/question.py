@@ -109,7 +109,8 @@ class Question:
 
     def labels(self, index: np.ndarray, contrast: Contrast) -> np.ndarray:
         """1 for the contrast's positives, 0 for its negatives."""
-        return (self.side[index] == SIDES[contrast][0]).astype(np.int64)
+        result: np.ndarray = (self.side[index] == SIDES[contrast][0]).astype(np.int64)
+        return result
 
     def rows(self, contrast: Contrast, *, labelled: bool, galleries: bool, mixed: bool = False) -> np.ndarray:
         """As :meth:`sides`, for one attack.
@@ -123,7 +124,8 @@ class Question:
         if not galleries:
             return rows
         if contrast == Contrast.SAMPLE:
-            return rows[np.bincount(self.identity[rows], minlength=1)[self.identity[rows]] > 1]
+            result: np.ndarray = rows[np.bincount(self.identity[rows], minlength=1)[self.identity[rows]] > 1]
+            return result
         each = self._photos_each(contrast)
         place, count = _places(self.identity[rows], self.seed)
         return rows[(count >= each) & (place < each)]
@@ -147,7 +149,8 @@ class Question:
         person = self.identity[rows]
         fewer = np.minimum(np.bincount(person, positive), np.bincount(person, ~positive))
         place, _ = _places(2 * person + positive, self.seed)
-        return place < fewer[person]
+        result: np.ndarray = place < fewer[person]
+        return result
 
     @cached_property
     def contrasts(self) -> dict[Contrast, str]:
@@ -258,4 +261,5 @@ def _known(person: np.ndarray, side: np.ndarray, share: float, seed: int) -> np.
     for kind in np.unique(kinds):
         group = np.flatnonzero(kinds == kind)
         known[np.random.default_rng([seed, int(kind)]).permutation(group)[: round(share * len(group))]] = True
-    return known[person]
+    result: np.ndarray = known[person]
+    return result

@@ -88,14 +88,15 @@ class AuditReport(Result):
                 row: dict[str, Any] = {"attack": attack.label, "contrast": contrast.value, "status": "ok"}
                 for name, metric in found.metrics.items():
                     row |= {name: metric.value, f"{name} low": metric.low, f"{name} high": metric.high}
-                rows.append({**row, "people": found.people, "positive": found.n_positive, "negative": found.n_negative})
+                row |= {"people": found.people, "positive": found.n_positive, "negative": found.n_negative}
+                rows.append(row)
         return pd.DataFrame(rows)
 
     def not_applicable(self) -> dict[str, str]:
         """Attacks that could not be run, and why."""
         return {attack.label: attack.reason for attack in self.attacks if attack.status != "ok"}
 
-    def plot(self, contrast: Contrast | str | None = None) -> altair.LayerChart:
+    def plot(self, contrast: Contrast | str | None = None) -> altair.LayerChart | altair.FacetChart:
         """ROC curves of the strongest attacks on logarithmic axes, for a notebook."""
         from benchmark.evaluation.audit.curves import chart
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.evaluation.inversion.template_metrics import REPLICATES, settled_gap
+from benchmark.interfaces import FaceVeilError
 from benchmark.metrics.cosines import unit_length
 from benchmark.metrics.intervals import Bootstrap, Estimate, bootstrap_many
 from benchmark.records.results import Metric
@@ -57,7 +58,8 @@ def match(views: Sequence[GalleryView], gallery: Gallery, far: str = "1e-3") -> 
     A tie is no match.  ``accepted`` is None where some view cannot measure ``far``.
     """
     people = len(gallery.group)
-    agreed, passed = None, None
+    agreed: np.ndarray | None = None
+    passed: np.ndarray | None = None
     for view in views:
         templates = np.zeros((people, view.photos.shape[1]), np.float32)
         np.add.at(templates, gallery.photos, unit_length(view.photos))
@@ -68,6 +70,8 @@ def match(views: Sequence[GalleryView], gallery: Gallery, far: str = "1e-3") -> 
         threshold = view.thresholds.get(far)
         clear = np.full(len(best), np.nan) if threshold is None else (best >= threshold).astype(float)
         passed = clear if passed is None else passed * clear
+    if agreed is None or passed is None:
+        raise FaceVeilError("matching reconstructions takes one view of them or more.")
     hit = np.bincount(agreed[agreed >= 0], minlength=people) > 0
     if np.isnan(passed).any():
         return Recovered(hit, None, agreed)

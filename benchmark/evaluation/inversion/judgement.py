@@ -215,7 +215,7 @@ class InversionEvaluation:
         self.rebuilder.step(f"judging {len(images)} images")
         seed = self.rebuilder.seed
         make = self._template_view if goal == Goal.TEMPLATE else self._identity_view
-        views = {j.name: make(j.target, j.calibration.thresholds, images) for j in self.panel.judges}
+        views: dict[str, Any] = {j.name: make(j.target, j.calibration.thresholds, images) for j in self.panel.judges}
         eligible = [views[j.name] for j in self._eligible]
         target = make(self._attacked, self._thresholds, images)
         hit = None
@@ -291,8 +291,9 @@ def _dumped(metrics: Mapping[str, Metric]) -> dict[str, Any]:
 
 def _thinned(trace: Sequence[float]) -> list[float]:
     """At most ``POINTS`` of a trace, the first and the last among them."""
-    index = np.unique(np.linspace(0, len(trace) - 1, POINTS).round().astype(int)) if len(trace) else []
-    return [trace[i] for i in index]
+    if len(trace) == 0:
+        return []
+    return [trace[i] for i in np.unique(np.linspace(0, len(trace) - 1, POINTS).round().astype(int))]
 
 
 def with_inversion(record: Record, found: InversionRecord) -> Record:

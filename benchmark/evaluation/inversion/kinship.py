@@ -23,7 +23,7 @@ def kinship(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
     for name in common:
         a, b = first[name].detach().double().flatten().cpu(), second[name].detach().double().flatten().cpu()
         dot, one, two = dot + float(a @ b), one + float(a @ a), two + float(b @ b)
-    return dot / max((one * two) ** 0.5, 1e-30)
+    return float(dot / max((one * two) ** 0.5, 1e-30))
 
 
 def of_one_origin(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:

@@ -91,7 +91,9 @@ def identity_subjects(populations: Populations, seed: int) -> IdentitySubjects:
     people[GENERATOR] = np.unique(auxiliary[:, 0])
     number = min(len(p) for p in people.values())
     identity_photo = populations.queried_pairs
-    rows, photos, group_of = [], [], []
+    rows: list[np.ndarray] = []
+    photos: list[int] = []
+    group_of: list[int] = []
     for group in (MEMBER, HELD_OUT_GROUP, GENERATOR):
         for p in np.sort(rng.permutation(people[group])[:number]):
             own = auxiliary[auxiliary[:, 0] == p] if group == GENERATOR else identity_photo[groups[group][int(p)]]

@@ -21,8 +21,8 @@ import torch
 
 from benchmark.data.populations import SEEN, Populations
 from benchmark.evaluation.membership.attribution_text import read
-from benchmark.evaluation.membership.evidence import Evidence, gather
-from benchmark.evaluation.membership.scores import narrowed, run_contrast
+from benchmark.evaluation.membership.evidence import Evidence, gather, narrowed
+from benchmark.evaluation.membership.scores import run_contrast
 from benchmark.interfaces import Access, AttackSpec, Contrast, NotApplicableError
 from benchmark.metrics.intervals import bootstrap_many
 from benchmark.metrics.roc import roc

@@ -146,7 +146,8 @@ class Evidence:
 
     def labels(self, index: np.ndarray, contrast: Contrast) -> np.ndarray:
         """1 for the contrast's positives, 0 for its negatives."""
-        return (self.populations.side[index] == SIDES[contrast][0]).astype(np.int64)
+        result: np.ndarray = (self.populations.side[index] == SIDES[contrast][0]).astype(np.int64)
+        return result
 
 
 def wants(specs: Sequence[AttackSpec], knowledge: Knowledge) -> bool:
@@ -317,7 +318,7 @@ def _references(
 ) -> dict[str, ReferenceStatistics]:
     """Statistics that the attacker estimates: on public photos, or (``partial``) on those of ``photos`` known as members."""
     wanted = {r.reference for r in requests if r.layers == "norm"} - {"stored"}
-    found = {}
+    found: dict[str, ReferenceStatistics] = {}
     for reference in sorted(wanted):
         if reference == "partial":
             known = photos.take(np.flatnonzero(members))

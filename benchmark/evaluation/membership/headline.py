@@ -101,7 +101,8 @@ def exposed_rows(scores: Scores, share: float = EXPOSED) -> np.ndarray:
 def _exposure(score: np.ndarray, label: np.ndarray, photo: np.ndarray, photos: int) -> np.ndarray:
     """(P,) expected score of a photo as a member less that as none; 0 where nothing is known."""
     inside, outside = (_shrunk(score[label == side], photo[label == side], photos) for side in (1, 0))
-    return inside - outside
+    result: np.ndarray = inside - outside
+    return result
 
 
 def _shrunk(score: np.ndarray, photo: np.ndarray, photos: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -69,8 +70,8 @@ def pooled(scores: Sequence[Scores], numbers: Sequence[int], *, as_they_are: boo
     """Scores of several targets in one, each row with its target's number."""
     own = [s.score if as_they_are or len(scores) == 1 else (rankdata(s.score) - 0.5) / len(s.score) for s in scores]
     target = np.repeat(np.asarray(numbers, np.int64), [len(s.score) for s in scores])
-    rest = [np.concatenate([getattr(s, name) for s in scores]) for name in ("label", "identity", "photo")]
-    return Scores(np.concatenate(own), *rest, target)
+    label, identity, photo = (np.concatenate([getattr(s, name) for s in scores]) for name in ("label", "identity", "photo"))
+    return Scores(np.concatenate(own), label, identity, photo, target)
 
 
 def arrays_of(scores: Mapping[Contrast, Scores]) -> dict[str, np.ndarray]:
@@ -86,8 +87,9 @@ def scores_in(arrays: Mapping[str, np.ndarray]) -> dict[Contrast, Scores]:
 
 def save_scores(path: Path, scores: Mapping[Contrast, Scores]) -> None:
     """Scores of one attack as ``.npz``."""
+    arrays: dict[str, Any] = {**arrays_of(scores)}
     with writing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays_of(scores))
+        np.savez(file, **arrays)
 
 
 def load_scores(path: Path) -> dict[Contrast, Scores]:

@@ -81,7 +81,8 @@ def _fitted_on(attack: MembershipAttack, contrast: Contrast) -> tuple[int, ...]:
 def _positive(side: np.ndarray, attack: MembershipAttack, contrast: Contrast) -> np.ndarray:
     """1 for members (or their seen photos), 0 for the others."""
     mixed = attack.mixes and contrast != Contrast.SAMPLE
-    return (side != HELD_OUT if mixed else side == SIDES[contrast][0]).astype(np.int64)
+    result: np.ndarray = (side != HELD_OUT if mixed else side == SIDES[contrast][0]).astype(np.int64)
+    return result
 
 
 def _auxiliary(evidence: Evidence) -> Sequence[ShadowSignals]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,17 +35,18 @@ def summarise(
         of all targets together.
     """
     attack = build_attack(spec)
+    update: dict[str, Any]
     result = AttackResult(spec=spec, adaptive=adaptive, access=attack.required_access(), knowledge=attack.knowledge)
     for number, own in found.items():
         if own.status == "failed":
             return result.model_copy(update={"status": "failed", "reason": _reason(number, found)}), {}
     for number, own in found.items():
         if own.status == "not_applicable":
-            update = {"status": "not_applicable", "reason": _reason(number, found)}
-            return result.model_copy(update={**update, "not_applicable": own.not_applicable}), {}
+            update = {"status": "not_applicable", "reason": _reason(number, found), "not_applicable": own.not_applicable}
+            return result.model_copy(update=update), {}
     scores: dict[Contrast, Scores] = {}
     not_applicable: dict[Contrast, str] = {}
-    for number, own in reversed(found.items()):
+    for number, own in reversed(list(found.items())):
         for contrast, reason in own.not_applicable.items():
             alike = all(other.not_applicable.get(contrast) == reason for other in found.values())
             not_applicable[contrast] = reason if alike else reason + _of_number(number, found)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -225,9 +226,10 @@ class RunAttack:
 def save_target(path: Path, found: TargetScores) -> None:
     """Scores and costs of one attack on one target as ``.npz``."""
     about = {k: v for k, v in asdict(found).items() if k != "scores"}
+    arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **arrays_of(found.scores)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, about=np.array(json.dumps(about)), **arrays_of(found.scores))
+        np.savez(file, **arrays)
 
 
 def load_target(path: Path) -> TargetScores:

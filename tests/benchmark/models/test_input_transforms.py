@@ -5,10 +5,9 @@ import torch
 from scipy.fft import dctn
 from torch import nn
 
-from benchmark.interfaces import FaceVeilError
+from benchmark.interfaces import BackboneSpec, FaceVeilError
 from benchmark.models.backbones import create
 from benchmark.models.input_transforms import SUBSETS, VISIBLE, NoisySpectrum, PartialSpectrum, Spectrum, _axis, keys, parse
-from benchmark.protocol.track import BackboneSpec
 from benchmark.runtime.seeding import seeded
 from benchmark.submissions.expected_shapes import check_arguments, expected_shapes
 

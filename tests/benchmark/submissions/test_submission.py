@@ -22,8 +22,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from submission_factory import BACKBONE, edit_card, make_backbone, make_card, make_submission
 
+from benchmark.interfaces import BackboneSpec
 from benchmark.models import backbones
-from benchmark.protocol.track import BackboneSpec, InputSpec
+from benchmark.protocol.track import InputSpec
 from benchmark.submissions import expected_shapes
 from benchmark.submissions.card_parser import parse_card
 from benchmark.submissions.problems import CardError, MismatchError, PackagingError, SubmissionError, WeightsError

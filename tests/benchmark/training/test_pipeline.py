@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmark.interfaces import Defense, FaceVeilError
+from benchmark.interfaces import BackboneSpec, Defense, FaceVeilError
 from benchmark.models import backbones
 from benchmark.models.heads import build_head
-from benchmark.protocol.track import BackboneSpec, Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
+from benchmark.protocol.track import Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
 from benchmark.runtime.progress import TrainingProgress
 from benchmark.training.pipeline import Trainer, seeded, train_backbone
 

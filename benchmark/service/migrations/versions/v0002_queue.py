@@ -28,7 +28,7 @@ def _fill_summaries() -> None:
     records = sa.table("records", sa.column("id"), sa.column("payload"), sa.column("summary"))
     connection = op.get_bind()
     for name in connection.scalars(sa.select(records.c.id)).all():
-        payload = connection.scalar(sa.select(records.c.payload).where(records.c.id == name))
+        payload = connection.execute(sa.select(records.c.payload).where(records.c.id == name)).scalar_one()
         summary = json.dumps(_summary(json.loads(payload)))
         connection.execute(sa.update(records).where(records.c.id == name).values(summary=summary))
 

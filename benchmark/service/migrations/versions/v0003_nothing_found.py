@@ -16,7 +16,7 @@ def upgrade() -> None:
     records = sa.table("records", sa.column("id"), sa.column("summary"))
     connection = op.get_bind()
     for name in connection.scalars(sa.select(records.c.id)).all():
-        summary = json.loads(connection.scalar(sa.select(records.c.summary).where(records.c.id == name)))
+        summary = json.loads(connection.execute(sa.select(records.c.summary).where(records.c.id == name)).scalar_one())
         summary = json.dumps({**summary, **_added(summary.get("leakage") or [None, None])})
         connection.execute(sa.update(records).where(records.c.id == name).values(summary=summary))
 
