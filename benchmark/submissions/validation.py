@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from benchmark.submissions.card import BackboneSpec
+from benchmark.interfaces import BackboneSpec
 from benchmark.submissions.expected_shapes import check_cost, expected_shapes
 from benchmark.submissions.probes import signature
 from benchmark.submissions.red_flags import problems_of, red_flags
