@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from attacks.generators.plain import PlainGenerator
+from attacks.generators.stylegan2 import Generator
 from attacks.shared.latents import fitted
 from benchmark.runtime.seeding import seeded
 from benchmark.signals.target import Target
@@ -70,7 +72,7 @@ def ways(batch: int, device: torch.device) -> tuple[Way, ...]:
 
 
 def measure(
-    generator: nn.Module,
+    generator: Generator | PlainGenerator,
     target: Target,
     side: int,
     *,
@@ -105,7 +107,7 @@ def _ratio(speed: Speed, other: Speed) -> float | None:
 
 @dataclass(frozen=True)
 class _Job:
-    generator: nn.Module
+    generator: Generator | PlainGenerator
     target: Target
     side: int
     z: Tensor

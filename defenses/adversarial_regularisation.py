@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from benchmark.interfaces import AttackSpec, Defense, ForwardPass, Reference, TrainerProtocol
 from benchmark.models.inputs import to_input
 from defenses.shared.adaptive import against_training
+from defenses.shared.public_photos import public_photos
 
 
 class AdversarialRegularisation(Defense):
@@ -51,10 +52,11 @@ class AdversarialRegularisation(Defense):
 
     def _strangers(self, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:
         """Unit embeddings (B, D) of public photos drawn for this step."""
+        public = public_photos(trainer)
         rng = np.random.default_rng([trainer.seed, 11, batch.step])
-        count = min(len(batch.index), len(trainer.public))
-        index = np.sort(rng.choice(len(trainer.public), count, replace=False))
-        images = to_input(trainer.public.load(index).to(trainer.device), trainer.input)
+        count = min(len(batch.index), len(public))
+        index = np.sort(rng.choice(len(public), count, replace=False))
+        images = to_input(public.load(index).to(trainer.device), trainer.input)
         with torch.no_grad(), untouched_statistics(trainer.backbone):
             return F.normalize(trainer.backbone(images.contiguous(memory_format=torch.channels_last)).float())
 
@@ -67,12 +69,12 @@ class Turned(torch.autograd.Function):
     """The identity, whose gradient comes back with its sign turned."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, strength: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
         ctx.strength = strength
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return -ctx.strength * gradient, None
 
 

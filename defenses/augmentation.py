@@ -45,7 +45,7 @@ class Augmentation(Defense):
 
     def transform_batch(self, batch: Batch, trainer: TrainerProtocol) -> Batch:
         rng = np.random.default_rng([trainer.seed, 9, batch.epoch])
-        size = tuple(batch.inputs.shape[-2:])
+        size = (batch.inputs.shape[-2], batch.inputs.shape[-1])
         views = draw_views(len(trainer.photos), size, rng, flip=self.flip, crop=self.crop, erase=self.erase)
         inputs = views.take(batch.index).apply(batch.inputs)
         notes = batch.notes

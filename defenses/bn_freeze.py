@@ -8,6 +8,7 @@ from pydantic import Field
 
 from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, TrainerProtocol
 from benchmark.models.bn_statistics import reestimate, with_statistics
+from defenses.shared.public_photos import public_photos
 
 
 class BNFreeze(Defense):
@@ -32,7 +33,7 @@ class BNFreeze(Defense):
         start_of_epoch = batch.step == batch.epoch * trainer.steps_per_epoch()
         due = batch.epoch == 0 or (self.refresh and batch.epoch % self.refresh == 0)
         if start_of_epoch and due:
-            reestimate(trainer.backbone, trainer.public, trainer.input, trainer.device)
+            reestimate(trainer.backbone, public_photos(trainer), trainer.input, trainer.device)
         for layer in with_statistics(trainer.backbone).values():
             layer.eval()
         return batch

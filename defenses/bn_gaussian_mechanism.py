@@ -14,6 +14,7 @@ from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, Photos, Refe
 from benchmark.models.bn_statistics import inputs_of, reestimate, with_statistics
 from benchmark.signals.extraction import channel_moments
 from defenses.private.accounting import UpperBound, default_delta, noise_for_epsilon, upper_bound
+from defenses.shared.public_photos import public_photos
 
 LEAST_VARIANCE = 0.01  # of the public variance: noise must not make a variance vanish
 
@@ -62,8 +63,8 @@ class BNGaussianMechanism(Defense):
 
     def release(self, backbone: nn.Module, context: ReleaseContext) -> nn.Module:
         noise, bound = self.mechanism(len(context.photos))
-        public = reestimate(copy.deepcopy(backbone), context.public, context.input, context.device)
-        centre, spread = _location_and_scale(photo_moments(public, context.public, context))
+        public = reestimate(copy.deepcopy(backbone), public_photos(context), context.input, context.device)
+        centre, spread = _location_and_scale(photo_moments(public, public_photos(context), context))
         bound_norm = self.clip * len(centre) ** 0.5
         total, clipped = torch.zeros_like(centre), 0
         for vectors in photo_moments(public, context.photos, context):

@@ -40,10 +40,13 @@ class BNPerturbation(Defense):
             )
         generator = torch.Generator().manual_seed(context.noise_seed)
         for layer in layers:
-            mean_noise = torch.randn(layer.running_mean.shape, generator=generator).to(layer.running_mean)
-            var_noise = torch.randn(layer.running_var.shape, generator=generator).to(layer.running_var)
-            layer.running_mean += self.rho * layer.running_var.sqrt() * mean_noise
-            layer.running_var *= torch.exp(self.rho * var_noise)
+            mean, variance = layer.running_mean, layer.running_var
+            assert mean is not None
+            assert variance is not None
+            mean_noise = torch.randn(mean.shape, generator=generator).to(mean)
+            var_noise = torch.randn(variance.shape, generator=generator).to(variance)
+            mean += self.rho * variance.sqrt() * mean_noise
+            variance *= torch.exp(self.rho * var_noise)
         return backbone
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:

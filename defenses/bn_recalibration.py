@@ -8,6 +8,7 @@ from torch import nn
 
 from benchmark.interfaces import AttackSpec, Defense, Reference, ReleaseContext
 from benchmark.models.bn_statistics import reestimate
+from defenses.shared.public_photos import public_photos
 
 
 class BNRecalibration(Defense):
@@ -29,7 +30,7 @@ class BNRecalibration(Defense):
     resets_statistics: ClassVar[bool] = True
 
     def release(self, backbone: nn.Module, context: ReleaseContext) -> nn.Module:
-        return reestimate(backbone, context.public, context.input, context.device)
+        return reestimate(backbone, public_photos(context), context.input, context.device)
 
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Statistics of known members bring back what was replaced; those of public faces are what is shipped."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import ClassVar
 
+import numpy as np
 from pydantic import Field, PositiveInt
 
-from benchmark.interfaces import AttackSpec, Defense, Reference, TrainerProtocol
+from benchmark.interfaces import AttackSpec, Defense, Photos, Reference, TrainerProtocol
 from benchmark.runtime.seeding import derived_seed
 from benchmark.training.loop import Trainer as Loop
 from defenses.shared.adaptive import against_training
 from defenses.shared.imitation import Imitation, embed_photos
+from defenses.shared.public_photos import public_photos
 
 
 class Distillation(Defense):
@@ -37,12 +40,13 @@ class Distillation(Defense):
     def fit(self, trainer: TrainerProtocol) -> None:
         student = copy.deepcopy(trainer.backbone)
         trainer.run()
-        targets = embed_photos(trainer.backbone, trainer.public, trainer.input, trainer.device)
+        public = public_photos(trainer)
+        targets = embed_photos(trainer.backbone, public, trainer.input, trainer.device)
         config = trainer.config.model_copy(update={"epochs": self.epochs or trainer.config.epochs})
         loop = Loop(
             student,
             copy.deepcopy(trainer.head),
-            _OneClass(trainer.public),
+            _OneClass(public),
             config,
             trainer.input,
             seed=derived_seed(trainer.seed, 12),
@@ -62,8 +66,14 @@ class Distillation(Defense):
 class _OneClass:
     """Photos whose people are not told apart: the student's loop has no use for labels."""
 
-    def __init__(self, photos) -> None:
-        self.identity, self.keys, self.digest, self.load = photos.identity * 0, photos.keys, photos.digest, photos.load
+    def __init__(self, photos: Photos) -> None:
+        self._photos = photos
+        self.identity: np.ndarray = photos.identity * 0
+        self.keys, self.digest, self.load = photos.keys, photos.digest, photos.load
 
     def __len__(self) -> int:
         return len(self.identity)
+
+    def take(self, index: Sequence[int] | np.ndarray) -> Photos:
+        """Some of the photos, in the order of ``index``."""
+        return _OneClass(self._photos.take(index))

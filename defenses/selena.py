@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field, model_validator
+from torch import nn
 
-from benchmark.interfaces import AttackSpec, Defense, Reference, TrainerProtocol
+from benchmark.interfaces import AttackSpec, Defense, Photos, Reference, TrainerProtocol
 from benchmark.runtime.seeding import derived_seed
 from benchmark.training.loop import Trainer as Loop
 from defenses.shared.adaptive import against_training
@@ -72,7 +73,9 @@ class SELENA(Defense):
         student.run()
         trainer.history.extend(student.history)
 
-    def _loop(self, trainer: TrainerProtocol, backbone, photos, number: int, defense: Defense | None = None) -> Loop:
+    def _loop(
+        self, trainer: TrainerProtocol, backbone: nn.Module, photos: Photos, number: int, defense: Defense | None = None
+    ) -> Loop:
         """The plain loop of one network, with a head and a checkpoint of its own."""
         old, seed = trainer.head, derived_seed(trainer.seed, 14, number)
         classes = len(np.unique(np.asarray(photos.identity)))

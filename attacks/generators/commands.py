@@ -164,7 +164,9 @@ def preview(path: Path, out: Path, *, rows: int, columns: int, seed: int, trunca
     generator = load_generator(path)
     scale = max(1, 128 // generator.resolution)
     write_grid(sample(generator, rows * columns, seed, truncation), columns, out, scale)
-    return {"out": str(out), **generator.config, **generator.metadata}
+    plain = {"z_dim": generator.z_dim, "resolution": generator.resolution}
+    config = plain if isinstance(generator, PlainGenerator) else generator.config
+    return {"out": str(out), **config, **generator.metadata}
 
 
 def check(

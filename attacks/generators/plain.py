@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ class PlainGenerator(nn.Module):
     """
 
     num_ws = 1
+    w_avg: Tensor  # (z_dim,)
 
     def __init__(self, network: nn.Module, z_dim: int, resolution: int, *, signed: bool = True, flat: bool = False) -> None:
         super().__init__()
@@ -91,7 +93,7 @@ def build_dcgan(tensors: Mapping[str, Tensor], path: Path) -> PlainGenerator:
             first = not channels
             z_dim = z_dim or weight.shape[0]
             channels, side = weight.shape[1], 4 if first else 2 * side
-            step = {"stride": 1, "padding": 0} if first else {"stride": 2, "padding": 1}
+            step: dict[str, Any] = {"stride": 1, "padding": 0} if first else {"stride": 2, "padding": 1}
             modules.append(nn.ConvTranspose2d(weight.shape[0], channels, 4, bias="bias" in own, **step))
         elif weight.dim() == 1 and channels == len(weight) and "running_mean" in own:
             modules += [nn.BatchNorm2d(channels), nn.ReLU()]

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from attacks.generators.plain import PlainGenerator
 from attacks.generators.sampling import features, sample
 from attacks.generators.stylegan2 import Generator
 from attacks.shared.latents import Descent, fitted
@@ -51,7 +52,12 @@ def probes(populations: Populations, people: int, seed: int = PROJECTION_SEED) -
 
 
 def project(
-    generator: Generator, images: Tensor, *, steps: int, lr: float = 0.05, step: Callable[[str], None] = lambda _text: None
+    generator: Generator | PlainGenerator,
+    images: Tensor,
+    *,
+    steps: int,
+    lr: float = 0.05,
+    step: Callable[[str], None] = lambda _text: None,
 ) -> Tensor:
     """The images (N, 3, R, R) in W+ that come nearest to ``images``, float in [0, 1], by their pixels alone.
 
@@ -95,7 +101,9 @@ def _evenly(count: int, most: int) -> np.ndarray:
     return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
-def distributions(generator: Generator, judges: Sequence[Judge], populations: Populations) -> dict[str, dict[str, Metric]]:
+def distributions(
+    generator: Generator | PlainGenerator, judges: Sequence[Judge], populations: Populations
+) -> dict[str, dict[str, Metric]]:
     """By judge: Fréchet distance, precision, recall, density and coverage of samples against the faces that were learned.
 
     ``floor`` is the Fréchet distance of as many photos of people asked about from those faces: what a perfect generator

@@ -73,10 +73,12 @@ class Synthesis(nn.Module):
             raise FaceVeilError(f"no noise {noise!r}; one of {', '.join(NOISES)}.")
         if ws.dim() != 3 or ws.shape[1] != self.num_ws:
             raise FaceVeilError(f"latents must have shape (B, {self.num_ws}, w_dim), not {tuple(ws.shape)}.")
-        x = rgb = None
+        x: Tensor | None = None
+        rgb: Tensor | None = None
         first = 0
         for size in self.sizes:
             block = self.get_submodule(f"b{size}")
+            assert isinstance(block, Block)
             x, rgb = block(x, rgb, ws[:, first : first + block.convs + 1], self.kernel, noise)
             first += block.convs  # the latent of a block's image is also that of the next block's first layer
         assert rgb is not None

@@ -230,8 +230,8 @@ class GanTrainer:
         share = 1 - 0.5 ** (self.config.batch_size / half_life)
         for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(now, share)
-        for mean, now in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            mean.copy_(now)
+        for kept, buffer in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            kept.copy_(buffer)
 
     def _adapt(self, sign: float) -> None:
         self._signs.append(sign)
@@ -258,7 +258,7 @@ class GanTrainer:
         self.history.append(line)
 
     def _digest(self) -> str:
-        faces = hashlib.sha256(memoryview(self.faces.contiguous().view(-1).numpy())).hexdigest()
+        faces = hashlib.sha256(self.faces.contiguous().view(-1).numpy().data).hexdigest()
         return content_hash(VERSION, self.config.course, self.seed, faces, length=32)
 
     def save(self) -> None:

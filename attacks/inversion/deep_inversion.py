@@ -11,7 +11,7 @@ from torch import Tensor
 
 from attacks.shared.latents import Descent, PSpace, draw, render
 from benchmark.interfaces import Access, Goal, InversionAttack, InversionContext, InversionOutput, Reference
-from benchmark.signals.channel_moments import normalisation_layers, recording
+from benchmark.signals.channel_moments import normalisation_layers, recording, stored_statistics
 
 
 class DeepInversion(InversionAttack):
@@ -42,9 +42,11 @@ class DeepInversion(InversionAttack):
 
     def invert(self, context: InversionContext) -> InversionOutput:
         layers = normalisation_layers(context.target.backbone, "stored")
+        stored = stored_statistics(context.target.backbone).moments
         if self.space == "w":
             gaussian = PSpace.of(context)
-            start, image = draw(context, context.count), lambda latents: render(context, latents)
+            start = draw(context, context.count)
+            image: Callable[[Tensor], Tensor] = lambda latents: render(context, latents)  # noqa: E731
             penalty: Callable[[Tensor, Tensor], Tensor] = lambda latents, _images: self.prior * gaussian.distance(latents)  # noqa: E731
         else:
             start = torch.randn(context.count, 3, context.image_size, context.image_size).to(context.device)
@@ -57,11 +59,10 @@ class DeepInversion(InversionAttack):
                 context.target.features(images)
             weights = [self.first] + [1.0] * (len(layers) - 1)
             distances = [
-                w * ((found[name][0] - layer.running_mean).norm() + (found[name][1] - layer.running_var).norm())
-                for w, (name, layer) in zip(weights, layers.items(), strict=True)
+                w * ((found[name][0] - mean).norm() + (found[name][1] - variance).norm())
+                for w, (name, (mean, variance)) in zip(weights, stored.items(), strict=True)
             ]
-            out: Tensor = self.statistics * sum(distances) / len(images) + penalty(latents, images)
-            return out
+            return self.statistics * sum(distances, images.new_zeros(())) / len(images) + penalty(latents, images)
 
         lr = self.lr or (0.05 if self.space == "w" else 0.2)
         latents, trace = Descent(self.steps, lr, drop=0.8).run(start, loss, coupled=True)

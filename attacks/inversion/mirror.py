@@ -83,8 +83,10 @@ class Mirror(InversionAttack):
             people = people[rows, order]
             if generation + 1 < self.generations:
                 children = size - keep
-                parents = [people[rows, torch.randint(better, (context.count, children)).to(people.device)] for _ in range(2)]
-                mixed = torch.where(torch.rand(parents[0].shape).to(people.device) < 0.5, *parents)
+                first, second = (
+                    people[rows, torch.randint(better, (context.count, children)).to(people.device)] for _ in range(2)
+                )
+                mixed = torch.where(torch.rand(first.shape).to(people.device) < 0.5, first, second)
                 mixed = mixed + self.mutation * gaussian.std * torch.randn(mixed.shape).to(people.device)
                 people = torch.cat([people[:, :keep], mixed], dim=1)
         return InversionOutput(pictures(context, gaussian.clip(from_p(people[:, :1]), 3.0)), trace)

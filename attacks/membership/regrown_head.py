@@ -153,9 +153,11 @@ class RegrownHead(MembershipAttack):
         return gallery(signals, self.requests()[0])
 
     def _regrown(self, embeddings: np.ndarray, person: np.ndarray) -> Posterior:
-        grow = {"mean": regrow, "fitted": regrow_fitted}.get(self.gallery, regrow_weighted)
-        result: Posterior = grow(embeddings, person, self.scale)
-        return result
+        if self.gallery == "mean":
+            return regrow(embeddings, person, self.scale)
+        if self.gallery == "fitted":
+            return regrow_fitted(embeddings, person, self.scale)
+        return regrow_weighted(embeddings, person, self.scale)
 
     def _calibrated(self, posterior: Posterior) -> np.ndarray:
         scores = scores_of(self._shadows, self._key("log odds"), lambda s: self._regrown(*self._photos(s)).log_odds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import PrivateAttr
@@ -105,7 +105,7 @@ def _columns(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray, person
     return np.stack(found, axis=1).round(9)  # what differs by the order of sums alone is the same
 
 
-def _fitted(learner: str, columns: np.ndarray, labels: np.ndarray):
+def _fitted(learner: str, columns: np.ndarray, labels: np.ndarray) -> Any:
     """A classifier of (n, F) columns, the same for every order of rows."""
     order = np.lexsort((labels, *columns.T))
     if learner == "logistic":

@@ -41,6 +41,10 @@ class TrainerProtocol(Protocol):
     @property
     def classes(self) -> int: ...
 
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one epoch."""
+        ...
+
     def step_count(self) -> int:
         """Optimiser steps of the whole schedule."""
         ...

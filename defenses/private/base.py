@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, FaceVeilError, Photos, TrainerProtocol
 from benchmark.models.normalisation import fold, named
+from benchmark.training.loop import Trainer
 from defenses.private.training import Gradients, Mechanism, PrivateRun, StepSettings, private
 from defenses.shared.adaptive import against_missing_statistics
 from defenses.shared.freezing import first_layers, frozen
@@ -116,6 +117,7 @@ class PrivateDefense(Defense):
         return False
 
     def fit(self, trainer: TrainerProtocol) -> None:
+        assert isinstance(trainer, Trainer)  # whose batches and checkpoints the private loop takes
         units = self.units(trainer.photos)
         mechanism = self.plan(len(units))
         trainer.provenance.update(mechanism.provenance(self.name, self.unit))

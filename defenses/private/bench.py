@@ -81,7 +81,7 @@ def _step(
 ) -> Callable[[], None]:
     with seeded(seed):
         arguments = {"input_size": [size, size]} if backbone.startswith(("iresnet", "ir_se", "mobilefacenet")) else {}
-        network = create(backbone, {**arguments, "norm": "group"}).to(device, memory_format=torch.channels_last)
+        network = create(backbone, {**arguments, "norm": "group"}).to(device).to(memory_format=torch.channels_last)
         images = torch.randn(batch * views, 3, size, size).to(device, memory_format=torch.channels_last)
         labels = torch.randint(people, (batch,)).repeat_interleave(views).to(device)
         width = network(images[:2]).shape[1]

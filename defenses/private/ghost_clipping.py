@@ -53,7 +53,7 @@ class Classifier(nn.Module):
         return out
 
 
-class GhostClipping(GradSampleModuleFastGradientClipping):
+class GhostClipping(GradSampleModuleFastGradientClipping):  # type: ignore[misc]  # Opacus ships no types
     """A :class:`Classifier` that adds up clipped per-sample gradients.
 
     Layers not named below are handled by Opacus: by its own rules, or by its functional fallback.
@@ -120,7 +120,7 @@ class GhostClipping(GradSampleModuleFastGradientClipping):
         self._passed.clear()
         self.set_grad_sample_to_none()
 
-    def capture_backprops_hook(self, module: nn.Module, _inputs: Any, errors: Any, **_settings: Any) -> None:
+    def capture_backprops_hook(self, module: Any, _inputs: Any, errors: Any, **_settings: Any) -> None:
         """Called by autograd for every layer: notes the norms, or per-sample gradients where these are few or the only way."""
         if not self.hooks_enabled:
             return

@@ -90,9 +90,13 @@ def plan(
     sample_rate = min(1.0, batch_size / units)
     steps_per_epoch = round(1 / sample_rate)
     if steps is None:
+        if epochs is None:
+            raise FaceVeilError("a private training needs its length: give epochs or steps.")
         steps = epochs * steps_per_epoch
     delta = default_delta(units) if delta is None else delta
     if noise_multiplier is None:
+        if epsilon is None:
+            raise FaceVeilError("a private training needs its noise: give epsilon or noise_multiplier.")
         noise_multiplier = noise_for_epsilon(epsilon, delta, sample_rate, steps * tuning_runs)
     bound = upper_bound(sample_rate, noise_multiplier, steps * tuning_runs, delta)
     return Mechanism(units, sample_rate, steps_per_epoch, steps, noise_multiplier, bound, tuning_runs)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class WeightAverage:
@@ -35,11 +36,11 @@ class WeightAverage:
         for mean, parameter in zip(self.average, self.parameters, strict=True):
             parameter.copy_(mean)
 
-    def state(self) -> dict[str, list[Tensor] | int]:
+    def state(self) -> dict[str, Any]:
         """What a checkpoint has to keep."""
         return {"average": self.average, "steps": self.steps}
 
-    def load(self, state: Mapping[str, list[Tensor] | int]) -> None:
+    def load(self, state: Mapping[str, Any]) -> None:
         """Goes on from a kept state."""
         for mean, kept in zip(self.average, state["average"], strict=True):
             mean.copy_(kept)

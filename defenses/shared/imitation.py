@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class Imitation(Defense):
         return {self.name: nn.ModuleList(nn.Linear(trainer.embedding_size, size, bias=False) for _ in range(teachers))}
 
     def loss(self, loss: Tensor, batch: ForwardPass, trainer: TrainerProtocol) -> Tensor:  # noqa: ARG002
-        maps = trainer.extra[self.name] if self.name in trainer.extra else [nn.Identity()]
+        maps: Any = trainer.extra[self.name] if self.name in trainer.extra else [nn.Identity()]
         targets, asked = self._targets[batch.index].to(batch.embeddings.device), self._asked[batch.index]
         asked = asked.to(targets.device, targets.dtype)
         guesses = torch.stack([F.normalize(m(batch.embeddings.float())) for m in maps], 1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmark.interfaces import FaceVeilError, content_hash
+from benchmark.interfaces import FaceVeilError, TrainerProtocol, content_hash
 from benchmark.runtime.seeding import derived_seed, weights_digest
 from benchmark.training.loop import Trainer
 
 
-def pretrain(trainer: Trainer, epochs: int) -> None:
+def pretrain(trainer: TrainerProtocol, epochs: int) -> None:
     """Trains ``trainer.backbone`` in place on ``trainer.public`` alone, under a head of their own that is thrown away.
 
     Weights that training starts from stand for it: where there are any, nothing is done.

@@ -66,10 +66,11 @@ def _visits(pid: int, port: int, visitors: int) -> list[dict[str, Any]]:
         time.sleep(3)
         used.append(readers.memory_mb(pid))
     rows = [_row(f"{visitors} readers at once", min(taken), "s", note="until the last has the board; best round")]
-    if None not in used:
-        texts = ", ".join(f"{m:.0f}" for m in used)  # type: ignore[str-format]
-        rows.append(_row("memory of the server", used[-1], "MB", note=f"before and after each round: {texts}"))  # type: ignore[arg-type]
-        rows.append(_row("growth in the last round", used[-1] - used[-2], "MB", note="readers have left"))  # type: ignore[operator]
+    measured = [m for m in used if m is not None]
+    if len(measured) == len(used):
+        texts = ", ".join(f"{m:.0f}" for m in measured)
+        rows.append(_row("memory of the server", measured[-1], "MB", note=f"before and after each round: {texts}"))
+        rows.append(_row("growth in the last round", measured[-1] - measured[-2], "MB", note="readers have left"))
     return rows
 
 

@@ -207,7 +207,8 @@ def _flags(entry: RankedEntry) -> list[str]:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     """Mean, or None where one is missing."""
-    return float(np.mean([float(v) for v in values])) if values and None not in values else None
+    known = [float(v) for v in values if v is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def rank_text(rank: int | None, tied: bool) -> str:

@@ -47,7 +47,7 @@ def _record(row: AttributionRow) -> dict[str, object]:
     }
 
 
-def _panel(frame: pd.DataFrame, title: str, axis: alt.Scale) -> alt.LayerChart:
+def _panel(frame: pd.DataFrame, title: str, axis: alt.Scale) -> alt.LayerChart | alt.FacetChart:
     base = alt.Chart(frame).encode(
         y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(labelLimit=420)),
         yOffset=alt.YOffset("attack:N", sort=None),

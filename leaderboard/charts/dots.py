@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -31,7 +32,7 @@ def dots(
     theme: str = "light",
     least: float | None = None,
     narrow: bool = False,
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """One row a ``label``, in order of appearance; its name stands left of its dots, on a phone above them.
 
     Args:
@@ -64,7 +65,7 @@ def dots(
     colour = alt.Color("group:N", scale=alt.Scale(domain=present, range=[groups[g][0] for g in present]), legend=legend)
     shape = alt.Shape("group:N", scale=alt.Scale(domain=present, range=[groups[g][1] for g in present]), legend=legend)
     tooltip = [alt.Tooltip("label:N", title=" "), alt.Tooltip("group:N", title="  "), alt.Tooltip("text:N", title="Value")]
-    opened = {"href": alt.Href("address:N")} if "address" in data else {}
+    opened: dict[str, Any] = {"href": alt.Href("address:N")} if "address" in data else {}
     base = alt.Chart(data).encode(y=y, color=colour)
     layers = [] if least is None else [_least_line(least)]
     layers.append(base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q")))
@@ -99,18 +100,18 @@ def _domain(data: pd.DataFrame, least: float | None) -> list[float]:
 def _name_axis(places: list[float], labels: list[str]) -> alt.Axis:
     """The rows' names as labels of the axis, so that none stands on a dot."""
     text = f"{json.dumps(labels)}[indexof({json.dumps(places)}, datum.value)]"
-    plain = {"grid": False, "ticks": False, "domain": False, "title": None}
+    plain: dict[str, Any] = {"grid": False, "ticks": False, "domain": False, "title": None}
     return alt.Axis(values=places, labelExpr=text, labelLimit=400, labelFontSize=12, labelOverlap=False, **plain)
 
 
 def _least_line(least: float) -> alt.Chart:
-    line = alt.Chart(pd.DataFrame({"value": [least]})).mark_rule(strokeDash=[4, 3], color=GREY)
+    line: alt.Chart = alt.Chart(pd.DataFrame({"value": [least]})).mark_rule(strokeDash=[4, 3], color=GREY)
     return line.encode(x="value:Q")
 
 
 def _names_above(labels: list[str], starts: Mapping[str, float], left: float, y: alt.Y, theme: str) -> list[alt.Chart]:
     titles = pd.DataFrame({"label": labels, "row": [starts[label] + 9 for label in labels], "left": left})
-    font = {"align": "left", "fontSize": 12, "fontWeight": 600, "limit": 0}
+    font: dict[str, Any] = {"align": "left", "fontSize": 12, "fontWeight": 600, "limit": 0}
     names = alt.Chart(titles).encode(x="left:Q", y=y, text="label:N")
     halo = names.mark_text(**font, color=PAPER[theme], stroke=PAPER[theme], strokeWidth=4)
     return [halo, names.mark_text(**font, color=INK[theme])]

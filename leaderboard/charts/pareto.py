@@ -4,6 +4,8 @@ families differ by shape too.
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -47,7 +49,7 @@ def pareto(
     title: str = "Leakage, membership advantage",
     least: float = 0.0,
     width: int = 1080,
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """Utility against leakage with 95 % intervals; better is up and to the right, so leakage falls along the axis.
 
     ``frame`` has the columns of :data:`leaderboard.board.frame.COLUMNS`; rows without both values are left out.  Entries of
@@ -85,11 +87,11 @@ def pareto(
     # channels are objects and the data stand once, on the whole: Altair is many times slower at guessing and at copying
     base = alt.Chart().encode(x, y, colour)
     pale = 0.6 if theme == "light" else 0.85
-    dot = {"tooltip": tooltip, "href": alt.Href("address:N")}
+    dot: dict[str, Any] = {"tooltip": tooltip, "href": alt.Href("address:N")}
     others = base.transform_filter("!datum.front").encode(shape, **dot).mark_point(size=100, strokeWidth=2, opacity=pale)
     points = base.transform_filter("datum.front").encode(shape, **dot).mark_point(filled=True, size=140, opacity=1)
-    faint = {"opacity": alt.condition("datum.front", alt.value(0.75), alt.value(pale / 2))}
-    clip = {"strokeWidth": 1.5, "clip": True}
+    faint: dict[str, Any] = {"opacity": alt.condition("datum.front", alt.value(0.75), alt.value(pale / 2))}
+    clip: dict[str, Any] = {"strokeWidth": 1.5, "clip": True}
     across_rule = base.encode(alt.X("leakage_low:Q"), alt.X2("leakage_high:Q"), **faint).mark_rule(**clip)
     along = base.encode(alt.Y("utility_low:Q"), alt.Y2("utility_high:Q"), **faint).mark_rule(**clip)
     # rows of the legend, axis and its title take their part of the height
@@ -98,8 +100,9 @@ def pareto(
     return alt.layer(*layers, data=data).properties(height=height)
 
 
-def nameless(chart: alt.LayerChart) -> int:
+def nameless(chart: alt.LayerChart | alt.FacetChart) -> int:
     """How many entries of :func:`pareto`'s chart found no room for their name."""
+    assert isinstance(chart.data, pd.DataFrame)
     return int((chart.data["place_of_name"] < 0).sum())
 
 
@@ -166,7 +169,7 @@ def _zone(frame: pd.DataFrame, x_range: list[float], theme: str) -> list[alt.Cha
     data = pd.DataFrame([{"from": x_range[0], "to": limit, "text": f"nothing found; up to {limit:.2f} not ruled out"}])
     base = alt.Chart(data)
     zone = base.mark_rect(color=GREEN, opacity=0.10, clip=True).encode(x=alt.X("from:Q"), x2="to:Q")
-    font = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -4, "fontSize": 11, "color": INK[theme]}
+    font: dict[str, Any] = {"align": "right", "baseline": "bottom", "dx": -4, "dy": -4, "fontSize": 11, "color": INK[theme]}
     return [zone, base.mark_text(**font, fontStyle="italic").encode(x=alt.X("from:Q"), y=alt.value("height"), text="text:N")]
 
 
@@ -177,7 +180,14 @@ def _names(data: pd.DataFrame, theme: str) -> list[alt.Chart]:
         place = PLACES[number]
         chart = alt.Chart().transform_filter(f"datum.place_of_name == {number}")
         chart = chart.encode(alt.X("leakage:Q"), alt.Y("utility:Q"), alt.Text("label:N"), href=alt.Href("address:N"))
-        font = {"align": place.align, "dx": place.dx, "dy": place.dy, "fontSize": 12, "baseline": "middle", "clip": True}
+        font: dict[str, Any] = {
+            "align": place.align,
+            "dx": place.dx,
+            "dy": place.dy,
+            "fontSize": 12,
+            "baseline": "middle",
+            "clip": True,
+        }
         layers.append(chart.mark_text(**font, color=PAPER[theme], stroke=PAPER[theme], strokeWidth=4, opacity=0.85))
         layers.append(chart.mark_text(**font, color=INK[theme]))
     return layers

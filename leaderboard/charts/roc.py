@@ -15,7 +15,9 @@ _TOLD = ("tpr", "tpr_low", "tpr_high")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 
 
-def roc(points: pd.DataFrame, by: str, highlight: str = "", names: Sequence[str] = (), narrow: bool = False) -> alt.LayerChart:
+def roc(
+    points: pd.DataFrame, by: str, highlight: str = "", names: Sequence[str] = (), narrow: bool = False
+) -> alt.LayerChart | alt.FacetChart:
     """ROC curves on log axes, with the bands of their TPR.
 
     Args:

@@ -131,8 +131,8 @@ def pareto(frame: pd.DataFrame, root: str, width: int = 980, height: int = 560) 
         )
         note = f"nothing found; up to {limit:.2f} not ruled out"
         figure.text(width - _RIGHT - 4, height - _BOTTOM - 6, note, "end", "note")
-    across = (x, _ticks(*x_range), "Leakage, membership advantage  (less →)")
-    _axes(figure, top, across, (y, _ticks(*y_range), "Utility, TAR@FAR=1e-3  (better ↑)"), ".2f")
+    across = (x, _ticks(x_range[0], x_range[1]), "Leakage, membership advantage  (less →)")
+    _axes(figure, top, across, (y, _ticks(y_range[0], y_range[1]), "Utility, TAR@FAR=1e-3  (better ↑)"), ".2f")
     for row in data.itertuples():
         look = f"stroke='{STYLES[row.family][0]}' stroke-width='1.5' stroke-opacity='{0.75 if row.front else 0.4}'"
         if not pd.isna(row.leakage_low):
@@ -161,7 +161,7 @@ def dots(data: pd.DataFrame, styles: dict[str, tuple[str, str]], title: str, lea
     top = _legend(figure, [(group, styles[group]) for group in styles if group in set(data["group"])])
     figure.height += top - 34
     ends = [v for v in data[["value", "low", "high"]].to_numpy(float).ravel() if math.isfinite(v)] + [least]
-    low, high = min(min(ends), least - 0.05), max(ends) + 0.01
+    low, high = float(min(min(ends), least - 0.05)), float(max(ends)) + 0.01
 
     def x(value: float) -> float:
         return left + (value - low) / (high - low) * (width - left - _RIGHT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import pandas as pd
@@ -12,6 +12,8 @@ import streamlit as st
 
 from benchmark.records.exporting import harmless
 from leaderboard.board.frame import COLUMNS, rank_text
+
+Width = Literal["small", "medium", "large"] | int | None
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -38,8 +40,8 @@ def printed(frame: pd.DataFrame) -> pd.DataFrame:
     result["created"] = frame["created"].str[:10]
     result["flags"] = ["▲ " + flags if flags else "" for flags in frame["flags"]]
     for name in ("utility_change", "leakage_change", "gain"):
-        parts = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
-        result[f"{name}_text"] = [_change(*part) for part in parts]
+        changes = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
+        result[f"{name}_text"] = [_change(*change) for change in changes]
     for axis in ("utility", "leakage"):
         parts = zip(frame[f"{axis}_low"], frame[f"{axis}_high"], frame[f"{axis}_n"], frame[f"{axis}_unit"], strict=True)
         result[f"{axis}_interval"] = [_interval(*part) for part in parts]
@@ -57,11 +59,11 @@ def _change(value: float, low: float, high: float) -> str:
     return f"{value:+.3f}" if pd.isna(low) or pd.isna(high) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def _number(label: str, name: str, format: str = "%.3f", width: int | None = None) -> Any:
+def _number(label: str, name: str, format: str = "%.3f", width: Width = None) -> Any:
     return st.column_config.NumberColumn(label, help=COLUMNS[name], format=format, width=width)
 
 
-def _text(label: str, name: str, width: str | int | None = None, pinned: bool = False) -> Any:
+def _text(label: str, name: str, width: Width = None, pinned: bool = False) -> Any:
     return st.column_config.TextColumn(label, help=COLUMNS[name], width=width, pinned=pinned)
 
 

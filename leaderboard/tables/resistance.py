@@ -10,8 +10,7 @@ import pandas as pd
 from benchmark.interfaces import Contrast
 from benchmark.records.ranking import RankedEntry
 from benchmark.records.results import interval_text
-from benchmark.records.runs import CONTRASTS, HIGH, LOW, VALUE
-from leaderboard.board.frame import FAMILIES
+from benchmark.records.runs import CONTRASTS, FAMILIES, HIGH, LOW, VALUE
 
 CHANCE = 0.5
 

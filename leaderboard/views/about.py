@@ -103,7 +103,7 @@ def _protocol() -> None:
         f"This board evaluates under protocol **{PROTOCOL_VERSION}**. Records of different versions never share a ranking; "
         "older ones stay on the board, under *Protocol and data*."
     )
-    changes = pd.DataFrame(reversed(CHANGES.items()), columns=["protocol", "what changed"])
+    changes = pd.DataFrame(reversed(list(CHANGES.items())), columns=["protocol", "what changed"])
     st.dataframe(changes, hide_index=True, height="auto", alt="Changes of the protocol.")
     st.dataframe(pd.DataFrame(map(_track, TRACKS.values())), hide_index=True, height="auto", alt="The tracks.")
 

@@ -53,7 +53,7 @@ def _entry(board: Board) -> RankedEntry | None:
     with st.container(horizontal=True, gap="small", vertical_alignment="top"):
         scope = choose_scope(board)
         texts = dict(zip(scope["key"], scope["entry"], strict=True))
-        if asked in board.entries:
+        if asked is not None and asked in board.entries:
             texts = {asked: board.entries[asked].label} | texts
         if st.session_state.get("opened_link") != asked or "opened" not in st.session_state:
             st.session_state.update(opened=asked if asked in texts else None, opened_link=asked)
@@ -103,7 +103,7 @@ def _inside(entry: RankedEntry, record: Record) -> None:
         parts["Gallery"] = partial(_gallery, found)
     parts |= {
         "Cost": lambda: _numbers(details.cost_frame(record)),
-        "Card": lambda: st.code(details.card_text(record), language="json", height=420, wrap_lines=True),
+        "Card": lambda: _card(record),
         "Reproduce": lambda: _reproduce(entry, record),
     }
     tabs = st.tabs(list(parts), key="tab", on_change="rerun", bind="query-params")
@@ -182,6 +182,10 @@ def _gallery(found: list[Path]) -> None:
     for path in found:
         st.text(path.stem)
         st.image(str(path), alt=f"InversionImages faces: {path.stem}")
+
+
+def _card(record: Record) -> None:
+    st.code(details.card_text(record), language="json", height=420, wrap_lines=True)
 
 
 def _reproduce(entry: RankedEntry, record: Record) -> None:

@@ -61,15 +61,16 @@ def choose_scope(board: Board) -> pd.DataFrame:
     chosen["track"] = st.selectbox("Track", restored("track", tracks, first), key="track", width=168)
     scopes = [scope for scope in scopes if scope.track == chosen["track"]]
     boards = [name for name in BOARDS if name in {scope.board for scope in scopes}]
-    chosen["board"] = st.segmented_control(
+    board_chosen = st.segmented_control(
         "Board",
         restored("board", boards, boards[0]),
         required=True,
-        format_func=BOARDS.get,
+        format_func=lambda name: BOARDS[name],
         key="board",
         help="Verified entries were re-trained by the evaluator. Nobody can prove what others' weights were trained on: "
         "they are ranked apart.",
     )
+    chosen["board"] = board_chosen or boards[0]
     settings = {_setting(scope): scope for scope in scopes if scope.board == chosen["board"]}
     names = sorted(settings, key=lambda name: (_version(settings[name].protocol_version), name), reverse=True)
     if len(names) > 1:
