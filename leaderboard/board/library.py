@@ -86,6 +86,17 @@ class Library:
                 self._records.popitem(last=False)
         return record
 
+    def every(self, runs: Iterable[Run]) -> Iterator[tuple[Run, Record]]:
+        """The whole records of some runs, file by file: each file is read once, and nothing is kept."""
+        path, content = "", []
+        for run in sorted(runs, key=lambda run: (run.source.path, run.source.position)):
+            if not run.source.path:
+                yield run, self._store.record_named(run.source.name)
+                continue
+            if run.source.path != path:
+                path, content = run.source.path, _content(Path(run.source.path))
+            yield run, Record.model_validate(content[run.source.position])
+
     def _build(self, files: Sequence[tuple[Path, int]]) -> Board:
         problems: list[str] = []
         known, self._runs = self._runs, {}

@@ -58,7 +58,8 @@ class Figure:
     def svg(self) -> str:
         """The whole drawing."""
         size = f"viewBox='0 0 {self.width:.0f} {self.height:.0f}'"
-        head = f"<svg xmlns='http://www.w3.org/2000/svg' {size} role='img' aria-label='{escape(self.title, True)}'>"
+        role = "group" if any(part.startswith("<a ") for part in self.parts) else "img"  # what is in a picture cannot be tapped
+        head = f"<svg xmlns='http://www.w3.org/2000/svg' {size} role='{role}' aria-label='{escape(self.title, True)}'>"
         return "\n".join([head, f"<title>{escape(self.title)}</title>", _STYLE, *self.parts, "</svg>\n"])
 
 
@@ -154,7 +155,7 @@ def dots(data: pd.DataFrame, styles: dict[str, tuple[str, str]], title: str, lea
     """A row a ``label`` with a dot a ``group`` and its interval; ``data`` as for :func:`leaderboard.charts.dots.dots`."""
     data = data.dropna(subset=["value"])
     labels = list(dict.fromkeys(data["label"]))
-    left = min(360.0, 20 + 7.2 * max(map(len, labels), default=0))
+    left = min(440.0, 20 + 7.4 * max(map(len, labels), default=0))
     line, air = 15, 9
     heights = [air + line * int((data["label"] == label).sum()) for label in labels]
     figure = Figure(width, sum(heights) + 42 + _BOTTOM, f"{title}, a row a name, with 95 % intervals")
