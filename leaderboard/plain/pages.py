@@ -210,7 +210,7 @@ def about() -> dict[str, Any]:
         "numbers": [(name, text.replace("*", "")) for name, text in NUMBERS.items()],
         "roles": Markup(roles()),
         "stages": Markup(stages()),
-        "changes": list(reversed(CHANGES.items())),
+        "changes": list(CHANGES.items())[::-1],
         "columns": list(COLUMNS.items()),
         "bibtex": BIBTEX,
     }
