@@ -7,6 +7,7 @@ server goes on, and the submission is refused, once a second process has come to
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -21,8 +22,9 @@ from benchmark.submissions.report import Report
 
 SECONDS = 300.0  # for one submission
 START_SECONDS = 300.0  # until the process is there
-MEMORY = 8 * 2**30  # bytes beyond what the process takes at its start
+MEMORY = 4 * 2**30  # bytes beyond what the process takes at its start; 119 million weights take 1.0 GiB
 
+_MMAP_THRESHOLD = -3  # of malloc.h
 MOST_BYTES = 8 * 2**20  # of a report; what comes out of that process is bytes, never a pickle
 _DOUBTFUL = frozenset(("check_too_slow", "check_unreadable", "check_ended", "check_memory", "check_failed"))
 
@@ -141,6 +143,7 @@ def _serve(pipe: Connection, memory: int, check: Check | None) -> None:
 
         load_all()
         check = validate
+    _return_memory()
     _confine(memory)
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         pipe.send_bytes(b"ready")
@@ -153,6 +156,12 @@ def _serve(pipe: Connection, memory: int, check: Check | None) -> None:
             except Exception as error:  # a fault of ours; the type alone, since its text may be the submitter's
                 report = _refused(path, "check_failed", f"The checks of it failed ({type(error).__name__}).")
             pipe.send_bytes(report.model_dump_json().encode())
+
+
+def _return_memory() -> None:
+    """Blocks of a megabyte and more go back to the system when they are freed: this process outlives the models it looks at."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)  # glibc's; other systems have none
 
 
 def _confine(memory: int) -> None:

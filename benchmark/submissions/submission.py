@@ -67,6 +67,14 @@ class Submission:
         model.load_state_dict(self.weights, strict=True)
         return model.eval()
 
+    def shared_backbone(self) -> nn.Module:
+        """The same to look at: where the types agree it holds the submission's own tensors, and must not be changed."""
+        with torch.random.fork_rng(devices=[]):
+            model = backbones.create(self.card.backbone.name, self.card.backbone.kwargs)
+        kinds = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+        model.load_state_dict({n: t.to(kinds.get(n, t.dtype)) for n, t in self.weights.items()}, strict=True, assign=True)
+        return model.eval().requires_grad_(False)
+
 
 def load_submission(path: Path | str) -> Submission:
     """Reads and checks a submission folder or zip; runs none of its code, unpickles nothing, builds no backbone in memory.

@@ -29,10 +29,11 @@ def validate(path: Path | str, probes: Tensor | None = None) -> Report:
     known = ""
     problems = [*check_settings(submission.card), *check_cost(submission.card.backbone, submission.card.input.size)]
     if not problems:
-        found = red_flags(submission, probes)
+        backbone = submission.shared_backbone()  # built once: the largest take half a gigabyte
+        found = red_flags(submission, probes, backbone=backbone)
         problems = problems_of(found)
     if not problems:
-        known = signature(submission.backbone(), submission.card.input)
+        known = signature(backbone, submission.card.input)
     return Report(
         path=str(path),
         submission_id=submission.submission_id,
