@@ -39,6 +39,7 @@ from benchmark.cli import (
     worker,
 )
 from benchmark.cli.faults import TERMINATED, close_quietly, end_by_exception, expand_tildes, print_everything, told
+from benchmark.cli.groups import arrange
 from benchmark.cli.output import fail
 from benchmark.interfaces import FaceVeilError
 
@@ -106,6 +107,7 @@ GROUPS = (
 )
 for module in GROUPS:
     module.register(app)
+arrange(app)
 
 
 def main() -> None:

@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.output import Device, Json, Ray, Workers, emit, number, out, pick_device, settings, steps, table
+from benchmark.cli.output import (
+    Device,
+    Json,
+    Ray,
+    Workers,
+    emit,
+    legend,
+    number,
+    numbered,
+    out,
+    pick_device,
+    settings,
+    steps,
+    table,
+)
+from benchmark.cli.submit import StoreOption
 from benchmark.cli.train import Data, Public, open_init
 from benchmark.interfaces import AttackSpec, Contrast
 
@@ -23,37 +38,26 @@ def parse_attack(text: str) -> AttackSpec:
 
 
 def show_record(record: Record) -> None:
-    """The record as tables."""
-    head = record.headline
-    out.print(f"{record.card.name} on {record.track}, protocol {record.protocol_version}", style="bold", markup=False)
-    table(
-        "recognition", ["metric", "value [95 %]", "n"], [[k, number(m), f"{m.n} {m.unit}"] for k, m in record.utility.items()]
-    )
-    rows: list[list[str]] = []
+    """The record in brief, and a table of the attacks with their names below it."""
+    out.print(str(record), markup=False, soft_wrap=True)
+    done = [attack for attack in record.membership if attack.status == "ok"]
+    names = numbered(attack.label + (" (adaptive)" if attack.adaptive else "") for attack in done)
+    rows = []
+    for attack, name in zip(done, names, strict=True):
+        cells = [
+            number(attack.contrasts[contrast].metrics.get(metric)) if contrast in attack.contrasts else "–"
+            for contrast, metric in _SHOWN
+        ]
+        rows.append([*cells, names[name]])
+    out.print("membership attacks", style="bold")
+    table("", ["sample AUC", "identity AUC", "sample advantage", "attack"], rows, whole=range(4))
+    legend("attacks", names)
     for attack in record.membership:
-        label = attack.label + (" (adaptive)" if attack.adaptive else "")
         if attack.status != "ok":
-            rows.append([label, attack.status, attack.reason, "", "", ""])
-        for contrast, result in attack.contrasts.items():
-            m = result.metrics
-            cells = [number(m.get(k)) for k in ("auc", "advantage", "tpr@fpr=1e-2", "excess_over_blind")]
-            rows.append([label, contrast.value, *cells])
-    table("membership", ["attack", "contrast", "AUC", "advantage", "TPR@1 %FPR", "AUC over blind"], rows)
-    told = [c.value for c in (Contrast.SAMPLE, Contrast.IDENTITY) if not record.gate.passes(c)]
-    gate = f"FAILED on {' and '.join(told)}, which does not count" if told else "passed"
-    out.print(f"blind gate: {gate} ({len(record.gate.probes)} probes)")
-    if head is not None:
-        out.print(f"TAR@FAR=1e-3 {number(head.utility)}", markup=False)
-        found = ", nothing found" if head.nothing_found else ""
-        by = f"{head.leakage_attack}, {head.leakage_contrast.value}, over {head.targets} backbones"
-        out.print(f"membership leakage {number(head.leakage)}{found}, by {by}", markup=False)
-        out.print(
-            f"TPR at 0.1 % FPR {number(head.low_fpr)}; the most exposed 1 % of photos {number(head.exposed)}", markup=False
-        )
-    for reason in record.unranked:
-        out.print(f"unranked: {reason}", markup=False)
-    for flag in record.flags:
-        out.print(f"{flag.severity}: {flag.reason}", markup=False)
+            out.print(f"{attack.label}: {attack.status.replace('_', ' ')}: {attack.reason}", markup=False, soft_wrap=True)
+
+
+_SHOWN = ((Contrast.SAMPLE, "auc"), (Contrast.IDENTITY, "auc"), (Contrast.SAMPLE, "advantage"))
 
 
 def evaluate(
@@ -63,7 +67,8 @@ def evaluate(
         str, typer.Option(help="Only these, comma-separated; name:key=value for settings. The record is then not ranked.")
     ] = "",
     out_: Annotated[Path | None, typer.Option("--out", help="Also write the record to this file.")] = None,
-    store: Annotated[bool, typer.Option(help="Keep the record in the store.")] = True,
+    keep: Annotated[bool, typer.Option(help="Keep the record in the store.")] = True,
+    store: StoreOption = None,
     data: Data = None,
     public: Public = None,
     init: Annotated[
@@ -98,8 +103,8 @@ def evaluate(
             record = with_inversion(record, session.inversion(loaded).run())
     if out_ is not None:
         write_text(out_, record.model_dump_json(indent=1))
-    if store and chosen is None:
-        Store().add_record(record)
+    if keep and chosen is None:
+        Store(store).add_record(record)
     emit(record.model_dump(mode="json"), json, lambda: show_record(record))
 
 

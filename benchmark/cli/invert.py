@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli.evaluate import parse_attack
 from benchmark.cli.output import Device, Json, emit, number, out, pick_device, steps, table
+from benchmark.cli.submit import StoreOption
 from benchmark.cli.train import Data, open_init
 from benchmark.interfaces import FaceVeilError, Goal
 
@@ -104,10 +105,11 @@ def invert(
     record: Annotated[Path | None, typer.Option(help="A record of this submission to put the result into.")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Write the result (or the record) here.")] = None,
     gallery: Annotated[Path | None, typer.Option(help="Folder for pictures; synthetic tracks only.")] = None,
-    store: Annotated[
+    keep: Annotated[
         bool,
-        typer.Option("--store", help="Put the result into this submission's record in the store, and pictures on the board."),
+        typer.Option("--keep", help="Put the result into this submission's record in the store, and pictures on the board."),
     ] = False,
+    store: StoreOption = None,
     data: Data = None,
     init: Annotated[Path | None, typer.Option(help="The weights a fine-tuned submission started from.")] = None,
     device: Device = "auto",
@@ -127,10 +129,10 @@ def invert(
     chosen = [parse_attack(a) for a in attacks.split(",") if a] or None
     loaded = load_submission(submission)
     whole = _record_of(record, loaded) if record is not None else None
-    if store and whole is None:
-        whole = Store().record(loaded.submission_id, track)  # first, so that a missing one costs nothing
+    if keep and whole is None:
+        whole = Store(store).record(loaded.submission_id, track)  # first, so that a missing one costs nothing
     folders = [gallery] if gallery is not None else []
-    if store and get_track(track).shows_faces:
+    if keep and get_track(track).shows_faces:
         folders.append(gallery_dir(loaded.submission_id))
     with steps() as progress:
         session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
@@ -151,8 +153,8 @@ def invert(
     document: InversionRecord | Record = found
     if whole is not None:
         document = combined = with_inversion(whole, found)
-        if store:
-            Store().add_record(combined)
+        if keep:
+            Store(store).add_record(combined)
     if out_ is not None:
         write_text(out_, document.model_dump_json(indent=1))
     emit(found.model_dump(mode="json"), json, lambda: show_inversion(found))

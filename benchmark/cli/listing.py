@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from benchmark.cli.output import Json, emit, out
+from benchmark.interfaces import FaceVeilError
 
 if TYPE_CHECKING:
     from benchmark.interfaces import Plugin
@@ -64,6 +65,42 @@ def _plugins(kind: Kind) -> list[dict[str, Any]]:
     return rows
 
 
+def _plugin(kind: Kind, name: str) -> dict[str, Any]:
+    """What one attack or defence says of itself.
+
+    Raises:
+        FaceVeilError: there is none of that name.
+    """
+    from benchmark.protocol.catalogue import catalogue
+
+    found = catalogue()
+    kinds = {Kind.ATTACKS: ("membership", "inversion"), Kind.DEFENSES: ("defenses",), Kind.PLUGINS: tuple(found)}
+    rows = {row["name"]: row for part in kinds.get(kind, ()) for row in found[part]}
+    if name not in rows:
+        known = f"one of {', '.join(sorted(rows))}" if rows else "a name goes with attacks, defenses and plugins"
+        raise FaceVeilError(f"no {kind.value.rstrip('s')} {name!r}: {known}.")
+    return rows[name]
+
+
+def _show_plugin(row: dict[str, Any]) -> None:
+    out.print(f"{row['title']} ({row['name']})", style="bold", markup=False)
+    out.print(row["summary"], markup=False)
+    texts = {key: row[key] for key in ("family", "access") if row[key]}
+    texts |= {"source": " ".join([row["reference"], *row["links"]]), "contrasts": ", ".join(row["contrasts"])}
+    texts["attacked by those who know it with"] = "; ".join(row.get("adaptive", ()))
+    for key, text in texts.items():
+        if text:
+            out.print(Text(f"{key}: {text}", style="dim"))
+    if not row["settings"]:
+        out.print("It has no settings.")
+    for field in row["settings"]:
+        default = "" if field["default"] is None else f" = {field['default']}"
+        out.print(f"  {field['name']}{default}", style="bold", markup=False)
+        meaning = " ".join(part for part in (field["meaning"], f"({field['bounds']})" if field["bounds"] else "") if part)
+        if meaning:
+            out.print(Padding(Text(meaning), (0, 0, 0, 4)))
+
+
 def _backbones() -> list[dict[str, Any]]:
     import timm
 
@@ -90,9 +127,15 @@ def register(app: typer.Typer) -> None:
         kind: Annotated[
             Kind, typer.Argument(help="What to list.", parser=_kind, metavar="tracks|attacks|defenses|backbones|plugins")
         ],
+        name: Annotated[
+            str | None, typer.Argument(help="Only this attack or defence, with the meaning of every setting.")
+        ] = None,
         json: Json = False,
     ) -> None:
         """Lists tracks, attacks, defences or backbones; plugins: all attacks and defences with the meaning of every setting."""
+        if name is not None:
+            plugin = _plugin(kind, name)
+            return emit(plugin, json, lambda: _show_plugin(plugin))
         if kind is Kind.PLUGINS:
             from benchmark.protocol.catalogue import catalogue
 

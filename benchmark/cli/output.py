@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -52,14 +53,29 @@ def emit(value: Any, as_json: bool, show: Callable[[], None]) -> None:
         show()
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A plain table; cells are text, never markup."""
-    grid = Table(title=title or None, title_justify="left", header_style="bold")
-    for column in columns:
-        grid.add_column(column, overflow="fold")
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[int] = ()) -> None:
+    """A plain table; cells are text, never markup.  ``whole``: columns that are never wrapped, such as ids and intervals."""
+    grid = Table(
+        title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
+    for number, column in enumerate(columns):
+        grid.add_column(column, overflow="fold", no_wrap=number in whole)
     for row in rows:
         grid.add_row(*(escape(str(cell)) for cell in row))
     out.print(grid)
+
+
+def numbered(names: Iterable[str]) -> dict[str, str]:
+    """Each name with its number, in order of appearance: long ones stand below a table, not in it."""
+    return {name: str(number) for number, name in enumerate(dict.fromkeys(names), start=1)}
+
+
+def legend(title: str, numbers: Mapping[str, str]) -> None:
+    """The names behind the numbers, one a line."""
+    if numbers:
+        out.print(f"{title}:")
+    for name, number_ in numbers.items():
+        out.print(f"{number_:>4}  {name}", markup=False, soft_wrap=True)
 
 
 def facts(values: Mapping[str, Any]) -> None:

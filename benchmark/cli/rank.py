@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.output import Json, emit, out, table
+from benchmark.cli.output import Json, emit, legend, numbered, out, table
 from benchmark.cli.submit import StoreOption
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.results import interval_text
@@ -73,6 +73,7 @@ def _row(entry: RankedEntry) -> dict[str, Any]:
         "rank": entry.rank,
         "tied": entry.tied,
         "entry": entry.label,
+        "title": entry.runs[0].title,
         "control": entry.control,
         "targets": head.targets if head else None,
         "utility": _triple(entry.utility),
@@ -93,39 +94,46 @@ def _triple(axis: Any) -> list[float | None] | None:
     return None if axis is None or axis.value is None else [axis.value, axis.low, axis.high]
 
 
+WIDE = 118  # columns of a terminal from which on everything fits
+
+
 def show(tables: Sequence[dict[str, Any]]) -> None:
-    """One table a scope."""
+    """One table a scope: numbers first; in a narrow terminal the two axes alone."""
+    wide = out.width >= WIDE
     for found in tables:
-        title = f"{found['track']}, protocol {found['protocol_version']}, {found['board']} entries"
-        columns = ["rank", "entry", "TAR@FAR=1e-3 [95 %]", "gain over public", "advantage [95 %]", "TPR@0.1 %", "attack"]
-        rows = [_cells(row) for row in found["entries"]]
-        if any(row["unranked"] for row in found["entries"]):
-            columns.append("why unranked")
-        table(title, columns, [cells[: len(columns)] for cells in rows])
+        attacks = numbered(row["by"] for row in found["entries"] if row["by"])
+        columns = ["rank", "TAR@FAR=1e-3", "leakage", "by", *(["gain over public", "TPR@0.1 %"] if wide else []), "entry"]
+        rows = [_cells(row, attacks, wide) for row in found["entries"]]
+        out.print(
+            f"{found['track']}, protocol {found['protocol_version']}, {found['board']} entries", style="bold", markup=False
+        )
+        table("", columns, rows, whole=range(len(columns) - 1))
+        legend("by, the strongest attack", attacks)
         _remarks(found)
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], attacks: Mapping[str, str], wide: bool) -> list[str]:
     def text(triple: Sequence[float | None] | None) -> str:
         return interval_text(*triple) if triple else "–"
 
     rank = "–" if row["rank"] is None else f"{row['rank']}{' =' if row['tied'] else ''}"
+    name = (row["title"] or row["entry"]) + (" (control)" if row["control"] else "") + (" !" if row["bought_nothing"] else "")
+    why = f", not ranked: {'; '.join(row['unranked'])}" if row["unranked"] else ""
     return [
         rank,
-        row["entry"] + (" (control)" if row["control"] else ""),
         text(row["utility"]),
-        text(row["gain"]) + (" !" if row["bought_nothing"] else ""),
         text(row["leakage"]) + (" n.f." if row["nothing_found"] else ""),
-        text(row["low_fpr"]),
-        row["by"],
-        "; ".join(row["unranked"]),
+        attacks.get(row["by"], "–"),
+        *([text(row["gain"]), text(row["low_fpr"])] if wide else []),
+        f"{name}{why}",
     ]
 
 
 def _remarks(found: dict[str, Any]) -> None:
     """What the signs in the table mean, where they occur, and the value gate."""
     rows = found["entries"]
-    out.print("entries of one rank (=) are not significantly dominated by each other; within it the best recognition first")
+    out.print("entries of one rank (=): none significantly dominates another; the best recognition first")
+    out.print("leakage: membership advantage, TPR - FPR, of the strongest attack; 95 % intervals over people")
     if any(row["nothing_found"] for row in rows):
         out.print("n.f.: nothing found; it counts as 0, and the upper end of its interval is not ruled out")
     if any(row["bought_nothing"] for row in rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,15 +76,18 @@ def submit(
         document = {"valid": True, "submission_id": report.submission_id, "flags": [f.model_dump() for f in report.flags]}
         emit(document, json, lambda: facts(document))
         return
+    remote = _remote(url, token) if url else None  # a missing token, or a wrong one here, before anybody is asked to agree
+    if remote is None and token:
+        open_store(store).teams.authenticate(token)
     if not yes:
-        if json:
-            raise FaceVeilError(f"{CONSENT} Pass --yes to agree.")
+        if json or not sys.stdin.isatty():
+            raise FaceVeilError(f"{CONSENT} Nobody can be asked here: pass --yes to agree.")
         out.print(CONSENT)
         typer.confirm("Do you agree?", abort=True)
     with steps() as progress, tempfile.TemporaryDirectory(prefix="faceveil-") as work:
         archive = _zipped(submission, Path(work))
         progress.step(f"handing in {archive.stat().st_size / 2**20:.1f} MiB")
-        job = _there(archive, _remote(url, token)) if url else _here(archive, token, store)
+        job = _there(archive, remote) if remote is not None else _here(archive, token, store)
     if job["state"] == "refused":
         from benchmark.submissions.problems import Problem
 
@@ -178,7 +182,7 @@ def queue(
     if job is None:
         emit(document, json, lambda: _list(document))
     else:
-        emit(document, json, lambda: _show(document["job"], document["log"]))
+        emit(document, json, lambda: _show(document["job"], document["log"], url))
 
 
 def _looked_up(
@@ -200,10 +204,10 @@ def _looked_up(
 def _list(document: Mapping[str, Any]) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in document["counts"].items() if count)
     rows = [
-        [j["id"], j["name"] or "–", j["team"], j["track"] or "–", _state(j), j["updated"][:16].replace("T", " ")]
+        [j["id"], _state(j), j["name"] or "–", j["team"], j["track"] or "–", j["updated"][:16].replace("T", " ")]
         for j in document["jobs"]
     ]
-    table(counts or "nothing was submitted yet", ["job", "name", "team", "track", "state", "since (UTC)"], rows)
+    table(counts or "nothing was submitted yet", ["job", "state", "name", "team", "track", "since (UTC)"], rows, whole=(0,))
     for job in document["jobs"]:
         if job["problems"]:
             out.print(f"{job['id']} {job['state']}: {_why(job)}", markup=False, soft_wrap=True)
@@ -217,8 +221,13 @@ def _why(job: Mapping[str, Any]) -> str:
     return " ".join(f"{p['message']} {p['remedy']}" for p in job["problems"]).replace("queue JOB", f"queue {job['id']}")
 
 
-def _show(job: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> None:
+def _show(job: Mapping[str, Any], log: Sequence[Mapping[str, Any]], url: str | None = None) -> None:
+    """A job with the end of its log; of a published one, where its record is."""
     names = ("id", "name", "team", "track", "submission_id", "worker", "record")
-    facts({"state": _state(job), **{name: job[name] for name in names}, "why": _why(job)})
+    where = ""
+    if job["record"]:
+        here = "faceveil leaderboard, page Queue" if url is None else f"{url.rstrip('/')}/queue?job={job['id']}"
+        where = here if url is None else f"{here}, {url.rstrip('/')}/api/v1/records/{job['record']}"
+    facts({"state": _state(job), **{name: job[name] for name in names}, "published at": where, "why": _why(job)})
     for event in log:
         out.print(f"{event['moment'][:19]}  {event['state']:<11} {event['text']}", markup=False, soft_wrap=True)

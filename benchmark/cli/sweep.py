@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.output import Device, Json, Ray, Workers, emit, err, out, pick_device, steps, table
+from benchmark.cli.submit import StoreOption
 from benchmark.cli.train import Data, Public
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.interrupts import graceful_interrupt
@@ -33,7 +34,8 @@ def sweep(
     data: Data = None,
     public: Public = None,
     init: Annotated[Path | None, typer.Option(help="Weights that every entry starts from.")] = None,
-    store: Annotated[bool, typer.Option(help="Keep the records in the store, too.")] = True,
+    keep: Annotated[bool, typer.Option(help="Keep the records in the store, too.")] = True,
+    store: StoreOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would run and for how long; train nothing.")] = False,
     workers: Workers = None,
     ray: Ray = None,
@@ -69,7 +71,7 @@ def sweep(
             team=content.team,
             minutes=minutes,
             should_stop=asked,
-            save=Store().add_record if store and not dry_run else lambda _record: None,
+            save=Store(store).add_record if keep and not dry_run else lambda _record: None,
             on_status=lambda number, entry, what: err.print(
                 f"{number}/{len(entries)} {entry.label} on {entry.track.name}, seed {entry.seed}: {what}", markup=False
             ),

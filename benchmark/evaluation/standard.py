@@ -37,7 +37,7 @@ from benchmark.records.record import Provenance, Record
 from benchmark.records.results import AttackResult, Gate, Headline, Metric
 from benchmark.runtime.executor import Engine, Node, Status
 from benchmark.runtime.memory import process_peak
-from benchmark.runtime.progress import ProgressCallback
+from benchmark.runtime.progress import ProgressCallback, duration
 from benchmark.runtime.step_cache import Pieces
 from benchmark.submissions.report import Flag
 from benchmark.submissions.submission import Submission
@@ -196,7 +196,9 @@ class Evaluation:
 
         def report(status: Status) -> None:
             if status.finished is not None:
-                self.step(f"{status.finished.name} ({status.done}/{status.total})")
+                left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
+                name = status.finished.label or status.finished.name
+                self.step(f"{name}: done, {status.done} of {status.total}{left}")
 
         self.engine.run_graph(nodes, report)
 

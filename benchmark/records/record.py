@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from benchmark.interfaces import PluginInfo, Result, content_hash
-from benchmark.records.results import AttackResult, Attribution, CanaryAudit, Gate, Headline, InversionRecord, Metric
+from benchmark.interfaces import Contrast, PluginInfo, Result, content_hash
+from benchmark.records.results import AttackResult, Attribution, CanaryAudit, Gate, Headline, InversionRecord, Metric, text_of
 from benchmark.submissions.card import Card
 from benchmark.submissions.report import Flag
 
@@ -59,6 +59,25 @@ class Record(Result):
     extra: Mapping[str, Any] = Field(default_factory=dict)
     population: tuple[str, ...] = ()  # submission ids by number: the targets, and each other's shadows
     shadows: Literal["", "same_defense", "undefended"] = ""  # what the query pool was trained under; empty: there is none
+
+    def __str__(self) -> str:
+        """What it says, in about ten lines; everything is in ``model_dump()``."""
+        head = self.headline
+        who = f"{self.card.name} by {self.card.team}, seed {self.card.seed}"
+        lines = [f"{who}: {self.track}, protocol {self.protocol_version}, {self.board}"]
+        lines += [f"  {name:<14} {text_of(metric)}" for name, metric in list(self.utility.items())[:4]]
+        if head is not None:
+            found = "; nothing found" if head.nothing_found else ""
+            lines.append(f"  leakage        {text_of(head.leakage)}{found}")
+            over = f"over {head.targets} backbone{'s' if head.targets != 1 else ''}"
+            lines.append(f"  by             {head.leakage_attack}, {head.leakage_contrast}, {over}")
+            lines.append(f"  TPR@0.1 %FPR   {text_of(head.low_fpr)}; the most exposed 1 %: {text_of(head.exposed)}")
+        done = sum(attack.status == "ok" for attack in self.membership)
+        told = [str(c) for c in (Contrast.SAMPLE, Contrast.IDENTITY) if not self.gate.passes(c)]
+        gate = f"blind gate failed on {' and '.join(told)}" if told else "blind gate passed"
+        lines.append(f"  {done} of {len(self.membership)} attacks measured; {gate}")
+        lines += [f"  not ranked: {reason}" for reason in self.unranked]
+        return "\n".join([*lines, *(f"  {flag.severity}: {flag.reason}" for flag in self.flags)])
 
     @property
     def configuration(self) -> str:

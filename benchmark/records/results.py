@@ -72,6 +72,15 @@ class Metric(Result):
         )
 
 
+def text_of(metric: Metric | None) -> str:
+    """``0.812 [0.790, 0.834], n = 400 people``, or why there is no number."""
+    if metric is None:
+        return "–"
+    if metric.value is None:
+        return metric.note or "not measurable"
+    return f"{interval_text(metric.value, metric.low, metric.high)}, n = {metric.n} {metric.unit}"
+
+
 class ContrastResult(Result):
     """One attack on one contrast.
 
@@ -85,7 +94,7 @@ class ContrastResult(Result):
     n_negative: int
     metrics: dict[str, Metric]
     realised_fpr: dict[str, float] = Field(default_factory=dict)
-    roc: tuple[tuple[float, float], ...] = Field(default=(), max_length=200)
+    roc: tuple[tuple[float, float], ...] = Field(default=(), max_length=200, repr=False)
     scores_sha256: str = ""
     targets: int = 1
     pooling: str = ""  # how scores of different targets were made comparable
@@ -164,7 +173,7 @@ class InversionRecord(Result):
     unranked: tuple[str, ...] = ()  # reasons; empty: ranked
     leakage: Metric | None = None  # goal B: share of members recovered minus share of held-out people, of the best attack
     leakage_attack: str = ""
-    leakage_replicates: tuple[float, ...] = ()
+    leakage_replicates: tuple[float, ...] = Field(default=(), repr=False)
     generator: str = ""  # which generator the attacker held
     seed: int = 0
 
@@ -210,8 +219,8 @@ class Headline(Result):
     targets: int = 1
     low_fpr: Metric | None = None  # TPR@0.1 %FPR of the same attack, over all people asked about
     exposed: Metric | None = None  # the same advantage among the 1 % of photos that the other targets show to be most exposed
-    utility_replicates: tuple[float, ...] = ()
-    leakage_replicates: tuple[float, ...] = ()
+    utility_replicates: tuple[float, ...] = Field(default=(), repr=False)
+    leakage_replicates: tuple[float, ...] = Field(default=(), repr=False)
 
     @property
     def nothing_found(self) -> bool:

@@ -1,7 +1,7 @@
 """Pictures of what inversions rebuilt, as the evaluator's own ``faceveil invert --gallery`` wrote them; never a submitter's.
 
 They lie in ``galleries/<first 16 digits of the submission's id>/*.png`` beside the record files, and in the home, where
-``faceveil invert --store`` leaves them.
+``faceveil invert --keep`` leaves them.
 """
 
 from __future__ import annotations

@@ -63,6 +63,15 @@ def test_list(kind, names):
     assert all(name in text for name in names)
 
 
+def test_one_plug_in_is_listed_with_the_meaning_of_its_settings(fresh_home):
+    text = " ".join(run("list", "defenses", "dp_sgd").stdout.split())
+    assert "tuning_runs = 1 trainings on the private photos" in text
+    assert "(above 0; at most 1000)" in text
+    assert document("list", "attacks", "lira")["settings"]
+    with pytest.raises(FaceVeilError, match=r"no defense 'dp'.*dp_sgd"):
+        run("list", "defenses", "dp")
+
+
 def test_a_plug_in_file_is_listed(tmp_path, plugin_table):
     file = tmp_path / "mine.py"
     file.write_text(

@@ -81,7 +81,7 @@ def test_the_record_in_the_store_takes_the_result_and_the_board_its_pictures(flo
     monkeypatch.setitem(TRACKS, FLOW.name, FLOW.model_copy(update={"shows_faces": True}))
     arguments = (
         "invert", flow.submission.path, "--track", FLOW.name, "--generator", generator, "--targets", 2, "--attacks",
-        "template:steps=1:pool=4:latents=1,nearest_public:photos=4", "--store", "--device", "cpu",
+        "template:steps=1:pool=4:latents=1,nearest_public:photos=4", "--keep", "--device", "cpu",
     )  # fmt: skip
     assert "Evaluate it, or import its record" in str(invoke(*arguments).exception)
     assert not list(fresh_home.rglob("*.npz")), "told before anything is computed"

@@ -8,6 +8,7 @@ import pytest
 from command_line import document, run
 from record_factory import make_record
 
+from benchmark.cli import output
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.exporting import to_json
 from benchmark.service.store import Store
@@ -70,6 +71,14 @@ def test_the_text_marks_what_was_not_found_and_what_bought_nothing(records, monk
     assert "n.f." in text
     assert "bought nothing with the private photos" in text
     assert "value gate passed" in text
+
+
+def test_the_table_fits_80_columns_with_every_interval_whole(records, monkeypatch):
+    monkeypatch.setattr(output.out, "width", 80)
+    lines = run("rank", "--track", "synthetic-quick").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("0.640 [0.600, 0.680]  0.750 [0.710, 0.790]" in line for line in lines)
+    assert any(line.split() == ["1", "regrown_head", "(sample)"] for line in lines)
 
 
 def test_one_protocol_version_alone(records):

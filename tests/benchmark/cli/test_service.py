@@ -51,6 +51,10 @@ def submit(token, entry):
 
 def test_from_handing_in_to_the_board_and_back(service, evaluation):
     token, entry = service
+    with pytest.raises(FaceVeilError, match="token"):  # before anybody is asked to agree
+        run("submit", entry, "--token", "fv_wrong")
+    with pytest.raises(FaceVeilError, match="pass --yes to agree"):  # nobody sits at a terminal here
+        run("submit", entry, "--token", token)
     said = run("submit", entry, "--token", token, "--yes")
     job = re.search(r"id: ([0-9a-f]{16})", said.stdout)[1]
     assert f"faceveil queue {job}" in said.stderr
@@ -59,6 +63,8 @@ def test_from_handing_in_to_the_board_and_back(service, evaluation):
     assert document("worker", "--once", "--device", "cpu") is None  # nothing to do: it ends
     assert "a made-up evaluation" in [event["text"] for event in document("queue", job)["log"]]
     assert document("team", "list")[0]["published"] == 1
+    assert "published at: faceveil leaderboard, page Queue" in run("queue", job).stdout
+    assert job in run("queue").stdout  # whole in 80 columns
 
     with pytest.raises(FaceVeilError, match="another team's"):
         run("withdraw", job, "--token", run("team", "add", "Others").stdout.strip())
