@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 TRAIN, DATA, EVALUATE, PUBLISH, SERVE = "Train", "Data", "Evaluate", "Publish", "Serve"
@@ -52,7 +54,8 @@ GROUPS: dict[str, dict[str, str]] = {
 def arrange(app: typer.Typer) -> None:
     """Puts every command of the root into its group, and its example below its help."""
     places = {name: (group, example) for group, commands in GROUPS.items() for name, example in commands.items()}
-    for info in (*app.registered_commands, *app.registered_groups):
+    everything: list[Any] = [*app.registered_commands, *app.registered_groups]
+    for info in everything:
         group, example = places[str(info.name)]
         info.rich_help_panel = group
         info.epilog = f"Example:  {example}"
