@@ -345,7 +345,7 @@ def test_inversion_gives_pictures_again_and_again(spec, goal, rebuild):
     first = rebuild(spec, goal)
     if first is None:
         assert spec.settings.keys() - SMALL.keys(), "with its defaults an attack can do what it says"
-        return
+        pytest.skip("these settings have nothing to work on with this backbone")
     torch.manual_seed(1234)
     state = torch.get_rng_state()
     again = rebuild(spec, goal)
@@ -359,9 +359,11 @@ def test_inversion_gives_pictures_again_and_again(spec, goal, rebuild):
 
 @each_inversion
 def test_an_inversion_s_objective_falls(spec, goal, rebuild):
+    if build_inversion(spec).control:
+        pytest.skip("a control follows no objective")
     made = rebuild(spec, goal)
-    if made is None or build_inversion(spec).control:
-        return
+    if made is None:
+        pytest.skip("these settings have nothing to work on with this backbone")
     assert len(made.trace) > 1
     assert min(made.trace[1:]) < made.trace[0]
     assert made.queries > 0

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from attacks.generators.commands import preview
 from attacks.generators.files import load_generator
 from attacks.generators.opening import open_generator
 from attacks.generators.plain import PlainGenerator
@@ -56,6 +58,14 @@ def test_it_is_opened_as_any_generator_is(tmp_path, published):
     assert isinstance(generator, PlainGenerator)
     assert name == "dcgan.pt, 32 px resized to 112 px"
     assert len(digest) == 64
+
+
+def test_a_preview_is_drawn(tmp_path, published):
+    torch.save(published.state_dict(), tmp_path / "dcgan.pt")
+    told = preview(tmp_path / "dcgan.pt", tmp_path / "faces.png", rows=2, columns=3, seed=0, truncation=1.0)
+    assert (told["z_dim"], told["resolution"]) == (12, 32)
+    with Image.open(tmp_path / "faces.png") as picture:
+        assert picture.size == (3 * 32 * 4, 2 * 32 * 4)
 
 
 def test_truncation_draws_towards_the_mean_and_gradients_reach_the_latents(published):
