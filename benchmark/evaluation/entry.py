@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 
 from benchmark.data.populations import Populations
-from benchmark.evaluation.verified import all_known, check_plugins, trained_here
+from benchmark.evaluation.verified import TrainedHere, all_known, check_plugins, trained_here
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.executor import Engine, Status
 from benchmark.runtime.progress import ProgressCallback
@@ -40,31 +40,40 @@ class Entry:
     shadows: ShadowsOf
 
 
+Tasks = Callable[[Status], None]
+
+
+def nobody(_status: Status) -> None:
+    """Where nobody wants to know how far a graph is."""
+
+
 def train_missing(
     population: Population,
     recipes: Sequence[BackboneRecipe],
     engine: Engine,
     step: Callable[[str], None],
     training: ProgressCallback | None = None,
+    tasks: Tasks = nobody,
 ) -> None:
     """Trains those backbones that are not on disk yet, as many at once as the engine runs; an interrupted one resumes."""
     plan = TrainingPlan()
     plan.add_population(population, recipes)
-    run_plan(plan, engine, step, training)
+    run_plan(plan, engine, step, training, tasks)
 
 
-def run_plan(plan: TrainingPlan, engine: Engine, step: Callable[[str], None], training: ProgressCallback | None = None) -> None:
+def run_plan(
+    plan: TrainingPlan,
+    engine: Engine,
+    step: Callable[[str], None],
+    training: ProgressCallback | None = None,
+    tasks: Tasks = nobody,
+) -> None:
     """Trains what is missing of a plan; ``training`` is told of every epoch that is trained in this process."""
     missing = len(plan.missing)
     if missing:
         step(f"training {missing} backbone{'s' * (missing > 1)}")
-
-        def report(status: Status) -> None:
-            if status.finished is not None:
-                step(f"trained {status.finished.name}; {status.line}")
-
         with hearing_epochs(training):
-            engine.run_graph(plan.nodes, report)
+            engine.run_graph(plan.nodes, tasks)
 
 
 @dataclass(frozen=True)
@@ -83,12 +92,36 @@ class EntryMaker:
     engine: Engine = field(default_factory=Engine)
     step: Callable[[str], None] = lambda _text: None
     training: ProgressCallback | None = None
+    tasks: Tasks = nobody
 
     def of(self, submission: Submission) -> Entry:
         """The entry of one submission.
 
         Raises:
             FaceVeilError: the weights it was fine-tuned from are missing, or a plug-in that it was trained with here.
+        """
+        population, recipes, note, same = self._recipes(submission)
+        number = note.number if note is not None else 0
+        others = [recipe for k, recipe in enumerate(recipes) if k != number]
+        train_missing(population, others, self.engine, self.step, self.training, self.tasks)
+        models = [submission if k == number else population.submission(recipe) for k, recipe in enumerate(recipes)]
+        whole = note is not None and submission.card.canaries is None  # with canaries it is one of its kind
+        return Entry(
+            models=tuple(models),
+            targets=tuple(range(len(models))) if whole else (number,),
+            submission=submission,
+            board="verified" if note is not None else "weights",
+            shadows="same_defense" if same else "undefended",
+        )
+
+    def add_to(self, plan: TrainingPlan, submission: Submission) -> None:
+        """What of the entry's population has to be trained, as steps of a plan."""
+        population, recipes, note, _ = self._recipes(submission)
+        plan.add_population(population, [r for k, r in enumerate(recipes) if k != (note.number if note is not None else 0)])
+
+    def _recipes(self, submission: Submission) -> tuple[Population, list[BackboneRecipe], TrainedHere | None, bool]:
+        """The population, its backbones, which of them the submission is where it was trained here, and whether their
+        defence is the submission's.
         """
         self._check_initial_weights(submission)
         check_plugins(self.cache, submission, self.populations)
@@ -101,18 +134,7 @@ class EntryMaker:
             recipes = population.recipes(card.defenses, card.backbone, self.init)
         else:
             recipes = population.recipes(UNDEFENDED, self.init.card.backbone if self.init else None, self.init)
-        number = note.number if note is not None else 0
-        others = [recipe for k, recipe in enumerate(recipes) if k != number]
-        train_missing(population, others, self.engine, self.step, self.training)
-        models = [submission if k == number else population.submission(recipe) for k, recipe in enumerate(recipes)]
-        whole = note is not None and card.canaries is None  # with canaries one backbone was trained, and no other like it
-        return Entry(
-            models=tuple(models),
-            targets=tuple(range(len(models))) if whole else (number,),
-            submission=submission,
-            board="verified" if note is not None else "weights",
-            shadows="same_defense" if same else "undefended",
-        )
+        return population, recipes, note, same
 
     def _check_initial_weights(self, submission: Submission) -> None:
         start = submission.card.initialised_from

@@ -17,7 +17,7 @@ from benchmark.metrics.roc import NEGATIVES_PER_TARGET
 from benchmark.metrics.verification import HEADLINE, VerificationResult, verification
 from benchmark.records.results import Metric
 from benchmark.runtime.home import cache_dir
-from benchmark.signals.extraction import extract
+from benchmark.signals.extraction import Reading, extract, extract_many
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission, load_submission
 
@@ -93,6 +93,11 @@ def verify_photos(target: Target, photos: Photos, *, seed: int, cache: Path) -> 
     """Verification of a target on photos, embeddings cached."""
     signals = extract(target, photos, (EMBEDDING,), cache=cache)
     return verification(np.asarray(signals[EMBEDDING]), signals.identity, seed=seed, replicates=REPLICATES)
+
+
+def embed_all(targets: Sequence[Target], photos: Photos, *, cache: Path) -> None:
+    """Embeddings of several targets, into the cache: the photos are read once for all of them."""
+    extract_many([Reading(target, (EMBEDDING,)) for target in targets], photos, cache=cache)
 
 
 def recognise(

@@ -10,14 +10,14 @@ import torch
 
 from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluation.audit.canaries import Canaries, canary_path, write_canaries
-from benchmark.evaluation.entry import EntryMaker, run_plan, train_missing
+from benchmark.evaluation.entry import EntryMaker, run_plan
 from benchmark.evaluation.inversion.attack_runner import InversionRunner
 from benchmark.evaluation.inversion.judgement import InversionEvaluation
 from benchmark.evaluation.inversion.lpips import Lpips
 from benchmark.evaluation.inversion.panel import Panel, open_panel
 from benchmark.evaluation.membership.evidence import wants
-from benchmark.evaluation.standard import Evaluation
-from benchmark.evaluation.verified import note_trained_here
+from benchmark.evaluation.standard import Evaluation, Planned, wanted_attacks
+from benchmark.evaluation.verified import all_known, note_trained_here
 from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec, FaceGenerator, FaceVeilError, Knowledge
 from benchmark.protocol.registry import service
 from benchmark.protocol.track import Track
@@ -26,7 +26,7 @@ from benchmark.runtime.executor import Engine
 from benchmark.runtime.home import cache_dir
 from benchmark.runtime.progress import Progress
 from benchmark.submissions.submission import Submission, pack
-from benchmark.training.build import make_submission
+from benchmark.training.build import UNDEFENDED, make_submission
 from benchmark.training.composition import Defenses, compose
 from benchmark.training.plan import TrainingPlan
 from benchmark.training.population import Population
@@ -124,48 +124,87 @@ class Session:
             write_canaries(canary_path(out), canaries, submission, self.populations)
         return submission
 
-    def prepare(self, defense: Defenses, backbone: BackboneSpec | None = None) -> None:
-        """Trains what is missing of an entry's population, as many backbones at once as the engine runs."""
-        population = Population(self.populations, self.cache / "populations", self.device)
-        train_missing(
-            population,
-            population.recipes(defense, backbone, self.init),
-            self.engine,
-            self.progress.step,
-            self.progress.training,
-        )
+    def prepare_all(self, defenses: Sequence[Defenses], backbone: BackboneSpec | None = None) -> None:
+        """Trains what is missing of several entries, with the attacker's shadows on public people: all start together.
 
-    def prepare_all(self, defenses: Sequence[Defenses]) -> None:
-        """Trains what is missing of several entries, with the attacker's shadows on public people: all start together."""
+        Args:
+            backbone: instead of the track's.
+        """
+        self._train(self.training_plan(defenses, backbone))
+
+    def training_plan(self, defenses: Sequence[Defenses], backbone: BackboneSpec | None = None) -> TrainingPlan:
+        """The trainings of several entries, those that are done included; see :meth:`prepare_all`."""
         population = Population(self.populations, self.cache / "populations", self.device)
-        pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
         plan = TrainingPlan()
         for defense in defenses:
-            recipes = population.recipes(defense, None, self.init)
+            recipes = population.recipes(defense, backbone, self.init)
             plan.add_population(population, recipes)
             if wants(self.populations.track.attacks, Knowledge.AUXILIARY):
-                composition, backbone = recipes[0].defense, recipes[0].backbone
-                released = composition.released_spec(composition.prepare(backbone))
-                plan.add_shadows(pool, pool.recipes(defense, released, self.init))
-        run_plan(plan, self.engine, self.progress.step, self.progress.training)
+                composition, own = recipes[0].defense, recipes[0].backbone
+                released = composition.released_spec(composition.prepare(own))
+                plan.add_shadows(self._pool, self._pool.recipes(defense, released, self.init))
+        self._add_blind(plan)
+        return plan
+
+    def _add_blind(self, plan: TrainingPlan) -> None:
+        """The public backbone of the blind gate."""
+        plan.add_shadows(self._pool, self._pool.recipes(UNDEFENDED, self.populations.track.backbone)[:1])
+
+    @property
+    def _pool(self) -> ShadowPool:
+        return ShadowPool(self.populations, self.cache / "shadows", self.device)
+
+    def _train(self, plan: TrainingPlan) -> None:
+        run_plan(plan, self.engine, self.progress.step, self.progress.training, self.progress.tasks)
+
+    @property
+    def _maker(self) -> EntryMaker:
+        told = self.progress
+        return EntryMaker(
+            self.populations, self.cache, self.device, self.init, self.engine, told.step, told.training, told.tasks
+        )
 
     def evaluate(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None) -> Record:
         """The track's evaluation, after what is missing of the entry's population was trained; see
         :class:`benchmark.evaluation.standard.Evaluation`.
         """
-        entry = EntryMaker(
-            self.populations, self.cache, self.device, self.init, self.engine, self.progress.step, self.progress.training
-        ).of(submission)
-        return Evaluation(
-            entry,
+        return self.evaluate_all([submission], attacks)[0]
+
+    def evaluate_all(self, submissions: Sequence[Submission], attacks: Sequence[AttackSpec] | None = None) -> list[Record]:
+        """Several entries as one graph of trainings and one of evaluations, so that no core waits for another's last step."""
+        self._train(self.missing_trainings(submissions, attacks))
+        planned = [self.plan(s, attacks, s.card.name if len(submissions) > 1 else "") for s in submissions]
+        self.progress.step(f"evaluating {', '.join(s.card.name for s in submissions)}")
+        self.engine.run_graph([node for one in planned for node in one.nodes], self.progress.tasks)
+        return [one.record() for one in planned]
+
+    def missing_trainings(self, submissions: Sequence[Submission], attacks: Sequence[AttackSpec] | None = None) -> TrainingPlan:
+        """What has to be trained before submissions can be evaluated: the others of their populations, and shadows."""
+        plan = TrainingPlan()
+        for submission in submissions:
+            self._maker.add_to(plan, submission)
+            card = submission.card
+            asked = [spec for spec, _ in wanted_attacks(self.populations.track, card, attacks)]
+            if wants(asked, Knowledge.AUXILIARY) and all_known(card):
+                plan.add_shadows(self._pool, self._pool.recipes(card.defenses, card.backbone, self.init))
+        self._add_blind(plan)
+        return plan
+
+    def plan(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None, label: str = "") -> Planned:
+        """The evaluation of one submission, whose population is trained, as steps; see :meth:`evaluate`."""
+        told = self.progress
+        evaluation = Evaluation(
+            self._maker.of(submission),
             self.populations,
             self.cache,
             device=self.device,
             init=self.init,
-            step=self.progress.step,
-            training=self.progress.training,
+            step=told.step,
+            training=told.training,
             engine=self.engine,
-        ).run(attacks)
+            tasks=told.tasks,
+        )
+        return evaluation.plan(attacks, label)
 
     def panel(self, judges: Sequence[Submission] = ()) -> Panel:
         """The track's judges, trained where they are missing, and further ones; see

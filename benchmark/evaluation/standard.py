@@ -7,7 +7,7 @@ resumes where it stopped and yields the same record.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,26 +19,30 @@ import torch
 
 from benchmark.data.populations import Populations
 from benchmark.evaluation import findings
-from benchmark.evaluation.eligibility import flags, reasons_unranked
+from benchmark.evaluation.eligibility import reasons_unranked
 from benchmark.evaluation.entry import Entry
-from benchmark.evaluation.membership.blind_gate import NUMBERS, BlindGate
+from benchmark.evaluation.membership.blind_gate import NUMBERS, PIXELS
 from benchmark.evaluation.membership.evidence import wants
-from benchmark.evaluation.membership.headline import headline
+from benchmark.evaluation.membership.headline import headline as membership_headline
 from benchmark.evaluation.membership.pooling import Scores, load_scores
+from benchmark.evaluation.membership.scene import Scene
 from benchmark.evaluation.membership.scores import EVALUATION_VERSION
-from benchmark.evaluation.membership.tasks import ReadModel, RunAttack, Scene
+from benchmark.evaluation.membership.tasks import CheckEntry, JudgeGate, ProbeBlind, ReadModels, ReadShadows, RunAttack
+from benchmark.evaluation.plan import Outline, Steps, grouped
 from benchmark.evaluation.recognition import mean_utility
 from benchmark.evaluation.verified import all_known, known_defenses
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, content_hash
 from benchmark.metrics.verification import VerificationResult
 from benchmark.protocol import registry
+from benchmark.protocol.track import Track
 from benchmark.protocol.tracks import TRACKS
 from benchmark.records.record import Provenance, Record
 from benchmark.records.results import AttackResult, Gate, Headline, Metric
 from benchmark.runtime.executor import Engine, Node, Status
 from benchmark.runtime.memory import process_peak
-from benchmark.runtime.progress import ProgressCallback, duration
+from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.step_cache import Pieces
+from benchmark.submissions.card import Card
 from benchmark.submissions.report import Flag
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import UNDEFENDED, make_untrained
@@ -46,6 +50,18 @@ from benchmark.training.shadows import ShadowPool
 
 Step = Callable[[str], None]
 LOW_FPR = "tpr@fpr=1e-3"
+
+
+def wanted_attacks(track: Track, card: Card, attacks: Sequence[AttackSpec] | None = None) -> list[tuple[AttackSpec, bool]]:
+    """(spec, adaptive): the track's attacks and those that know the card's defences, or a selection; each once."""
+    wanted = [(spec, False) for spec in (track.attacks if attacks is None else attacks)]
+    if attacks is None:
+        wanted += [(spec, True) for defense in known_defenses(card) for spec in defense.adaptive_attacks()]
+    specs: dict[str, tuple[AttackSpec, bool]] = {}
+    for spec, adaptive in wanted:
+        named = registry.canonical(spec, registry.build_attack(spec))
+        specs.setdefault(named.label, (named, adaptive))
+    return list(specs.values())
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,7 @@ class Evaluation:
         cache: signals, shadows and gates, shared by all evaluations.
         init: the weights that fine-tuned shadows start from, where the entry was fine-tuned.
         engine: where auxiliary shadows are trained, backbones are read and attacks are run.
+        tasks: told how far the graph of the evaluation's steps is.
     """
 
     entry: Entry
@@ -66,6 +83,7 @@ class Evaluation:
     step: Step = lambda _text: None
     training: ProgressCallback | None = None
     engine: Engine = field(default_factory=Engine)
+    tasks: Callable[[Status], None] = lambda _status: None
 
     @property
     def submission(self) -> Submission:
@@ -91,67 +109,42 @@ class Evaluation:
         )
         return self.cache / "evaluations" / name
 
-    @property
-    def _pieces(self) -> Pieces:
-        return Pieces(self.work)
-
     def run(self, attacks: Sequence[AttackSpec] | None = None) -> Record:
         """Evaluates, resuming what an earlier run finished.
 
         Args:
             attacks: a selection, for a quick look; the record is then incomplete and not ranked.
         """
-        track = self.populations.track
-        specs = self._specs(attacks)  # first, so that a wrong name costs nothing
-        self.step("checks")
-        found = self._pieces.get(
-            f"flags-{track.name}", lambda: [f.model_dump(mode="json") for f in flags(self.submission, self.populations)]
-        )
-        red = tuple(Flag(**f) for f in found)
-        scene = self._scene([spec for spec, _ in specs])
-        utility, replicates = self._read(scene)
-        gate = self._gate([spec for spec, adaptive in specs if not adaptive])
-        results, scores = self._membership(scene, specs, gate)
-        defenses = known_defenses(self.submission.card)
-        stated = len(self.submission.card.defenses)
-        return Record(
-            protocol_version=track.version,
-            track=track.name,
-            board=self.entry.board,
-            card=self.submission.card,
-            utility=utility,
-            membership=tuple(results),
-            gate=gate,
-            headline=self._headline(results, scores, utility, replicates, gate),
-            complete=attacks is None and all(r.status != "failed" for r in results),
-            unranked=self._off_protocol() + reasons_unranked(attacks is None, gate, results, defenses, stated, red),
-            flags=red,
-            attacks={n: registry.info(a) for n, a in registry.membership_attacks().items() if n in {s.name for s, _ in specs}},
-            defenses={d.name: registry.info(d) for d in defenses},
-            provenance=self._provenance(self._pieces.seconds()),
-            **findings.as_record_fields(self.cache, self.submission.submission_id, track.name),
-            extra={} if track.conclusive else {"smoke": True},
-            population=tuple(model.submission_id for model in self.entry.models),
-            shadows=self.entry.shadows,
-        )
+        planned = self.plan(attacks)
+        self.engine.run_graph(planned.nodes, self.tasks)
+        return planned.record()
 
-    def _off_protocol(self) -> tuple[str, ...]:
+    def plan(self, attacks: Sequence[AttackSpec] | None = None, label: str = "") -> Planned:
+        """Everything that there is to do, for a graph of its own or one of several entries.
+
+        Args:
+            label: tells the entry from others in the same graph.
+        """
+        specs = wanted_attacks(self.populations.track, self.submission.card, attacks)
+        scene = self._scene([spec for spec, _ in specs])
+        gate = JudgeGate(self._probes(scene, [spec for spec, adaptive in specs if not adaptive]))
+        if gate.known:
+            gate()  # from probes that are there: which attacks are finished depends on it
+        steps = Steps(
+            check=CheckEntry(scene, self.entry.models.index(self.submission)),
+            reads=tuple(ReadModels(scene, group) for group in grouped(range(len(scene.models)), self.engine.workers)),
+            shadows=ReadShadows(scene) if scene.auxiliary else None,
+            probes=gate.probes,
+            gate=gate,
+            attacks=tuple(RunAttack(scene, spec, adaptive, gate) for spec, adaptive in specs),
+        )
+        return Planned(self, attacks is None, steps, Outline(self.populations.track, self.work.name, label).nodes(steps))
+
+    def off_protocol(self) -> tuple[str, ...]:
         """Why the setting itself is not the track's, where one of that name ships with the project."""
         standard = TRACKS.get(self.populations.track.name, self.populations.track)
         changed = standard.digest != self.populations.track.digest
         return ("the track's settings were changed for this evaluation",) if changed else ()
-
-    def _specs(self, attacks: Sequence[AttackSpec] | None) -> list[tuple[AttackSpec, bool]]:
-        """(spec, adaptive): the track's attacks and those that know the defence, each once."""
-        wanted = [(spec, False) for spec in (self.populations.track.attacks if attacks is None else attacks)]
-        if attacks is None:
-            known = known_defenses(self.submission.card)
-            wanted += [(spec, True) for defense in known for spec in defense.adaptive_attacks()]
-        specs: dict[str, tuple[AttackSpec, bool]] = {}
-        for spec, adaptive in wanted:
-            named = registry.canonical(spec, registry.build_attack(spec))
-            specs.setdefault(named.label, (named, adaptive))
-        return list(specs.values())
 
     def _scene(self, specs: Sequence[AttackSpec]) -> Scene:
         p = self.populations
@@ -183,26 +176,8 @@ class Evaluation:
         pool.train_missing(recipes, self.engine, self.step)
         return tuple(_on_disk(pool.trained(recipe, self.training)) for recipe in recipes)
 
-    def _read(self, scene: Scene) -> tuple[dict[str, Metric], np.ndarray]:
-        """Signals of every backbone; utility over the targets, with the replicates of its headline."""
-        tasks = [ReadModel(scene, number) for number in range(len(scene.models))]
-        self.step("signals and utility")
-        self._do(Node(task.name, task, kind="read", label=f"backbone {task.number} read") for task in tasks)
-        found = [VerificationResult.from_json(self._pieces.read(tasks[number].name)) for number in scene.targets]
-        return mean_utility(found, seed=self.populations.track.split_seed)
-
-    def _do(self, nodes: Iterable[Node]) -> None:
-        """Runs tasks wherever the engine does, and says which have finished."""
-
-        def report(status: Status) -> None:
-            if status.finished is not None:
-                left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
-                name = status.finished.label or status.finished.name
-                self.step(f"{name}: done, {status.done} of {status.total}{left}")
-
-        self.engine.run_graph(nodes, report)
-
-    def _gate(self, attacks: Sequence[AttackSpec]) -> Gate:
+    def _probes(self, scene: Scene, attacks: Sequence[AttackSpec]) -> tuple[ProbeBlind, ...]:
+        """The blind gate's probes of pixels, and of the backbones that never saw the people asked about."""
         p, work = self.populations, self.cache / "shadows"
         blind = {"untrained backbone": make_untrained(p.track, work)}
         pool = ShadowPool(p, work, self.device)
@@ -210,30 +185,11 @@ class Evaluation:
             blind["public backbone"] = pool.trained(recipe, self.training)
         if self.init is not None:
             blind["initial weights"] = self.init
-        numbers = self.entry.targets[:NUMBERS]
-        gate = BlindGate(p, blind, numbers, self.cache / "gates", self.cache / "signals", self.device, self.step)
-        return gate.run(attacks)
+        paths = {name: _on_disk(submission) for name, submission in blind.items()}
+        numbers, folder = self.entry.targets[:NUMBERS], self.cache / "gates"
+        return tuple(ProbeBlind(scene, paths, which, numbers, folder, tuple(attacks)) for which in (PIXELS, *paths))
 
-    def _membership(
-        self, scene: Scene, specs: Sequence[tuple[AttackSpec, bool]], gate: Gate
-    ) -> tuple[list[AttackResult], dict[tuple[str, Contrast], Scores]]:
-        blind = {contrast: gate.best_auc(contrast) for contrast in Contrast}
-        tasks = [RunAttack(scene, spec, adaptive, blind) for spec, adaptive in specs]
-        nodes = []
-        for task in tasks:
-            label = task.spec.label
-            nodes.append(Node(task.name, task, kind=label, label=f"attack {label}", cached=task.finished()))
-        self.step(f"attacks on {len(scene.targets)} targets" if len(scene.targets) > 1 else "attacks")
-        self._do(nodes)
-        results, scores = [], {}
-        for task in tasks:
-            result = AttackResult.model_validate(self._pieces.read(task.name))
-            results.append(result)
-            if result.status == "ok" and result.access != Access.HEAD:
-                scores.update({(result.label, c): s for c, s in load_scores(task.scores).items()})
-        return results, scores
-
-    def _headline(
+    def headline(
         self,
         results: Sequence[AttackResult],
         scores: Mapping[tuple[str, Contrast], Scores],
@@ -245,7 +201,7 @@ class Evaluation:
         p = self.populations
         asked = np.unique(p.queried_pairs[~p.labelled, 0])
         low = {(r.label, c): found.metrics[LOW_FPR] for r in results for c, found in r.contrasts.items()}
-        return headline(
+        return membership_headline(
             {key: s for key, s in scores.items() if gate.passes(key[1])},
             utility["tar@far=1e-3"],
             tuple(round(float(r), 5) for r in replicates),
@@ -255,7 +211,7 @@ class Evaluation:
             seed=p.track.split_seed,
         )
 
-    def _provenance(self, seconds: float) -> Provenance:
+    def provenance(self, seconds: float) -> Provenance:
         p = self.populations
         return Provenance(
             track_digest=p.track.digest,
@@ -270,6 +226,70 @@ class Evaluation:
             seconds=round(seconds, 2),
             peak_memory_mb=round(process_peak(), 1),
         )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An evaluation whose steps are known; ``nodes`` are to be run before :meth:`record`.
+
+    Args:
+        whole: every attack of the track is run, and those that know the defence.
+    """
+
+    evaluation: Evaluation
+    whole: bool
+    steps: Steps
+    nodes: list[Node]
+
+    @property
+    def _pieces(self) -> Pieces:
+        return Pieces(self.evaluation.work)
+
+    def record(self) -> Record:
+        """The record of the finished steps."""
+        e = self.evaluation
+        track, card = e.populations.track, e.submission.card
+        red = tuple(Flag(**f) for f in self._pieces.read(self.steps.check.name))
+        utility, replicates = self._utility()
+        gate = self.steps.gate.verdict()
+        results, scores = self._membership()
+        defenses = known_defenses(card)
+        names = {task.spec.name for task in self.steps.attacks}
+        return Record(
+            protocol_version=track.version,
+            track=track.name,
+            board=e.entry.board,
+            card=card,
+            utility=utility,
+            membership=tuple(results),
+            gate=gate,
+            headline=e.headline(results, scores, utility, replicates, gate),
+            complete=self.whole and all(r.status != "failed" for r in results),
+            unranked=e.off_protocol() + reasons_unranked(self.whole, gate, results, defenses, len(card.defenses), red),
+            flags=red,
+            attacks={n: registry.info(a) for n, a in registry.membership_attacks().items() if n in names},
+            defenses={d.name: registry.info(d) for d in defenses},
+            provenance=e.provenance(self._pieces.seconds()),
+            **findings.as_record_fields(e.cache, e.submission.submission_id, track.name),
+            extra={} if track.conclusive else {"smoke": True},
+            population=tuple(model.submission_id for model in e.entry.models),
+            shadows=e.entry.shadows,
+        )
+
+    def _utility(self) -> tuple[dict[str, Metric], np.ndarray]:
+        """Over the targets, with the replicates of its headline."""
+        names = {number: task.utility(number) for task in self.steps.reads for number in task.targets}
+        found = [VerificationResult.from_json(self._pieces.read(names[n])) for n in self.evaluation.entry.targets]
+        return mean_utility(found, seed=self.evaluation.populations.track.split_seed)
+
+    def _membership(self) -> tuple[list[AttackResult], dict[tuple[str, Contrast], Scores]]:
+        results, scores = [], {}
+        for task in self.steps.attacks:
+            result = AttackResult.model_validate(self._pieces.read(task.name))
+            results.append(result)
+            if result.status == "ok" and result.access != Access.HEAD:
+                scores.update({(result.label, c): s for c, s in load_scores(task.scores).items()})
+        return results, scores
 
 
 def _on_disk(submission: Submission) -> Path:

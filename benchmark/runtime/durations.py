@@ -37,11 +37,13 @@ class Durations:
         found = self._now.get(kind) or self._before.get(kind)
         return found[1] if found else None
 
-    def expected(self, kind: str) -> float:
-        """Mean seconds of a kind; where it was never measured, the mean over the kinds that were, or 1."""
+    def expected(self, kind: str, guess: float | None = None) -> float:
+        """Mean seconds of a kind; where it was never measured ``guess``, or the mean over the kinds that were, or 1."""
         own = self.known(kind)
         if own is not None:
             return own
+        if guess is not None:
+            return guess
         others = [mean for _, mean in {**self._before, **self._now}.values()]
         return sum(others) / len(others) if others else 1.0
 

@@ -108,8 +108,12 @@ class Engine:
 
     def estimate(self, graph: Graph) -> float:
         """Seconds that a graph will take, by what steps of its kinds took before."""
+        return makespan(graph, self.expected(), self.workers)
+
+    def expected(self) -> Callable[[Node], float]:
+        """Seconds that a step will take, by what those of its kind took here before."""
         known = Durations(self.durations)
-        return makespan(graph, lambda node: known.expected(node.kind), self.workers)
+        return lambda node: known.expected(node.kind, node.guess)
 
     def pool(self, tasks: int) -> Pool:
         """Where ``tasks`` tasks run."""
@@ -159,7 +163,7 @@ class _Run:
         self.begun = 0
 
     def _seconds(self, node: Node) -> float:
-        return self.durations.expected(node.kind)
+        return self.durations.expected(node.kind, node.guess)
 
     def run(self) -> Outcome:
         """See :meth:`Engine.run_graph`."""
@@ -205,9 +209,9 @@ class _Run:
         return Status(len(self.schedule.done), total, running, self._seconds_left(), finished, seconds)
 
     def _seconds_left(self) -> float | None:
-        """By what steps of the same kinds took; None while a kind that is left has never been measured."""
+        """By what steps of the same kinds took, or a guess; None while nothing is known of a kind that is left."""
         left = self.schedule.left()
-        if any(self.durations.known(node.kind) is None for node in left):
+        if any(self.durations.known(node.kind) is None and node.guess is None for node in left):
             return None
         now = time.monotonic()
         since = {node.key: now - start for node, start in self.running.values()}

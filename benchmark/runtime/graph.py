@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmark.interfaces import FaceVeilError
@@ -24,6 +24,7 @@ class Node:
         kind: steps of one kind take about equally long.
         label: what the user reads while it runs.
         cached: its result is there already.
+        guess: seconds that it may take, for estimates where no step of its kind was ever measured.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Node:
     kind: str = "task"
     label: str = ""
     cached: bool = False
+    guess: float | None = None
 
     @property
     def name(self) -> str:
@@ -177,4 +179,4 @@ def makespan(
 
 
 def _cached(node: Node) -> Node:
-    return Node(node.key, node.task, node.needs, node.kind, node.label, cached=True)
+    return replace(node, cached=True)

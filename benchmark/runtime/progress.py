@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from benchmark.runtime.executor import Status
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ ProgressCallback = Callable[[TrainingProgress], None]
 
 
 class Progress(Protocol):
-    """What a long run is given to report to: a step as a line of text, and the epochs of a training."""
+    """What a long run is given to report to: a step as a line of text, the epochs of a training, and how far a graph is."""
 
     def step(self, text: str) -> None: ...
 
     def training(self, report: TrainingProgress) -> None: ...
+
+    def tasks(self, status: Status) -> None: ...
 
 
 class Silent:
@@ -37,6 +42,8 @@ class Silent:
     def step(self, text: str) -> None: ...
 
     def training(self, report: TrainingProgress) -> None: ...
+
+    def tasks(self, status: Status) -> None: ...
 
 
 def duration(seconds: float) -> str:

@@ -47,7 +47,8 @@ class Pieces:
             return None
         return dict(content)
 
-    def _keep(self, name: str, value: Any, seconds: float) -> None:
+    def keep(self, name: str, value: Any, seconds: float) -> None:
+        """Keeps a piece that was made elsewhere, with the seconds that it took."""
         content = json.loads(json.dumps({"value": value, "seconds": seconds}))
         write_text(self.folder / f"{name}.json", json.dumps({**content, "sha256": content_hash(content, length=64)}))
 
@@ -55,19 +56,17 @@ class Pieces:
         """Removes a piece, so that it is computed again."""
         (self.folder / f"{name}.json").unlink(missing_ok=True)
 
-    def timed(self, name: str, work: Callable[[], Any]) -> None:
-        """Does work without a result of its own, and keeps what it took the first time."""
-        started = time.perf_counter()
-        work()
-        if not self.has(name):
-            self._keep(name, None, time.perf_counter() - started)
+    def find(self, name: str) -> Any:
+        """A finished piece; None where there is none."""
+        content = self._content(name)
+        return None if content is None else content["value"]
 
     def get(self, name: str, compute: Callable[[], Any]) -> Any:
         """JSON data, computed once and read ever after."""
         if not self.has(name):
             started = time.perf_counter()
             value = compute()
-            self._keep(name, value, time.perf_counter() - started)
+            self.keep(name, value, time.perf_counter() - started)
         return self.read(name)
 
     def seconds(self) -> float:

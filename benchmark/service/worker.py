@@ -19,6 +19,8 @@ from typing import Any
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
 from benchmark.runtime.disk import disk_is_full
+from benchmark.runtime.executor import Status
+from benchmark.runtime.progress import duration
 from benchmark.service.database import StoreError
 from benchmark.service.heartbeat import Heart, heartbeat
 from benchmark.service.intake import RETRY_SECONDS, Intake, lost
@@ -67,6 +69,12 @@ class JobReporter:
     def training(self, _report: Any) -> None:
         """One finished epoch of a shadow."""
         self._check()
+
+    def tasks(self, status: Status) -> None:
+        """How far a graph of steps is; one line of the log a finished step."""
+        self._check()
+        if status.finished is not None:
+            self.step(f"{status.finished.name}: {duration(status.seconds)}; {status.line}")
 
     def _check(self) -> None:
         self._heart.check()

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
+from benchmark.data.populations import Populations, open_populations
+from benchmark.data.procedural.faces import SyntheticFaces
 from benchmark.interfaces import BackboneSpec, canonical_json
+from benchmark.protocol.track import Track
 from benchmark.runtime.graph import Node
 from benchmark.training.build import UNDEFENDED
 from benchmark.training.composition import Composition, compose
 from benchmark.training.population import BackboneRecipe, BackboneTraining, Population
 from benchmark.training.shadows import ShadowPool, ShadowRecipe, ShadowTraining
+
+SECONDS_A_PHOTO = 2e-3  # to draw one of 48 pixels, about
+
+
+@dataclass(frozen=True)
+class DrawPhotos:
+    """Draws the procedural photos of one role, so that the processes which train on them do not each do so."""
+
+    track: Track
+    cache: Path | None
+    role: str
+
+    def __call__(self) -> None:
+        photos = getattr(open_populations(self.track, cache=self.cache), self.role)
+        if isinstance(photos, SyntheticFaces):
+            photos.draw()
 
 
 class TrainingPlan:
@@ -30,8 +51,8 @@ class TrainingPlan:
 
     @property
     def missing(self) -> list[Node]:
-        """Those whose result is not on disk."""
-        return [node for node in self.nodes if not node.cached]
+        """Trainings whose result is not on disk."""
+        return [node for node in self.nodes if not node.cached and not isinstance(node.task, DrawPhotos)]
 
     def add_population(self, population: Population, recipes: Iterable[BackboneRecipe]) -> None:
         """Backbones of an entry; those that never see a member are one."""
@@ -39,7 +60,22 @@ class TrainingPlan:
             path = population.path(recipe)
             label = f"{recipe.defense.label}, backbone {recipe.trained}"
             shared = self._shared(population, recipe.defense, recipe.backbone, f"population {recipe.trained}")
-            self._add(str(path), BackboneTraining.of(population, recipe), shared, recipe, label, (path / "card.json").exists())
+            task, done = BackboneTraining.of(population, recipe), (path / "card.json").exists()
+            roles = ["queried"] * recipe.defense.trains_on_members + ["public"] * recipe.defense.uses_public()
+            photos = () if done else tuple(filter(None, (self._drawn(population.populations, role) for role in roles)))
+            self._add(str(path), task, shared, recipe, label, done, photos)
+
+    def _drawn(self, populations: Populations, role: str) -> str | None:
+        """The key of the step that draws a role's photos; None where they are there, or not drawn."""
+        photos = getattr(populations, role)
+        if not isinstance(photos, SyntheticFaces) or photos.drawn:
+            return None
+        key = f"photos {photos.digest}"
+        if key not in self._nodes:
+            track, seconds = populations.track, SECONDS_A_PHOTO * len(photos) * (populations.track.image_size / 48) ** 2
+            task = DrawPhotos(track, populations.cache, role)
+            self._nodes[key] = Node(key, task, (), f"draw {role} {track.name}", f"photos drawn, {role}", guess=seconds)
+        return key
 
     def add_shadows(self, pool: ShadowPool, recipes: Iterable[ShadowRecipe]) -> None:
         """The attacker's shadows on public people."""
@@ -64,10 +100,12 @@ class TrainingPlan:
         recipe: BackboneRecipe | ShadowRecipe,
         label: str,
         cached: bool,
+        photos: tuple[str, ...] = (),
     ) -> None:
         if key in self._nodes:
             return
-        needs = (self._last[shared],) if shared in self._last else ()
+        needs = (*photos, *((self._last[shared],) if shared in self._last else ()))
         kind = f"train {task.track.name} {recipe.backbone.name} {recipe.defense.name}"
-        self._nodes[key] = Node(key, task, needs, kind, label, cached)
+        plain = 120 * task.track.budget.cpu_minutes  # seconds of a core: the budget is that of two
+        self._nodes[key] = Node(key, task, needs, kind, label, cached, guess=plain)
         self._last[shared] = key

@@ -162,6 +162,16 @@ class SyntheticFaces:
             return render(people, photos, self.size, self.seed, self.domain)
         return torch.from_numpy(np.array(self._store.photos[self._rows[rows]]))
 
+    @property
+    def drawn(self) -> bool:
+        """Whether the cache file is there; True without a cache."""
+        return self._store is None or intact(self._store.path)
+
+    def draw(self) -> None:
+        """Draws the cache file now, where it is missing."""
+        if self._store is not None:
+            _ = self._store.photos
+
     def take(self, index: Sequence[int] | np.ndarray) -> SyntheticFaces:
         """Some of the photos, in the order of ``index`` (int, or a mask); they are read from the same cache file."""
         index = np.asarray(index)

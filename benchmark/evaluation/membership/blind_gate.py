@@ -80,6 +80,16 @@ Estimates = Mapping[tuple[str, Contrast], Estimate]
 
 
 @dataclass(frozen=True)
+class _Probe:
+    """One classifier, or an attack, on what one blind backbone (None: no backbone) says."""
+
+    name: str
+    submission: Submission | None
+    spec: AttackSpec | None
+    scores: Callable[[], Mapping[Contrast, Scores]]
+
+
+@dataclass(frozen=True)
 class BlindGate:
     """The probes of one track and split; each is tried once and kept.
 
@@ -103,38 +113,43 @@ class BlindGate:
         Args:
             attacks: those asked for; what needs shadow backbones is left out.
         """
-        specs = [spec for spec in attacks if build_attack(spec).knowledge in (Knowledge.NONE, Knowledge.PARTIAL)]
-        estimates = dict(self._probe(PIXELS, None, self._linear_on_pixels))
-        for name, submission in self.blind.items():
-            reader = _Blind(self, submission, specs)
-            estimates |= self._probe(f"linear on {name} embedding", submission, reader.linear)
-            for spec in specs:
-                estimates |= self._probe(f"{spec.label} on {name}", submission, partial(reader.attack, spec), spec)
+        estimates: dict[tuple[str, Contrast], Estimate] = {}
+        for which in (PIXELS, *self.blind):
+            estimates |= self.probe(which, attacks)
         return judge(estimates)
 
-    def _probe(
-        self,
-        name: str,
-        submission: Submission | None,
-        scores: Callable[[], Mapping[Contrast, Scores]],
-        spec: AttackSpec | None = None,
-    ) -> Estimates:
-        """A probe's AUC on each contrast; tried where no earlier run has."""
+    def probe(self, which: str, attacks: Sequence[AttackSpec]) -> dict[tuple[str, Contrast], Estimate]:
+        """Every probe of one blind backbone, or (``PIXELS``) of none: its AUC on each contrast.  Each is tried once."""
+        found: dict[tuple[str, Contrast], Estimate] = {}
+        for probe in self._probes(which, attacks):
+            values = Pieces(self.folder).get(self._file(probe), partial(self._try, probe))
+            found |= {(probe.name, Contrast(c)): tuple(value) for c, value in values.items()}
+        return found
 
-        def tried() -> dict[str, Estimate]:
-            self.step(f"blind gate: {name}")
-            return {c.value: estimate(s, self.populations.track.split_seed) for c, s in scores().items()}
+    def tried(self, which: str, attacks: Sequence[AttackSpec]) -> bool:
+        """Whether an earlier run has tried all of these probes."""
+        return all(Pieces(self.folder).has(self._file(probe)) for probe in self._probes(which, attacks))
 
-        found = Pieces(self.folder).get(self._file(name, submission, spec), tried)
-        return {(name, Contrast(c)): tuple(value) for c, value in found.items()}
+    def _probes(self, which: str, attacks: Sequence[AttackSpec]) -> list[_Probe]:
+        if which == PIXELS:
+            return [_Probe(PIXELS, None, None, self._linear_on_pixels)]
+        submission = self.blind[which]
+        specs = [spec for spec in attacks if build_attack(spec).knowledge in (Knowledge.NONE, Knowledge.PARTIAL)]
+        reader = _Blind(self, submission, specs)
+        linear = _Probe(f"linear on {which} embedding", submission, None, reader.linear)
+        return [linear, *(_Probe(f"{s.label} on {which}", submission, s, partial(reader.attack, s)) for s in specs)]
 
-    def _file(self, name: str, submission: Submission | None, spec: AttackSpec | None) -> str:
+    def _try(self, probe: _Probe) -> dict[str, Estimate]:
+        self.step(f"blind gate: {probe.name}")
+        return {c.value: estimate(s, self.populations.track.split_seed) for c, s in probe.scores().items()}
+
+    def _file(self, probe: _Probe) -> str:
         p = self.populations
-        origin = submission.submission_id if submission else None
-        plugin = plugin_file_digest(spec.name) if spec else None
+        origin = probe.submission.submission_id if probe.submission else None
+        plugin = plugin_file_digest(probe.spec.name) if probe.spec else None
         settings = p.track.settings("image_size", "roles", "split_seed", "partial_share", "head")
         return content_hash(
-            EVALUATION_VERSION, settings, p.data_digest, p.split_digest, list(self.numbers), name, origin, plugin
+            EVALUATION_VERSION, settings, p.data_digest, p.split_digest, list(self.numbers), probe.name, origin, plugin
         )
 
     @cached_property

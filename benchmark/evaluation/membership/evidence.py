@@ -25,10 +25,11 @@ from benchmark.interfaces import (
 from benchmark.protocol.registry import build_attack
 from benchmark.signals.extraction import (
     HeadClasses,
+    Reading,
     ReferenceStatistics,
     check_applicable,
     estimated_statistics,
-    extract,
+    extract_many,
     stored_statistics,
 )
 from benchmark.signals.target import Target
@@ -192,6 +193,9 @@ def gather(
     return Evidence.of(model, pool, auxiliary, reader.missing_on_shadow)
 
 
+Asked = tuple[Target, Populations, Sequence[SignalRequest]]  # populations are numbered as the backbone was trained
+
+
 def read_model(
     target: Target,
     populations: Populations,
@@ -201,11 +205,22 @@ def read_model(
     progress: Callable[[int], None] | None = None,
 ) -> ModelSignals:
     """Signals of one backbone of the queried photos, in one pass; ``populations`` are numbered as it was trained."""
-    head = _head_classes(populations, populations.queried, populations.side == SEEN)
-    possible, missing = _possible(target, requests, head)
-    known_members = populations.labelled & (populations.side == SEEN)
-    signals = _extract(target, populations, populations.queried, known_members, possible, cache, progress, head)
-    return ModelSignals(populations, signals, missing)
+    return read_models([(target, populations, requests)], cache=cache, progress=progress)[0]
+
+
+def read_models(
+    asked: Sequence[Asked], *, cache: Path | None = None, progress: Callable[[int], None] | None = None
+) -> list[ModelSignals]:
+    """Signals of several backbones of one population: the queried photos are read once for all of them."""
+    readings, lacking = [], []
+    for target, populations, requests in asked:
+        head = _head_classes(populations, populations.queried, populations.side == SEEN)
+        possible, missing = _possible(target, requests, head)
+        known_members = populations.labelled & (populations.side == SEEN)
+        readings.append(_Asked(target, populations, populations.queried, known_members, possible, head))
+        lacking.append(missing)
+    signals = _extract(readings, cache, progress)
+    return [ModelSignals(a[1], s, missing) for a, s, missing in zip(asked, signals, lacking, strict=True)]
 
 
 def _headless(requests: Sequence[SignalRequest]) -> list[SignalRequest]:
@@ -263,29 +278,45 @@ class ShadowReader:
         able, missing = _possible(model, requests, head)
         self.missing_on_shadow.update(missing)
         members = seen if known is None else known
-        return _extract(model, self.populations, photos, members, able, self.cache, None, head)
+        return _extract([_Asked(model, self.populations, photos, members, able, head)], self.cache, None)[0]
 
 
-def _extract(
-    target: Target,
-    populations: Populations,
-    photos: Photos,
-    members: np.ndarray,
-    requests: Sequence[SignalRequest],
-    cache: Path | None,
-    progress: Callable[[int], None] | None,
-    head: HeadClasses,
-) -> Signals:
-    """Signals of one model: a pass over it as it is, and one with its statistics estimated again where that is asked for."""
-    again = [r for r in requests if _recalibrates(r)]
-    plain = [r for r in requests if not _recalibrates(r)]
-    references = _references(target, populations, plain, photos, members)
-    signals = extract(target, photos, plain, references=references, head=head, cache=cache, progress=progress)
-    if again:
-        other = target.recalibrated(populations.source(reference_pairs(populations), "reference"))
-        own = {"repaired": stored_statistics(other.backbone)}
-        more = extract(other, photos, again, references=own, cache=cache, progress=progress)
-        signals = replace(signals, values={**signals.values, **more.values})
+@dataclass(frozen=True)
+class _Asked:
+    """What one model is asked for: ``requests`` that it can serve; of ``photos`` the attacker knows ``members``."""
+
+    target: Target
+    populations: Populations
+    photos: Photos
+    members: np.ndarray
+    requests: Sequence[SignalRequest]
+    head: HeadClasses
+
+    def plain(self) -> Reading:
+        """The pass over the model as it is."""
+        requests = [r for r in self.requests if not _recalibrates(r)]
+        references = _references(self.target, self.populations, requests, self.photos, self.members)
+        return Reading(self.target, requests, references, self.head)
+
+    def recalibrated(self) -> Reading | None:
+        """The pass over it with its statistics estimated again, where that is asked for."""
+        requests = [r for r in self.requests if _recalibrates(r)]
+        if not requests:
+            return None
+        other = self.target.recalibrated(self.populations.source(reference_pairs(self.populations), "reference"))
+        return Reading(other, requests, {"repaired": stored_statistics(other.backbone)})
+
+
+def _extract(asked: Sequence[_Asked], cache: Path | None, progress: Callable[[int], None] | None) -> list[Signals]:
+    """Signals of models that are asked about the same photos, which are read once for each kind of pass."""
+    if not asked:
+        return []
+    photos = asked[0].photos
+    signals = extract_many([one.plain() for one in asked], photos, cache=cache, progress=progress)
+    again = {n: reading for n, one in enumerate(asked) if (reading := one.recalibrated()) is not None}
+    more = extract_many(list(again.values()), photos, cache=cache, progress=progress)
+    for number, extra in zip(again, more, strict=True):
+        signals[number] = replace(signals[number], values={**signals[number].values, **extra.values})
     return signals
 
 

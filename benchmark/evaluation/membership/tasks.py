@@ -1,200 +1,211 @@
-"""The work of a population's evaluation in pieces that run anywhere: signals a backbone, scores an attack.
+"""The work of a population's evaluation in pieces that run anywhere: checks, signals, blind probes, an attack.
 
 A task is a picklable callable that opens what it needs again in its own process and leaves its result on disk, named by all
-that it depends on.  First every backbone is asked once about all photos: what it says serves it as a target and all others as
+that it depends on.  First the backbones are asked about all photos: what one says serves it as a target and all others as
 their shadow.  Then every attack plays against all targets in turn: what it makes of a backbone as a shadow, the regrown heads
-above all, is the same for every target and is computed once.
+above all, is the same for every target and is computed once, which is why an attack's targets are one task.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmark.data.populations import Populations, open_populations
-from benchmark.evaluation.membership.evidence import (
-    Evidence,
-    ModelSignals,
-    ShadowReader,
-    ShadowSignals,
-    read_model,
-    requested,
-)
+from benchmark.evaluation.eligibility import flags
+from benchmark.evaluation.membership.blind_gate import PIXELS, BlindGate
 from benchmark.evaluation.membership.pooling import arrays_of, save_scores, scores_in
+from benchmark.evaluation.membership.scene import Scene, opened
 from benchmark.evaluation.membership.scores import TargetScores, score_target
 from benchmark.evaluation.membership.summary import summarise
-from benchmark.evaluation.recognition import verify_photos
-from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, SignalRequest, content_hash
-from benchmark.protocol.registry import load_plugin_file, plugin_file_digest
-from benchmark.protocol.track import Track
+from benchmark.evaluation.recognition import embed_all, verify_photos
+from benchmark.interfaces import Access, AttackSpec, Contrast, content_hash
+from benchmark.protocol.registry import plugin_file_digest
+from benchmark.records.results import Gate
 from benchmark.runtime.checked import intact, writing
 from benchmark.runtime.step_cache import Pieces
-from benchmark.signals.target import Target
-from benchmark.submissions.submission import Submission, load_submission
-from benchmark.training.shadows import Shadow, auxiliary_people
+from benchmark.submissions.submission import load_submission
 
 
 @dataclass(frozen=True)
-class Scene:
-    """All that the tasks of one evaluation have in common, as plain data.
-
-    Args:
-        models: submissions of the backbones, by number, and the ``ids`` that they must have; ``targets``: numbers of those that
-            are attacked.
-        auxiliary: folders of the auxiliary shadows, by number.
-        specs: every attack that is run.
-        work: where this evaluation's finished pieces are kept; ``signals``: those of all evaluations.
-    """
-
-    track: Track
-    data: Path | None
-    photos: Path | None
-    public: Path | None
-    models: tuple[Path, ...]
-    ids: tuple[str, ...]
-    targets: tuple[int, ...]
-    auxiliary: tuple[Path, ...]
-    specs: tuple[AttackSpec, ...]
-    work: Path
-    signals: Path
-    device: str
-    plugins: tuple[Path, ...] = ()
-
-    @cached_property
-    def digest(self) -> str:
-        """Names the scene within a process."""
-        return content_hash(json.loads(json.dumps({k: v for k, v in asdict(self).items() if k != "track"}, default=str)))
-
-
-class OpenScene:
-    """A scene in one process: photos and signals, opened when first asked for and shared by the tasks that run there."""
-
-    def __init__(self, scene: Scene) -> None:
-        for path in scene.plugins:
-            load_plugin_file(path)
-        self.scene = scene
-        self._models: dict[int, ModelSignals] = {}
-
-    @cached_property
-    def populations(self) -> Populations:
-        return open_populations(self.scene.track, self.scene.data, self.scene.photos, self.scene.public)
-
-    def submission(self, number: int) -> Submission:
-        """One backbone as it was when the evaluation began.
-
-        Raises:
-            FaceVeilError: its file was changed meanwhile.
-        """
-        found = load_submission(self.scene.models[number])
-        if found.submission_id != self.scene.ids[number]:
-            raise FaceVeilError(f"{self.scene.models[number]} changed while it was evaluated; run the evaluation again.")
-        return found
-
-    def target(self, number: int) -> Target:
-        return Target(self.submission(number), Access.HEAD, self.scene.device)  # each attack is narrowed to what it declares
-
-    def requests(self, number: int) -> tuple[SignalRequest, ...]:
-        """What a backbone is asked for: as a target by every attack, as a shadow by those that have a query pool."""
-        if number in self.scene.targets:
-            return requested(self.scene.specs)
-        return requested(self.scene.specs, lambda attack: attack.knowledge == Knowledge.QUERY_POOL)
-
-    def model(self, number: int) -> ModelSignals:
-        """Signals of one backbone."""
-        if number not in self._models:
-            own = self.populations.numbered(number)
-            self._models[number] = read_model(self.target(number), own, self.requests(number), cache=self.scene.signals)
-        return self._models[number]
-
-    @cached_property
-    def auxiliary(self) -> tuple[list[ShadowSignals], Mapping[str, str]]:
-        """Signals of the auxiliary shadows, and what they cannot give."""
-        first = self.scene.targets[0]
-        model = self.model(first)
-        reader = ShadowReader(model.populations, self.scene.specs, model.missing, self.target(first), self.scene.signals, {})
-        return reader.auxiliary(self._shadows()), reader.missing_on_shadow
-
-    def _shadows(self) -> list[Shadow]:
-        shadows = []
-        for number, path in enumerate(self.scene.auxiliary):
-            people = auxiliary_people(self.populations, number)
-            photos = self.populations.source(people.pairs, f"shadow-{number}")
-            shadows.append(Shadow(load_submission(path), photos, people.side))
-        return shadows
-
-    def evidence(self, number: int) -> Evidence:
-        """What attacks on one target may read: the others are its shadows."""
-        pool = [self.model(other) for other in range(len(self.scene.models)) if other != number]
-        shadows, missing = self.auxiliary
-        return Evidence.of(self.model(number), pool, shadows, missing)
-
-
-_open: dict[str, OpenScene] = {}
-
-
-def opened(scene: Scene) -> OpenScene:
-    """The scene as this process has it open; the last one is kept."""
-    if scene.digest not in _open:
-        _open.clear()
-        _open[scene.digest] = OpenScene(scene)
-    return _open[scene.digest]
-
-
-@dataclass(frozen=True)
-class ReadModel:
-    """Signals of one backbone and, of a target, how well it recognises verification people."""
+class CheckEntry:
+    """Red flags of the backbone that stands for an entry."""
 
     scene: Scene
     number: int
 
     @property
     def name(self) -> str:
-        return f"utility-{self.number}"
+        return f"flags-{self.scene.track.name}"
+
+    @property
+    def cached(self) -> bool:
+        return Pieces(self.scene.work).has(self.name)
 
     def __call__(self) -> None:
         here = opened(self.scene)
-        pieces = Pieces(self.scene.work)
-        if self.number in self.scene.targets:
-            pieces.get(self.name, self._utility)
-        pieces.timed(f"signals-{self.number}", lambda: here.model(self.number))
 
-    def _utility(self) -> dict[str, object]:
-        here = opened(self.scene)
-        target = here.target(self.number).with_access(Access.EMBEDDING)
-        seed = here.populations.track.split_seed
-        return verify_photos(target, here.populations.verification, seed=seed, cache=self.scene.signals).to_json()
+        def found() -> list[dict[str, object]]:
+            return [f.model_dump(mode="json") for f in flags(here.submission(self.number), here.populations)]
+
+        Pieces(self.scene.work).get(self.name, found)
+
+
+@dataclass(frozen=True)
+class ReadModels:
+    """Signals of some backbones, the photos read once for all of them, and how well the targets among them recognise people."""
+
+    scene: Scene
+    numbers: tuple[int, ...]
+
+    def utility(self, number: int) -> str:
+        """The name of a target's piece."""
+        return f"utility-{number}"
+
+    @property
+    def targets(self) -> list[int]:
+        return [number for number in self.numbers if number in self.scene.targets]
+
+    @property
+    def cached(self) -> bool:
+        pieces = Pieces(self.scene.work)
+        done = all(pieces.has(self.utility(number)) for number in self.targets)
+        return done and all(pieces.has(self.scene.signals_of(number)) for number in self.numbers)
+
+    def __call__(self) -> None:
+        here, pieces = opened(self.scene), Pieces(self.scene.work)
+        new = [number for number in self.targets if not pieces.has(self.utility(number))]
+        if new:
+            targets = [here.target(number).with_access(Access.EMBEDDING) for number in new]
+            photos, seed = here.populations.verification, here.populations.track.split_seed
+            embed_all(targets, photos, cache=self.scene.signals)
+            for number, target in zip(new, targets, strict=True):
+                started = time.perf_counter()
+                result = verify_photos(target, photos, seed=seed, cache=self.scene.signals)
+                pieces.keep(self.utility(number), result.to_json(), time.perf_counter() - started)
+        here.read(self.numbers)
+
+
+@dataclass(frozen=True)
+class ReadShadows:
+    """Signals of the attacker's own shadows on public people."""
+
+    scene: Scene
+
+    @property
+    def cached(self) -> bool:
+        return Pieces(self.scene.work).has(self.scene.signals_of_shadows)
+
+    def __call__(self) -> None:
+        _ = opened(self.scene).auxiliary
+
+
+@dataclass(frozen=True)
+class ProbeBlind:
+    """The blind gate's probes of one backbone that saw none of the people asked about, or (``PIXELS``) of no backbone.
+
+    Args:
+        blind: such backbones by name, ``which`` one of them.
+        numbers: the memberships under which probes try.
+        attacks: those that are asked for.
+    """
+
+    scene: Scene
+    blind: Mapping[str, Path]
+    which: str
+    numbers: tuple[int, ...]
+    folder: Path
+    attacks: tuple[AttackSpec, ...]
+
+    def gate(self) -> BlindGate:
+        """The gate as this process has it open."""
+        loaded = {name: load_submission(path) for name, path in self.blind.items()}
+        populations = opened(self.scene).populations
+        return BlindGate(populations, loaded, self.numbers, self.folder, self.scene.signals, self.scene.device)
+
+    @property
+    def cached(self) -> bool:
+        return self.gate().tried(self.which, self.attacks)
+
+    def __call__(self) -> None:
+        self.gate().probe(self.which, self.attacks)
+
+
+@dataclass(frozen=True)
+class JudgeGate:
+    """The verdict over all blind probes; judged anew in every run, because a probe may have been tried again."""
+
+    probes: tuple[ProbeBlind, ...]
+
+    @property
+    def scene(self) -> Scene:
+        return self.probes[0].scene
+
+    @property
+    def name(self) -> str:
+        p = self.probes[0]
+        asked = [spec.model_dump(mode="json") for spec in p.attacks]
+        return f"gate-{content_hash(asked, {n: path.name for n, path in p.blind.items()}, list(p.numbers))}"
+
+    @property
+    def cached(self) -> bool:
+        return self.known and Pieces(self.scene.work).has(self.name)
+
+    @property
+    def known(self) -> bool:
+        """Whether every probe was tried."""
+        return all(probe.cached for probe in self.probes)
+
+    def __call__(self) -> None:
+        first = self.probes[0]
+        verdict = first.gate().run(first.attacks)
+        Pieces(self.scene.work).keep(self.name, verdict.model_dump(mode="json"), 0.0)  # the probes took the time
+
+    def verdict(self) -> Gate:
+        """What was found.
+
+        Raises:
+            FileNotFoundError: the task has not run.
+        """
+        return Gate.model_validate(Pieces(self.scene.work).read(self.name))
 
 
 @dataclass(frozen=True)
 class RunAttack:
-    """One attack against every target, and its result over all of them.
-
-    Args:
-        blind: the strongest blind AUC of each contrast.
-    """
+    """One attack against every target, and its result over all of them; the blind gate must have been judged."""
 
     scene: Scene
     spec: AttackSpec
     adaptive: bool
-    blind: Mapping[Contrast, float] = field(default_factory=dict)
+    gate: JudgeGate
+
+    def _name(self, blind: Mapping[Contrast, float]) -> str:
+        file = plugin_file_digest(self.spec.name)
+        return f"attack-{content_hash(self.spec.model_dump(mode='json'), self.adaptive, blind, *([file] if file else []))}"
+
+    def _blind(self) -> dict[Contrast, float]:
+        """The strongest blind AUC of each contrast."""
+        verdict = self.gate.verdict()
+        return {contrast: verdict.best_auc(contrast) for contrast in Contrast}
 
     @property
     def name(self) -> str:
         """Of its result among the evaluation's pieces; its scores stand beside it as ``.npz``."""
-        file = plugin_file_digest(self.spec.name)
-        parts = [self.spec.model_dump(mode="json"), self.adaptive, self.blind, *([file] if file else [])]
-        return f"attack-{content_hash(*parts)}"
+        return self._name(self._blind())
 
     @property
     def scores(self) -> Path:
         """Where the scores of all targets are."""
         return self.scene.work / f"{self.name}.npz"
+
+    @property
+    def cached(self) -> bool:
+        return self.gate.cached and self.finished()
 
     def finished(self) -> bool:
         """True where an earlier run has left the result and, undamaged, the scores."""
@@ -209,7 +220,7 @@ class RunAttack:
     def _result(self) -> dict[str, object]:
         found = {number: self._target(number) for number in self.scene.targets}
         seed = self.scene.track.split_seed
-        result, scores = summarise(self.spec, found, adaptive=self.adaptive, blind=self.blind, seed=seed)
+        result, scores = summarise(self.spec, found, adaptive=self.adaptive, blind=self._blind(), seed=seed)
         save_scores(self.scores, scores)
         return result.model_dump(mode="json")
 
@@ -238,3 +249,8 @@ def load_target(path: Path) -> TargetScores:
         about = json.loads(str(arrays["about"]))
         about["not_applicable"] = {Contrast(c): reason for c, reason in about["not_applicable"].items()}
         return TargetScores(scores_in(arrays), **about)
+
+
+__all__ = [
+    "PIXELS", "CheckEntry", "JudgeGate", "ProbeBlind", "ReadModels", "ReadShadows", "RunAttack", "load_target", "save_target",
+]  # fmt: skip

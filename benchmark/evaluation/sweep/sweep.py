@@ -21,7 +21,7 @@ from benchmark.evaluation.sweep.file import SweepEntry
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
 from benchmark.runtime.checked import intact, write_sealed
-from benchmark.runtime.executor import Engine
+from benchmark.runtime.executor import Engine, Status
 from benchmark.runtime.progress import Progress, TrainingProgress
 from benchmark.submissions.checkpoint_import import open_weights
 from benchmark.submissions.submission import Submission, load_submission
@@ -49,6 +49,11 @@ class Limited:
     def training(self, report: TrainingProgress) -> None:
         self.inner.training(report)
         self._check()
+
+    def tasks(self, status: Status) -> None:
+        self.inner.tasks(status)
+        if status.finished is not None:
+            self._check()
 
     def _check(self) -> None:
         if self.should_stop() or (self.deadline is not None and time.monotonic() >= self.deadline):
@@ -155,7 +160,7 @@ class Sweep:
         else:
             card = {"team": self.team, "name": entry.label[:80]}
             if entry.seed == 0:
-                session.prepare(entry.named, entry.backbone)
+                session.prepare_all([entry.named], entry.backbone)
             submission = session.train(entry.named, entry.seed, trained, card, entry.backbone)
         record = session.evaluate(submission)
         write_sealed(place / "record.json", record.model_dump_json(indent=1))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_world import FLOW
 
-from benchmark.evaluation.membership import tasks
+from benchmark.evaluation.membership import scene
 from benchmark.evaluation.session import Session
 from benchmark.interfaces import AttackSpec, FaceVeilError
 from benchmark.protocol.variants import variant
@@ -21,6 +21,9 @@ class Silent:
         pass
 
     def training(self, report):
+        pass
+
+    def tasks(self, status):
         pass
 
 
@@ -38,7 +41,7 @@ def test_the_model_that_is_attacked_is_the_one_that_was_hashed(session, tmp_path
             super().__init__(submission, *arguments, **options)
             attacked.append(self)
 
-    monkeypatch.setattr(tasks, "Target", Seen)
+    monkeypatch.setattr(scene, "Target", Seen)
     text, settings = "early_stopping+bn_perturbation+embedding_quantisation", {"bn_perturbation.rho": 0.5}
     trained = session.train(parse_defenses(text, settings), 0, tmp_path / "entry")
     record = session.evaluate(
@@ -61,9 +64,9 @@ def test_the_model_that_is_attacked_is_the_one_that_was_hashed(session, tmp_path
 
 
 def test_a_population_is_trained_once_and_kept(session, tmp_path):
-    """What `prepare` trained is what `train` writes and what `evaluate` reads."""
+    """What `prepare_all` trained is what `train` writes and what `evaluate` reads."""
     specs = parse_defenses("early_stopping", {})
-    session.prepare(specs)
+    session.prepare_all([specs])
     steps = []
     session.progress.training = steps.append
     first = session.train(specs, 0, tmp_path / "first", {"team": "us", "name": "ours"})

@@ -18,7 +18,7 @@ from tiny_world import FLOW, command
 from benchmark.data.memberships import SEEN
 from benchmark.evaluation import standard
 from benchmark.evaluation.entry import Entry
-from benchmark.evaluation.membership import blind_gate, score_metrics, tasks
+from benchmark.evaluation.membership import blind_gate, scene, score_metrics, tasks
 from benchmark.evaluation.membership.evidence import asked_about
 from benchmark.evaluation.standard import Evaluation
 from benchmark.interfaces import (
@@ -155,16 +155,16 @@ def test_a_record_survives_json_and_the_store(reference, tmp_path):
 
 
 STAGES = {
-    "checks": (standard, "flags", 1),
+    "checks": (tasks, "flags", 1),
     "first utility": (tasks, "verify_photos", 1),
     "third utility": (tasks, "verify_photos", 3),
     "gate": (blind_gate, "run_contrast", 2),
-    "signals": (tasks, "read_model", 2),
+    "signals": (scene, "read_models", 1),
     "first attack": (tasks, "score_target", 1),
     "an attack's second target": (tasks, "score_target", 5),
     "an attack's result": (tasks, "summarise", 2),
     "scores of the second attack": (tasks, "save_scores", 2),
-    "headline": (standard, "headline", 1),
+    "headline": (standard, "membership_headline", 1),
 }
 
 
@@ -185,9 +185,9 @@ def interrupt(patch, module, function, at):
 @pytest.fixture(autouse=True)
 def another_process():
     """What a process keeps open does not outlive it."""
-    tasks._open.clear()
+    scene._open.clear()
     yield
-    tasks._open.clear()
+    scene._open.clear()
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -196,7 +196,7 @@ def test_interrupted_anywhere_it_ends_in_the_same_record(stage, reference, evalu
         interrupt(patch, *STAGES[stage])
         with pytest.raises(KeyboardInterrupt):
             evaluation.run()
-    tasks._open.clear()
+    scene._open.clear()
     assert evaluation.run().fingerprint == reference.fingerprint
 
 
@@ -206,8 +206,8 @@ def test_what_was_finished_is_not_computed_again(reference, evaluation, monkeypa
         before = interrupt(patch, tasks, "score_target", 8)
         with pytest.raises(KeyboardInterrupt):
             evaluation.run()
-    tasks._open.clear()
-    monkeypatch.setattr(standard, "flags", lambda *_a, **_k: pytest.fail("computed a second time"))
+    scene._open.clear()
+    monkeypatch.setattr(tasks, "flags", lambda *_a, **_k: pytest.fail("computed a second time"))
     monkeypatch.setattr(tasks, "verify_photos", lambda *_a, **_k: pytest.fail("computed a second time"))
     monkeypatch.setattr(blind_gate, "run_contrast", lambda *_a, **_k: pytest.fail("computed a second time"))
     loaded, ran = [], []
@@ -228,7 +228,7 @@ def test_what_was_finished_is_not_computed_again(reference, evaluation, monkeypa
 
 def test_a_finished_evaluation_only_reads(reference, evaluation, monkeypatch):
     first = evaluation.run()
-    monkeypatch.setattr(standard, "flags", lambda *_a, **_k: pytest.fail("computed a second time"))
+    monkeypatch.setattr(tasks, "flags", lambda *_a, **_k: pytest.fail("computed a second time"))
     for function in ("verify_photos", "score_target", "summarise"):
         monkeypatch.setattr(tasks, function, lambda *_a, **_k: pytest.fail("computed a second time"))
     again = evaluation.run()
@@ -339,7 +339,7 @@ def test_what_a_selection_finished_serves_the_whole(evaluation, reference, monke
 
 
 def test_a_typo_is_told_before_anything_is_computed(evaluation, monkeypatch):
-    monkeypatch.setattr(standard, "flags", lambda *_a, **_k: pytest.fail("computed before the names were read"))
+    monkeypatch.setattr(tasks, "flags", lambda *_a, **_k: pytest.fail("computed before the names were read"))
     with pytest.raises(UnknownPluginError, match="Did you mean 'regrown_head'"):
         evaluation.run([AttackSpec(name="regrown_haed")])
     with pytest.raises(FaceVeilError, match="did you mean 'scale'"):
@@ -449,7 +449,7 @@ def test_a_failing_attack_leaves_the_entry_unranked_with_the_reason(flow, evalua
 
 
 def test_a_contrast_that_fails_the_gate_is_out_of_the_headline(evaluation, monkeypatch):
-    whole = standard.BlindGate.run
+    whole = blind_gate.BlindGate.run
 
     def told(self, attacks, invalid=(Contrast.SAMPLE,)):
         gate = whole(self, attacks)
@@ -458,13 +458,13 @@ def test_a_contrast_that_fails_the_gate_is_out_of_the_headline(evaluation, monke
 
     spec = [AttackSpec(name="regrown_head")]
     assert evaluation.run(spec).headline.leakage_contrast == Contrast.SAMPLE
-    monkeypatch.setattr(standard.BlindGate, "run", told)
+    monkeypatch.setattr(blind_gate.BlindGate, "run", told)
     record = evaluation.run(spec)
     assert record.headline.leakage_contrast == Contrast.IDENTITY
     assert Contrast.SAMPLE in record.membership[0].contrasts, "shown all the same"
     assert not any("blind gate failed" in reason for reason in record.unranked)
     both = partial(told, invalid=(Contrast.SAMPLE, Contrast.IDENTITY))
-    monkeypatch.setattr(standard.BlindGate, "run", lambda self, attacks: both(self, attacks))
+    monkeypatch.setattr(blind_gate.BlindGate, "run", lambda self, attacks: both(self, attacks))
     record = evaluation.run(spec)
     assert record.headline is None
     assert any("blind gate failed" in reason for reason in record.unranked)

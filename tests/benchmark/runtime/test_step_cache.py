@@ -54,6 +54,6 @@ def test_a_piece_that_failed_is_not_there(tmp_path):
 def test_seconds_add_up_over_runs(tmp_path):
     assert Pieces(tmp_path).seconds() == 0
     for name in ("signals", "more", "signals"):  # the second time it is a matter of reading
-        Pieces(tmp_path).timed(name, lambda: time.sleep(0.1))
+        Pieces(tmp_path).get(name, lambda: time.sleep(0.1))
     Pieces(tmp_path).get("piece", lambda: None)
     assert Pieces(tmp_path).seconds() >= 0.2

@@ -30,6 +30,9 @@ class Silent:
         if self.epochs == self.stop_at:
             raise KeyboardInterrupt
 
+    def tasks(self, status):
+        pass
+
 
 class Breaking(Defense):
     """Trains, and fails at release."""

@@ -1,0 +1,122 @@
+"""The steps of one evaluation as nodes of a graph: checks, signals, blind probes, attacks.
+
+Before the backbones of an entry are trained nothing is known of what they will be called; the same steps then stand in the
+graph without their tasks, for estimates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmark.evaluation.membership.tasks import CheckEntry, JudgeGate, ProbeBlind, ReadModels, ReadShadows, RunAttack
+from benchmark.interfaces import AttackSpec
+from benchmark.protocol.track import Track
+from benchmark.runtime.graph import Node, Task
+
+# Shares of a backbone's plain training that a step takes, about: for estimates where none was measured yet.
+READING, PROBING, ATTACKING = 0.1, 0.15, 0.015  # a model, a blind backbone, an attack on one target
+
+
+def nothing() -> None:
+    """In place of a task whose inputs are not known yet."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The tasks of one evaluation."""
+
+    check: CheckEntry
+    reads: tuple[ReadModels, ...]
+    shadows: ReadShadows | None
+    probes: tuple[ProbeBlind, ...]
+    gate: JudgeGate
+    attacks: tuple[RunAttack, ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The nodes of one evaluation.
+
+    Args:
+        entry: tells its steps from those of other entries in the same graph.
+        label: begins what is shown of each step, where there are several entries.
+        after: keys of the steps that train its backbones.
+    """
+
+    track: Track
+    entry: str
+    label: str = ""
+    after: tuple[str, ...] = ()
+
+    def nodes(self, steps: Steps) -> list[Node]:
+        """With their tasks; what is finished is cached."""
+        gate = [(probe.which, probe) for probe in steps.probes]
+        return list(
+            self._nodes(
+                steps.check,
+                [(task.numbers, task) for task in steps.reads],
+                steps.shadows,
+                gate,
+                steps.gate,
+                [(task.spec, task, len(task.scene.targets)) for task in steps.attacks],
+            )
+        )
+
+    def expected(self, attacks: Sequence[AttackSpec], *, workers: int, shadows: bool, probes: Sequence[str]) -> list[Node]:
+        """Without tasks: what will be done once the backbones are there."""
+        groups = grouped(range(self.track.population), workers)
+        each = [(spec, nothing, self.track.population) for spec in attacks]
+        return list(
+            self._nodes(
+                nothing,
+                [(g, nothing) for g in groups],
+                nothing if shadows else None,
+                [(p, nothing) for p in probes],
+                nothing,
+                each,
+            )
+        )
+
+    def _nodes(
+        self,
+        check: Task,
+        reads: Sequence[tuple[Sequence[int], Task]],
+        shadows: Task | None,
+        probes: Sequence[tuple[str, Task]],
+        gate: Task,
+        attacks: Sequence[tuple[AttackSpec, Task, int]],
+    ) -> Iterable[Node]:
+        yield self._node("checks", check, self.after, PROBING)
+        read = []
+        for numbers, task in reads:
+            what = f"backbones {', '.join(map(str, numbers))} read" if len(numbers) > 1 else f"backbone {numbers[0]} read"
+            node = self._node(what, task, self.after, READING * len(numbers), kind=f"read {len(numbers)}")
+            read.append(node.key)
+            yield node
+        probed = []
+        for which, task in probes:
+            node = self._node(f"blind gate, {which}", task, self.after, PROBING)
+            probed.append(node.key)
+            yield node
+        verdict = self._node("blind gate judged", gate, tuple(probed), 0.0)
+        yield verdict
+        if shadows is not None:
+            node = self._node("auxiliary shadows read", shadows, tuple(read[:1]), READING)
+            read.append(node.key)
+            yield node
+        for spec, task, targets in attacks:
+            yield self._node(f"attack {spec.label}", task, (*read, verdict.key), ATTACKING * targets)
+
+    def _node(self, what: str, task: Task, needs: tuple[str, ...], share: float, kind: str = "") -> Node:
+        plain = 120 * self.track.budget.cpu_minutes  # seconds of a core: the budget is that of two
+        label = f"{self.label}: {what}" if self.label else what
+        done = task is not nothing and bool(getattr(task, "cached", False))
+        return Node(f"{self.entry} {what}", task, needs, f"{self.track.name} {kind or what}", label, done, guess=plain * share)
+
+
+def grouped(numbers: Iterable[int], workers: int) -> list[tuple[int, ...]]:
+    """Backbones that are read together: a group for each worker, of the same size where they can be."""
+    given = list(numbers)
+    count = max(1, min(workers, len(given)))
+    return [tuple(given[start::count]) for start in range(count)]
