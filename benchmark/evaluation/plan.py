@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmark.evaluation.membership.tasks import CheckEntry, JudgeGate, ProbeBlind, ReadModels, ReadShadows, RunAttack
+from benchmark.evaluation.eligibility import flags
+from benchmark.evaluation.membership.scene import Scene, opened
+from benchmark.evaluation.membership.tasks import JudgeGate, ProbeBlind, ReadModels, ReadShadows, RunAttack
 from benchmark.interfaces import AttackSpec
 from benchmark.protocol.track import Track
 from benchmark.runtime.graph import Node, Task
+from benchmark.runtime.step_cache import Pieces
 
 # Shares of a backbone's plain training that a step takes, about: for estimates where none was measured yet.
 READING, PROBING, ATTACKING = 0.1, 0.15, 0.015  # a model, a blind backbone, an attack on one target
@@ -20,6 +23,30 @@ READING, PROBING, ATTACKING = 0.1, 0.15, 0.015  # a model, a blind backbone, an 
 
 def nothing() -> None:
     """In place of a task whose inputs are not known yet."""
+
+
+@dataclass(frozen=True)
+class CheckEntry:
+    """Red flags of the backbone that stands for an entry."""
+
+    scene: Scene
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"flags-{self.scene.track.name}"
+
+    @property
+    def cached(self) -> bool:
+        return Pieces(self.scene.work).has(self.name)
+
+    def __call__(self) -> None:
+        here = opened(self.scene)
+
+        def found() -> list[dict[str, object]]:
+            return [f.model_dump(mode="json") for f in flags(here.submission(self.number), here.populations)]
+
+        Pieces(self.scene.work).get(self.name, found)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from benchmark.evaluation.membership.headline import headline as membership_head
 from benchmark.evaluation.membership.pooling import Scores, load_scores
 from benchmark.evaluation.membership.scene import Scene
 from benchmark.evaluation.membership.scores import EVALUATION_VERSION
-from benchmark.evaluation.membership.tasks import CheckEntry, JudgeGate, ProbeBlind, ReadModels, ReadShadows, RunAttack
-from benchmark.evaluation.plan import Outline, Steps, grouped
+from benchmark.evaluation.membership.tasks import JudgeGate, ProbeBlind, ReadModels, ReadShadows, RunAttack
+from benchmark.evaluation.plan import CheckEntry, Outline, Steps, grouped
 from benchmark.evaluation.recognition import mean_utility
 from benchmark.evaluation.verified import all_known, known_defenses
 from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, content_hash

@@ -1,4 +1,4 @@
-"""The work of a population's evaluation in pieces that run anywhere: checks, signals, blind probes, an attack.
+"""The work of a population's evaluation in pieces that run anywhere: signals, blind probes, an attack.
 
 A task is a picklable callable that opens what it needs again in its own process and leaves its result on disk, named by all
 that it depends on.  First the backbones are asked about all photos: what one says serves it as a target and all others as
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.evaluation.eligibility import flags
 from benchmark.evaluation.membership.blind_gate import PIXELS, BlindGate
 from benchmark.evaluation.membership.pooling import arrays_of, save_scores, scores_in
 from benchmark.evaluation.membership.scene import Scene, opened
@@ -30,30 +29,6 @@ from benchmark.records.results import Gate
 from benchmark.runtime.checked import intact, writing
 from benchmark.runtime.step_cache import Pieces
 from benchmark.submissions.submission import load_submission
-
-
-@dataclass(frozen=True)
-class CheckEntry:
-    """Red flags of the backbone that stands for an entry."""
-
-    scene: Scene
-    number: int
-
-    @property
-    def name(self) -> str:
-        return f"flags-{self.scene.track.name}"
-
-    @property
-    def cached(self) -> bool:
-        return Pieces(self.scene.work).has(self.name)
-
-    def __call__(self) -> None:
-        here = opened(self.scene)
-
-        def found() -> list[dict[str, object]]:
-            return [f.model_dump(mode="json") for f in flags(here.submission(self.number), here.populations)]
-
-        Pieces(self.scene.work).get(self.name, found)
 
 
 @dataclass(frozen=True)
@@ -252,5 +227,5 @@ def load_target(path: Path) -> TargetScores:
 
 
 __all__ = [
-    "PIXELS", "CheckEntry", "JudgeGate", "ProbeBlind", "ReadModels", "ReadShadows", "RunAttack", "load_target", "save_target",
+    "PIXELS", "JudgeGate", "ProbeBlind", "ReadModels", "ReadShadows", "RunAttack", "load_target", "save_target",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ import pytest
 from tiny_world import FLOW, command
 
 from benchmark.data.memberships import SEEN
-from benchmark.evaluation import standard
+from benchmark.evaluation import plan, standard
 from benchmark.evaluation.entry import Entry
 from benchmark.evaluation.membership import blind_gate, scene, score_metrics, tasks
 from benchmark.evaluation.membership.evidence import asked_about
@@ -155,7 +155,7 @@ def test_a_record_survives_json_and_the_store(reference, tmp_path):
 
 
 STAGES = {
-    "checks": (tasks, "flags", 1),
+    "checks": (plan, "flags", 1),
     "first utility": (tasks, "verify_photos", 1),
     "third utility": (tasks, "verify_photos", 3),
     "gate": (blind_gate, "run_contrast", 2),
@@ -207,7 +207,7 @@ def test_what_was_finished_is_not_computed_again(reference, evaluation, monkeypa
         with pytest.raises(KeyboardInterrupt):
             evaluation.run()
     scene._open.clear()
-    monkeypatch.setattr(tasks, "flags", lambda *_a, **_k: pytest.fail("computed a second time"))
+    monkeypatch.setattr(plan, "flags", lambda *_a, **_k: pytest.fail("computed a second time"))
     monkeypatch.setattr(tasks, "verify_photos", lambda *_a, **_k: pytest.fail("computed a second time"))
     monkeypatch.setattr(blind_gate, "run_contrast", lambda *_a, **_k: pytest.fail("computed a second time"))
     loaded, ran = [], []
@@ -228,7 +228,7 @@ def test_what_was_finished_is_not_computed_again(reference, evaluation, monkeypa
 
 def test_a_finished_evaluation_only_reads(reference, evaluation, monkeypatch):
     first = evaluation.run()
-    monkeypatch.setattr(tasks, "flags", lambda *_a, **_k: pytest.fail("computed a second time"))
+    monkeypatch.setattr(plan, "flags", lambda *_a, **_k: pytest.fail("computed a second time"))
     for function in ("verify_photos", "score_target", "summarise"):
         monkeypatch.setattr(tasks, function, lambda *_a, **_k: pytest.fail("computed a second time"))
     again = evaluation.run()
@@ -339,7 +339,7 @@ def test_what_a_selection_finished_serves_the_whole(evaluation, reference, monke
 
 
 def test_a_typo_is_told_before_anything_is_computed(evaluation, monkeypatch):
-    monkeypatch.setattr(tasks, "flags", lambda *_a, **_k: pytest.fail("computed before the names were read"))
+    monkeypatch.setattr(plan, "flags", lambda *_a, **_k: pytest.fail("computed before the names were read"))
     with pytest.raises(UnknownPluginError, match="Did you mean 'regrown_head'"):
         evaluation.run([AttackSpec(name="regrown_haed")])
     with pytest.raises(FaceVeilError, match="did you mean 'scale'"):
