@@ -56,7 +56,12 @@ def emit(value: Any, as_json: bool, show: Callable[[], None]) -> None:
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], whole: Sequence[int] = ()) -> None:
     """A plain table; cells are text, never markup.  ``whole``: columns that are never wrapped, such as ids and intervals."""
     grid = Table(
-        title=escape(title) or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        title=escape(title) or None,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
     for number, column in enumerate(columns):
         grid.add_column(column, overflow="fold", no_wrap=number in whole)
