@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from benchmark.cli.outlook import outlook
+from benchmark.cli.outlook import show as show_outlook
 from benchmark.cli.output import (
     Device,
     Json,
@@ -78,6 +80,9 @@ def evaluate(
         bool,
         typer.Option("--inversion", help="Also run the inversion attacks, which takes minutes more. See `faceveil invert`."),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the steps, which are done, and how long the others take; run none.")
+    ] = False,
     workers: Workers = None,
     ray: Ray = None,
     device: Device = "auto",
@@ -98,9 +103,13 @@ def evaluate(
         engine = Engine.fitting(where, workers, ray)
         session = Session(get_track(track), data, where, init=open_init(init), public=public, progress=progress, engine=engine)
         loaded = load_submission(submission)
-        record = session.evaluate(loaded, chosen)
-        if inversion:
+        planned = outlook(session.outlook(loaded, chosen), engine) if dry_run else None
+        record = None if planned else session.evaluate(loaded, chosen)
+        if inversion and record is not None:
             record = with_inversion(record, session.inversion(loaded).run())
+    if record is None:
+        emit({"track": track, **(planned or {})}, json, lambda: show_outlook(planned or {}))
+        return
     if out_ is not None:
         write_text(out_, record.model_dump_json(indent=1))
     if keep and chosen is None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from benchmark.cli.outlook import outlook
+from benchmark.cli.outlook import show as show_outlook
 from benchmark.cli.output import Device, Json, Ray, Workers, emit, err, out, pick_device, steps, table
 from benchmark.cli.submit import StoreOption
 from benchmark.cli.train import Data, Public
@@ -80,6 +82,7 @@ def sweep(
         found = {e.digest: work.finished(e) for e in entries}
         before = [SweepOutcome(e, DONE if found[e.digest] else WAITING, record=found[e.digest]) for e in entries]
         outcomes = before if dry_run else work.run()
+        planned = outlook(work.outlook(), work.engine) if dry_run else None
     waiting = [o.entry for o in outcomes if o.status != DONE]
     document = {
         "sweep": name,
@@ -90,6 +93,8 @@ def sweep(
         "waiting": sum(o.status == WAITING for o in outcomes),
         "minutes_left": round(estimate(waiting, outcomes), 1),
     }
+    if planned is not None:
+        document |= {"graph": planned, "minutes_left": round(planned["seconds"] / 60, 1)}
     emit(document, json, lambda: _show(document))
     if document["failed"]:
         raise typer.Exit(1)
@@ -143,6 +148,8 @@ def _show(document: dict[str, Any]) -> None:
     out.print(f"{document['done']} done, {document['failed']} failed, {document['waiting']} waiting; in {document['folder']}")
     if document["waiting"]:
         out.print(f"about {document['minutes_left']:.0f} minutes are left.")
+    if "graph" in document:
+        show_outlook(document["graph"])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

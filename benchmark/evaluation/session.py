@@ -15,7 +15,9 @@ from benchmark.evaluation.inversion.attack_runner import InversionRunner
 from benchmark.evaluation.inversion.judgement import InversionEvaluation
 from benchmark.evaluation.inversion.lpips import Lpips
 from benchmark.evaluation.inversion.panel import Panel, open_panel
+from benchmark.evaluation.membership.blind_gate import PIXELS
 from benchmark.evaluation.membership.evidence import wants
+from benchmark.evaluation.plan import Outline
 from benchmark.evaluation.standard import Evaluation, Planned, wanted_attacks
 from benchmark.evaluation.verified import all_known, note_trained_here
 from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec, FaceGenerator, FaceVeilError, Knowledge
@@ -23,6 +25,7 @@ from benchmark.protocol.registry import service
 from benchmark.protocol.track import Track
 from benchmark.protocol.tracks import get_track
 from benchmark.runtime.executor import Engine
+from benchmark.runtime.graph import Graph, Node
 from benchmark.runtime.home import cache_dir
 from benchmark.runtime.progress import Progress
 from benchmark.submissions.submission import Submission, pack
@@ -132,10 +135,16 @@ class Session:
         """
         self._train(self.training_plan(defenses, backbone))
 
-    def training_plan(self, defenses: Sequence[Defenses], backbone: BackboneSpec | None = None) -> TrainingPlan:
-        """The trainings of several entries, those that are done included; see :meth:`prepare_all`."""
+    def training_plan(
+        self, defenses: Sequence[Defenses], backbone: BackboneSpec | None = None, plan: TrainingPlan | None = None
+    ) -> TrainingPlan:
+        """The trainings of several entries, those that are done included; see :meth:`prepare_all`.
+
+        Args:
+            plan: that they are added to, instead of a new one.
+        """
         population = Population(self.populations, self.cache / "populations", self.device)
-        plan = TrainingPlan()
+        plan = plan or TrainingPlan()
         for defense in defenses:
             recipes = population.recipes(defense, backbone, self.init)
             plan.add_population(population, recipes)
@@ -189,6 +198,30 @@ class Session:
                 plan.add_shadows(self._pool, self._pool.recipes(card.defenses, card.backbone, self.init))
         self._add_blind(plan)
         return plan
+
+    def outlook(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None) -> Graph:
+        """Every step of an evaluation, those that are done included; nothing is trained and no attack is run."""
+        plan = self.missing_trainings([submission], attacks)
+        if not plan.missing:
+            return Graph([*plan.nodes, *self.plan(submission, attacks).nodes])
+        wanted = [spec for spec, _ in wanted_attacks(self.populations.track, submission.card, attacks)]
+        return Graph([*plan.nodes, *self.expected(wanted, tuple(node.key for node in plan.missing))])
+
+    def expected(self, attacks: Sequence[AttackSpec], after: tuple[str, ...], entry: str = "evaluation") -> list[Node]:
+        """The steps of an evaluation whose backbones are not trained yet.
+
+        Args:
+            after: keys of the steps that train them.
+            entry: tells its steps from those of others in the same graph.
+        """
+        track = self.populations.track
+        shadows = bool(track.shadows.auxiliary) and wants(attacks, Knowledge.AUXILIARY)
+        probes = [PIXELS, "untrained backbone", *(["public backbone"] if track.shadows.auxiliary else [])]
+        probes += ["initial weights"] if self.init is not None else []
+        label = "" if entry == "evaluation" else entry
+        return Outline(track, entry, label, after).expected(
+            attacks, workers=self.engine.workers, shadows=shadows, probes=probes
+        )
 
     def plan(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None, label: str = "") -> Planned:
         """The evaluation of one submission, whose population is trained, as steps; see :meth:`evaluate`."""

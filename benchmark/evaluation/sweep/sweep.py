@@ -22,10 +22,12 @@ from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
 from benchmark.runtime.checked import intact, write_sealed
 from benchmark.runtime.executor import Engine, Status
+from benchmark.runtime.graph import Graph
 from benchmark.runtime.progress import Progress, TrainingProgress
 from benchmark.submissions.checkpoint_import import open_weights
 from benchmark.submissions.submission import Submission, load_submission
 from benchmark.training.build import check_on, training_track
+from benchmark.training.plan import TrainingPlan
 
 DONE, FAILED, WAITING = "done", "failed", "waiting"
 
@@ -138,6 +140,23 @@ class Sweep:
             outcomes.append(outcome)
             self._note(outcome)
         return outcomes
+
+    def outlook(self) -> Graph:
+        """Every step of the entries that are not finished, those that are done included; nothing is trained."""
+        plan, nodes = TrainingPlan(), []
+        for entry in self.entries:
+            if self.finished(entry) is not None:
+                continue
+            session, own = self._open(entry), f"{entry.label} on {entry.track.name}, seed {entry.seed}"
+            alone = session.training_plan([entry.named], entry.backbone)
+            session.training_plan([entry.named], entry.backbone, plan)
+            trained = self.place(entry) / "submission"
+            if not alone.missing and (trained / "card.json").exists():
+                nodes += session.plan(load_submission(trained), label=own).nodes
+                continue
+            wanted = [*entry.track.attacks, *entry.defense.adaptive_attacks()]
+            nodes += session.expected(wanted, tuple(node.key for node in alone.missing), own)
+        return Graph([*plan.nodes, *nodes])
 
     def place(self, entry: SweepEntry) -> Path:
         """The folder of an entry."""

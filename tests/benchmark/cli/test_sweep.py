@@ -45,6 +45,9 @@ def test_a_dry_run_says_what_would_run_and_trains_nothing(file, tmp_path):
     ]  # fmt: skip
     assert document["waiting"] == 4
     assert document["minutes_left"] > 0
+    graph = document["graph"]
+    assert graph["cached"] + graph["to_do"] == len(graph["steps"])
+    assert sum(step["step"].startswith("bn_perturbation(rho=0.5), backbone") for step in graph["steps"]) == FLOW.population
     assert not out.exists()
     text = run(file, "--dry-run", "--out", out).stdout
     assert f"waiting: bn_perturbation(rho=0.5) on {FLOW.name}[shadows=0], seed 0" in text

@@ -44,9 +44,14 @@ def test_the_model_that_is_attacked_is_the_one_that_was_hashed(session, tmp_path
     monkeypatch.setattr(scene, "Target", Seen)
     text, settings = "early_stopping+bn_perturbation+embedding_quantisation", {"bn_perturbation.rho": 0.5}
     trained = session.train(parse_defenses(text, settings), 0, tmp_path / "entry")
-    record = session.evaluate(
-        load_submission(tmp_path / "entry"), [AttackSpec(name="bn_distance"), AttackSpec(name="regrown_head")]
-    )
+    specs = [AttackSpec(name="bn_distance"), AttackSpec(name="regrown_head")]
+    before = session.outlook(load_submission(tmp_path / "entry"), specs)
+    record = session.evaluate(load_submission(tmp_path / "entry"), specs)
+    after = session.outlook(load_submission(tmp_path / "entry"), specs)
+    steps = {"checks", "backbones 0, 1 read", "blind gate judged", "attack bn_distance", "attack regrown_head"}
+    assert steps < {node.name for node in before}
+    assert not any(node.cached for node in before)
+    assert all(node.cached for node in after), "what was done is found again"
 
     assert {target.submission_id for target in attacked} == set(record.population)
     own = [target for target in attacked if target.submission_id == trained.submission_id]
