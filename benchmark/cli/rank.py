@@ -53,9 +53,10 @@ def ranking(entries: Sequence[RankedEntry]) -> list[dict[str, Any]]:
     tables = []
     for scope, members in groupby(entries, key=lambda entry: entry.scope):
         gate = scope_gate(scope, runs)
+        gain = _triple(gate.gain.value, gate.gain.low, gate.gain.high)
         tables.append({
             **asdict(scope),
-            "value_gate": {"passed": gate.passed, "gain": _triple(gate.gain), "reason": gate.reason},
+            "value_gate": {"passed": gate.passed, "gain": gain, "reason": gate.reason},
             "entries": [_row(entry) for entry in members],
         })  # fmt: skip
     tables.sort(key=lambda t: t["board"])
@@ -68,30 +69,20 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _row(entry: RankedEntry) -> dict[str, Any]:
-    head = next((run.headline for run in entry.runs if run.headline), None)
-    return {
-        "rank": entry.rank,
-        "tied": entry.tied,
-        "entry": entry.label,
-        "title": entry.runs[0].title,
-        "control": entry.control,
-        "targets": head.targets if head else None,
-        "utility": _triple(entry.utility),
-        "gain": _triple(entry.gain),
-        "bought_nothing": entry.bought_nothing,
-        "leakage": _triple(entry.leakage),
-        "nothing_found": entry.nothing_found,
-        "by": f"{head.leakage_attack} ({head.leakage_contrast.value})" if head else "",
-        "low_fpr": _triple(head.low_fpr) if head else None,
-        "exposed": _triple(head.exposed) if head else None,
-        "dominated_by": list(entry.dominated_by),
-        "unranked": list(entry.reasons),
-    }
+    """Every column of the board by its name there; a measured one as [value, low, high]."""
+    from leaderboard.board.columns import TABLE
+    from leaderboard.board.facts import Facts
+
+    facts = Facts(entry)
+    found = {}
+    for column in TABLE:
+        value = column.value(facts)
+        found[column.name] = _triple(*value[:3]) if len(column.parts) > 1 else value
+    return found
 
 
-def _triple(axis: Any) -> list[float | None] | None:
-    """Value and ends of an axis, a metric or a gain."""
-    return None if axis is None or axis.value is None else [axis.value, axis.low, axis.high]
+def _triple(value: float | None, low: float | None, high: float | None) -> list[float | None] | None:
+    return None if value is None else [value, low, high]
 
 
 WIDE = 118  # columns of a terminal from which on everything fits
@@ -101,7 +92,7 @@ def show(tables: Sequence[dict[str, Any]]) -> None:
     """One table a scope: numbers first; in a narrow terminal the two axes alone."""
     wide = out.width >= WIDE
     for found in tables:
-        attacks = numbered(row["by"] for row in found["entries"] if row["by"])
+        attacks = numbered(_by(row) for row in found["entries"] if row["leakage_attack"])
         columns = ["rank", "TAR@FAR=1e-3", "leakage", "by", *(["gain over public", "TPR@0.1 %"] if wide else []), "entry"]
         rows = [_cells(row, attacks, wide) for row in found["entries"]]
         out.print(
@@ -112,19 +103,23 @@ def show(tables: Sequence[dict[str, Any]]) -> None:
         _remarks(found)
 
 
+def _by(row: dict[str, Any]) -> str:
+    return f"{row['leakage_attack']} ({row['leakage_contrast']})"
+
+
 def _cells(row: dict[str, Any], attacks: Mapping[str, str], wide: bool) -> list[str]:
     def text(triple: Sequence[float | None] | None) -> str:
         return interval_text(*triple) if triple else "–"
 
     rank = "–" if row["rank"] is None else f"{row['rank']}{' =' if row['tied'] else ''}"
     name = (row["title"] or row["entry"]) + (" (control)" if row["control"] else "") + (" !" if row["bought_nothing"] else "")
-    why = f", not ranked: {'; '.join(row['unranked'])}" if row["unranked"] else ""
+    why = f", not ranked: {row['reasons']}" if row["reasons"] else ""
     return [
         rank,
         text(row["utility"]),
         text(row["leakage"]) + (" n.f." if row["nothing_found"] else ""),
-        attacks.get(row["by"], "–"),
-        *([text(row["gain"]), text(row["low_fpr"])] if wide else []),
+        attacks.get(_by(row), "–"),
+        *([text(row["gain"]), text(row["tpr_at_01"])] if wide else []),
         f"{name}{why}",
     ]
 

@@ -32,7 +32,7 @@ _OPEN_RECORDS = 64  # whole records kept in memory
 
 @dataclass(frozen=True)
 class Board:
-    """Everything the pages read.  ``frame`` has the columns of :data:`leaderboard.board.frame.COLUMNS`, in ranking order."""
+    """Everything the pages read.  ``frame`` has the columns of :data:`leaderboard.board.columns.COLUMNS`, in ranking order."""
 
     frame: pd.DataFrame
     scopes: Mapping[Scope, pd.DataFrame]  # the frame's rows, scope by scope

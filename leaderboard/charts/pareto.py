@@ -52,7 +52,7 @@ def pareto(
 ) -> alt.LayerChart | alt.FacetChart:
     """Utility against leakage with 95 % intervals; better is up and to the right, so leakage falls along the axis.
 
-    ``frame`` has the columns of :data:`leaderboard.board.frame.COLUMNS`; rows without both values are left out.  Entries of
+    ``frame`` has the columns of :data:`leaderboard.board.columns.COLUMNS`; rows without both values are left out.  Entries of
     rank 1 are filled, the others hollow and pale; each is named as far as there is room, and opens its page.  Where nothing
     was found, the zone up to the largest detection limit is shaded.
 

@@ -14,7 +14,9 @@ from benchmark.records.record import Record
 from benchmark.records.results import interval_text
 from benchmark.records.runs import Scope
 from leaderboard.board.answer import answer
-from leaderboard.board.frame import COLUMNS, rank_text, strongest
+from leaderboard.board.columns import COLUMNS
+from leaderboard.board.facts import strongest
+from leaderboard.board.frame import rank_text
 from leaderboard.board.library import Board
 from leaderboard.board.methods import KINDS, methods
 from leaderboard.plain import figures

@@ -10,21 +10,13 @@ import pandas as pd
 import streamlit as st
 
 from benchmark.records.runs import FAMILIES
+from leaderboard.board.columns import SORTS
 from leaderboard.board.library import Board
 from leaderboard.tables import columns
 
 ROWS = 500  # shown at once
 PAUSE = "50ms"  # in typing, after which the words are looked for
-# how the table is sorted: columns (none: as entries are ranked), which of them ascend, and in words
-SORTS = {
-    "Rank": ([], [], "rank, then utility"),
-    "Utility": (["utility"], [False], "utility, the highest first"),
-    "Leakage": (["leakage"], [True], "leakage, the lowest first"),
-    "Sample AUC": (["sample_auc"], [True], "AUC of the strongest attack on seen against unseen photos, the lowest first"),
-    "Identity AUC": (["identity_auc"], [True], "AUC of the strongest attack on members against others, the lowest first"),
-    "Newest": (["created"], [False], "date, the newest first"),
-    "Name": (["title"], [True], "name"),
-}
+BY_RANK = "Rank"  # the order in which entries come
 DEFAULT_COLUMNS = [columns.LABELS[name] for name in columns.DEFAULT]
 
 
@@ -65,7 +57,7 @@ def view_box() -> tuple[str, bool, tuple[str, ...]]:
     """The sort key, whether complete entries only, and the columns."""
     labels = {columns.LABELS[name]: name for name in columns.OPTIONAL}
     with st.popover("View", icon=":material/tune:", help="Sorting, complete entries only, columns"):
-        sort = st.selectbox("Sorted by", list(SORTS), key="sort", bind="query-params")
+        sort = st.selectbox("Sorted by", [BY_RANK, *SORTS], key="sort", bind="query-params")
         help = "Hides entries whose evaluation is unfinished."
         complete = st.toggle("Complete only", key="complete", bind="query-params", help=help)
         picked = st.multiselect(
@@ -98,7 +90,7 @@ def reset_button() -> None:
 
 
 def _reset() -> None:
-    st.session_state.update(q="", family=[], complete=False, sort="Rank", columns=DEFAULT_COLUMNS)
+    st.session_state.update(q="", family=[], complete=False, sort=BY_RANK, columns=DEFAULT_COLUMNS)
 
 
 def select(scope: pd.DataFrame, board: Board, asked: Asked) -> Shown:
@@ -110,9 +102,9 @@ def select(scope: pd.DataFrame, board: Board, asked: Asked) -> Shown:
         frame = frame[frame["family"].isin(asked.families)]
     if asked.complete:
         frame = frame[frame["complete"]]
-    by, ascending, _ = SORTS[asked.sort]
-    if by:
-        frame = frame.sort_values(by, ascending=ascending, na_position="last", kind="stable")
+    if asked.sort in SORTS:
+        column, sorting = SORTS[asked.sort]
+        frame = frame.sort_values(column, ascending=sorting.ascending, na_position="last", kind="stable")
     pages = max(1, -(-len(frame) // ROWS))
     number = 1
     if pages > 1:
@@ -139,4 +131,5 @@ def count(shown: Shown, scope: pd.DataFrame, board: Board, asked: Asked) -> str:
         parts.append(f"{elsewhere:,} on the other board")
     parts += ["complete only"] if asked.complete else []
     version = re.sub(r"[^A-Za-z0-9.]", "", scope["protocol_version"].iloc[0])
-    return " · ".join([*parts, f"sorted by {SORTS[asked.sort][2]}", f"protocol {version}"])
+    order = SORTS[asked.sort][1].words if asked.sort in SORTS else "rank, then utility"
+    return " · ".join([*parts, f"sorted by {order}", f"protocol {version}"])

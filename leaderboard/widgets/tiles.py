@@ -7,7 +7,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from benchmark.interfaces import Contrast
 from benchmark.records.ranking import Axis, RankedEntry
-from leaderboard.board.frame import rank_text, strongest
+from leaderboard.board.facts import strongest
+from leaderboard.board.frame import rank_text
 
 
 def summary(entry: RankedEntry) -> None:

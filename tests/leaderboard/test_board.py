@@ -19,7 +19,7 @@ from benchmark.submissions.card import Claim
 from benchmark.submissions.report import Flag
 from leaderboard import launch
 from leaderboard.board import library
-from leaderboard.board.frame import COLUMNS
+from leaderboard.board.columns import COLUMNS
 from leaderboard.board.library import build
 from leaderboard.tables import columns
 

@@ -13,6 +13,7 @@ from benchmark.interfaces import FaceVeilError
 from benchmark.records.exporting import to_json
 from benchmark.service.store import Store
 from leaderboard.board import library
+from leaderboard.board.columns import TABLE
 from leaderboard.board.library import load
 
 
@@ -55,6 +56,11 @@ def test_it_says_what_the_board_says(records):
             assert row["rank"] == shown["rank"]
             for name in ("utility", "leakage"):
                 assert row[name] == pytest.approx([shown[name], shown[f"{name}_low"], shown[f"{name}_high"]])
+
+
+def test_its_rows_have_the_columns_of_the_board(records):
+    (table, _) = document("rank", "--track", "synthetic-quick")["tables"]
+    assert [list(row) for row in table["entries"]] == [[column.name for column in TABLE]] * 3
 
 
 def test_the_interval_printed_is_the_record_s_own(records):

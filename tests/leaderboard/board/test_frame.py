@@ -11,7 +11,7 @@ from benchmark.interfaces import AttackSpec, Contrast, PluginInfo
 from benchmark.records.results import AttackResult
 from benchmark.submissions.card import Claim
 from benchmark.submissions.report import Flag
-from leaderboard.board.frame import COLUMNS
+from leaderboard.board.columns import COLUMNS
 from leaderboard.board.library import build
 from leaderboard.tables import details
 
