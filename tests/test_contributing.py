@@ -14,7 +14,8 @@ from benchmark.models import backbones
 from benchmark.protocol import registry
 from benchmark.protocol.tracks import get_track
 
-TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 EXAMPLES = dict(
     zip(
         ("defense", "attack", "track", "backbone"),
@@ -61,3 +62,18 @@ def test_the_track(load):
 def test_the_backbone(load):
     assert load("backbone") == ("two_layers",)
     assert backbones.create("two_layers", {"embedding_size": 16})(torch.zeros(2, 3, 24, 24)).shape == (2, 16)
+
+
+WALK = TEXT.split("## Where things are\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w/]+(?:\.py|/))`", WALK))))
+def test_what_the_walk_points_at_exists(path):
+    assert (ROOT / path).exists()
+
+
+@pytest.mark.parametrize(("names", "path"), re.findall(r"((?:`\w+`(?:,| and)?\s+)+)(?:of a file )?in\s+`([\w/]+\.py)`", WALK))
+def test_the_names_of_the_walk_are_defined_there(names, path):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    for name in re.findall(r"`(\w+)`", names):
+        assert re.search(rf"^(?:def |class ){name}\b|^{name}\b", text, re.MULTILINE), f"{path} does not define {name}"
