@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from pathlib import Path
 
+from card_factory import make_card
+
+from benchmark.submissions.problems import Problem
 from benchmark.submissions.report import Report
 
 
@@ -66,3 +70,25 @@ def slow(path: Path) -> Report:
 
     time.sleep(0.3)
     return Report(path=str(path), submission_id="a" * 64, weights_sha256="b" * 64, card=make_card())
+
+
+def by_content(path: Path) -> Report:
+    """What the file says of itself: honest ones are taken, others are refused, crash, are unreadable, or take too long."""
+    data = path.read_bytes()
+    kind = data.split(b" ", 1)[0]
+    if kind == b"crash":
+        crash(path)
+    if kind == b"slow":
+        time.sleep(3)
+    if kind == b"deep":
+        return unreadable(path)
+    if kind == b"refused":
+        problem = Problem(part="card", code="odd", message="It is odd.", remedy="Mend it.")
+        return Report(path=str(path), problems=(problem,))
+    digest = hashlib.sha256(data).hexdigest()
+    return Report(
+        path=str(path),
+        submission_id=digest,
+        weights_sha256=digest,
+        card=make_card(name=data.decode()[:40], team=data.decode().split()[1]),
+    )

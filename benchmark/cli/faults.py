@@ -11,10 +11,10 @@ import threading
 from typing import Any, TextIO
 
 from benchmark.runtime.disk import disk_problem
+from benchmark.runtime.memory import out_of_memory
 
 TERMINATED = 143
 _TILDE = re.compile(r"(--?[A-Za-z][\w-]*=)?~(?=/|$)")
-_MEMORY = re.compile(r"can't allocate memory|out of memory|Cannot allocate memory|not enough memory", re.IGNORECASE)
 
 
 def expand_tildes(arguments: list[str]) -> list[str]:
@@ -48,7 +48,7 @@ def _terminate(*_: Any) -> None:
 
 def told(error: BaseException) -> str | None:
     """One sentence on a fault of disk or memory, with its remedy; None: it is neither."""
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(str(error))):
+    if out_of_memory(error):
         return "there is not enough memory. End other programs, pass fewer --workers, or use a smaller model or batch."
     return disk_problem(error)
 

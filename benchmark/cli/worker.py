@@ -27,6 +27,10 @@ def worker(
     inversion: Annotated[bool, typer.Option(help="Also run the track's inversion attacks.")] = True,
     device: Device = "auto",
     pause: Annotated[float, typer.Option(min=0.1, help="Seconds to wait when the queue is empty.")] = 5.0,
+    memory: Annotated[
+        float | None,
+        typer.Option(min=0.5, help="GiB that this process, and each that it starts, may take; default 4/5 of all."),
+    ] = None,
     store: StoreOption = None,
     json: Json = False,
 ) -> None:
@@ -35,6 +39,7 @@ def worker(
     Any number may work on one store.  A job whose worker was killed is taken up by another, which resumes it.
     """
     from benchmark.protocol.tracks import TRACKS, get_track
+    from benchmark.runtime.memory import limit_memory
     from benchmark.service.intake import Intake
     from benchmark.service.worker import Worker, standard_evaluation
 
@@ -43,7 +48,10 @@ def worker(
         tracks = [name for name, found in TRACKS.items() if found.source == "synthetic" or data is not None]
     signal.signal(signal.SIGTERM, _terminate)
     opened = open_store(store)
-    evaluation = standard_evaluation(data, pick_device(device), open_init(init), inversion=inversion)
+    chosen = pick_device(device)
+    if str(chosen) == "cpu":  # a GPU's driver reserves more addresses than there is memory
+        limit_memory(int(memory * 2**30) if memory else None)
+    evaluation = standard_evaluation(data, chosen, open_init(init), inversion=inversion)
     intake = Intake(opened)
     working = Worker(opened, intake, evaluation, tracks=tracks, log=_log)
     try:

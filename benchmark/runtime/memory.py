@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ Measure = Literal["process", "growth", "beyond_peak"]
 
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 _MB = 2.0**20
+_TOO_LITTLE = re.compile(r"can't allocate memory|out of memory|Cannot allocate memory|not enough memory", re.IGNORECASE)
 _highest = 0.0  # of the process, before its mark was last reset
 
 
@@ -77,3 +80,27 @@ def _give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:  # glibc
         trim(0)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice; torch says so by a RuntimeError."""
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_TOO_LITTLE.search(str(error))))
+
+
+def limit_memory(limit: int | None = None) -> int | None:
+    """Bounds the data of this process and of each that it starts, in bytes; what wants more fails, and the machine does not.
+
+    Args:
+        limit: default four fifths of the machine's memory.
+
+    Returns:
+        The limit, None where the system has none.
+    """
+    try:
+        most = limit or int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.8)
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    except (OSError, ValueError):
+        return None
+    return most

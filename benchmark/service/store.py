@@ -38,7 +38,8 @@ _log = logging.getLogger("faceveil.store")
 
 def store_location() -> str:
     """Where the store is unless a path or URL is given: ``FACEVEIL_STORE_URL``, else ``store.sqlite`` in the home."""
-    return os.environ.get("FACEVEIL_STORE_URL") or str(home() / "store.sqlite")
+    given = os.environ.get("FACEVEIL_STORE_URL") or str(home() / "store.sqlite")
+    return os.path.expanduser(given)  # of a URL it leaves everything as it is
 
 
 class UnknownRecordError(StoreError):

@@ -20,6 +20,7 @@ from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
 from benchmark.runtime.disk import disk_is_full
 from benchmark.runtime.executor import Status
+from benchmark.runtime.memory import out_of_memory
 from benchmark.runtime.progress import duration
 from benchmark.service.database import StoreError
 from benchmark.service.heartbeat import Heart, heartbeat
@@ -187,6 +188,9 @@ class Worker:
             self.store.leases.release(lease, f"the disk of worker {self.name} is full; waits for another")
             raise DiskFullHereError("this worker's disk is full: free some space and start it again.") from error
         traceback.print_exception(error, file=sys.stderr)
+        if out_of_memory(error):
+            message = "its evaluation takes more memory than a job has here."
+            return self.store.leases.fail(lease, _problem("too_much_memory", message, "Submit a smaller model."))
         message = f"the evaluation ended by a fault: {type(error).__name__}: {shown(str(error), 200)}."
         remedy = "Try again (`faceveil queue JOB --retry`); if it fails again, tell the evaluator."
         return self.store.leases.fail(lease, _problem("evaluation_failed", message, remedy))

@@ -30,6 +30,7 @@ MAX_RATIO = 100  # unpacked / packed; floats reach about 1.1, JSON about 10
 
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib", ".npy", ".npz")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+_LITTER = frozenset((".ds_store", "thumbs.db", "desktop.ini"))  # what systems add by themselves; nobody's fault
 _REPACK = "Pack again: only card.json, model.safetensors or model.onnx, and perhaps head.safetensors, none of them in a folder."
 _END = struct.Struct("<4s4H2LH")  # end of central directory (APPNOTE.TXT 4.3.16)
 _ZIP64_LOCATOR, _ZIP64_LOCATOR_SIZE = b"PK\x06\x07", 20
@@ -60,6 +61,7 @@ class Package:
     names: set[str] = field(default_factory=set)  # everything in the listing
     sources: dict[str, PackageFile] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    strays: dict[str, list[str]] = field(default_factory=dict)  # names by what is wrong with them, told once for all
 
     def refuse(self, code: str, message: str, remedy: str = _REPACK) -> None:
         """Notes a problem."""
@@ -109,7 +111,22 @@ def open_package(path: Path) -> Iterator[Package]:
         yield _complete(_from_zip(archive))
 
 
+_STRAYS = {
+    "folder": (("is a folder or lies in one.", "are folders or lie in one"), _REPACK),
+    "extra_file": (("does not belong to a submission.", "do not belong to a submission"), f"Remove it. {_REPACK}"),
+}
+
+
+def _is_litter(name: str) -> bool:
+    parts = name.lower().rstrip("/").split("/")
+    return "__macosx" in parts or parts[-1] in _LITTER or parts[-1].startswith("._")
+
+
 def _complete(package: Package) -> Package:
+    for code, names in package.strays.items():
+        what, remedy = _STRAYS[code]
+        one = f"{shown(names[0])}: {what[0]}" if len(names) == 1 else f"{len(names)} files {what[1]}: {listed(sorted(names))}."
+        package.refuse(code, one, remedy)
     if CARD not in package.names:
         package.refuse("missing_file", f"{CARD} is missing.")
     models = package.names & {WEIGHTS, ONNX}
@@ -130,6 +147,8 @@ def _from_folder(path: Path) -> Package:
         for count, entry in enumerate(entries, start=1):
             if count > MAX_ENTRIES:
                 raise _refusal("too_many_entries", f"{path} holds more than {MAX_ENTRIES} files.")
+            if _is_litter(entry.name):
+                continue
             package.names.add(entry.name)
             _add_file(package, entry)
     return package
@@ -188,14 +207,27 @@ def _from_zip(archive: zipfile.ZipFile) -> Package:
     twice = sorted(name for name, n in Counter(info.orig_filename for info in infos).items() if n > 1)
     if twice:
         raise _refusal("duplicate_file", f"the zip holds {listed(twice)} more than once.")
-    for info in infos:
-        package.names.add(info.orig_filename)
-        _add_member(package, archive, info)
+    kept = [info for info in infos if not _is_litter(info.orig_filename)]
+    top = _only_folder([info.orig_filename for info in kept])
+    for info in kept:
+        name = info.orig_filename.removeprefix(top)
+        if name:
+            package.names.add(name)
+            _add_member(package, archive, info, name)
     return package
 
 
-def _add_member(package: Package, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    name = info.orig_filename
+def _only_folder(names: list[str]) -> str:
+    """The folder, with its slash, in which everything lies that a zip holds; "" where there is none.
+
+    Packing a folder by its name puts it around its files.  Nothing is unpacked, so that its name does not matter.
+    """
+    top = names[0].partition("/")[0] if names else ""
+    around = f"{top}/"
+    return around if top not in ("", ".", "..") and "\\" not in top and all(n.startswith(around) for n in names) else ""
+
+
+def _add_member(package: Package, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> None:
     mode = info.external_attr >> 16
     if stat.S_ISLNK(mode):
         package.refuse("symlink", f"{shown(name)}: is a symbolic link.", "Put the file itself in its place.")
@@ -247,7 +279,7 @@ def _check_name(package: Package, name: str) -> bool:
     elif lower.endswith(_ARCHIVES):
         package.refuse("nested_archive", f"{shown(name)}: is an archive inside the submission.")
     elif len(parts) > 1:
-        package.refuse("folder", f"{shown(name)}: is a folder or lies in one.", _REPACK)
+        package.strays.setdefault("folder", []).append(name)
     else:
-        package.refuse("extra_file", f"{shown(name)}: does not belong to a submission.", f"Remove it. {_REPACK}")
+        package.strays.setdefault("extra_file", []).append(name)
     return False

@@ -165,8 +165,29 @@ class _Run:
         )
 
 
+def _check_finite(backbone: nn.Module, size: InputSpec) -> None:
+    """Refuses to pack what diverged in its very last step, which no loss has shown.
+
+    Raises:
+        FaceVeilError: weights, statistics or the embedding of a photo hold NaN or infinity.
+    """
+    bad = [name for name, tensor in backbone.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    remedy = "Training diverged in its last steps; nothing was written. Lower the learning rate, or train for fewer steps."
+    if bad:
+        raise FaceVeilError(f"{len(bad)} tensors of the trained backbone hold NaN or infinity, {bad[0]} among them. {remedy}")
+    parameter = next(backbone.parameters())
+    photos = torch.linspace(-1, 1, 2 * 3 * size.size[0] * size.size[1]).reshape(2, 3, *size.size).to(parameter)
+    training = backbone.training
+    with torch.inference_mode():
+        embeddings = backbone.eval()(photos)
+    backbone.train(training)
+    if not bool(torch.isfinite(embeddings).all()):
+        raise FaceVeilError(f"the embeddings of the trained backbone hold NaN or infinity. {remedy}")
+
+
 def _pack(out: Path, card: Card, backbone: nn.Module, head: Mapping[str, Tensor] | None) -> Submission:
     """Packs; where several processes train together they all hold the same weights, and the first one writes them."""
+    _check_finite(backbone, card.input)
     if Group.current().rank:
         return pack(Path(tempfile.mkdtemp(prefix="faceveil-rank-")) / "submission", card, backbone, head)
     return pack(out, card, backbone, head)

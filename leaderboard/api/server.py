@@ -26,7 +26,7 @@ def middleware() -> list[Middleware]:
     base = str(config.get_option("server.baseUrlPath") or "").strip("/")
     prefix = f"/{base}" if base else ""
     store = Store(store_location())
-    folder = Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
+    folder = Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS).expanduser()
     api = application(store, Listing(store, folder, library(folder=folder)), Intake(store), prefix)
     hosts = config.get_option("server.allowedHosts") or ()
     return [

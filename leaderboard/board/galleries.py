@@ -26,6 +26,6 @@ def pictures(record: Record, folder: Path | None = None) -> list[Path]:
     track, name = TRACKS.get(record.track), record.provenance.submission_id
     if track is None or not track.shows_faces or not _ID.match(name):
         return []
-    folder = folder or Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
+    folder = folder or Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS).expanduser()
     found = {path.name: path for place in (folder / "galleries" / name[:16], gallery_dir(name)) for path in place.glob("*.png")}
     return [found[picture] for picture in sorted(found)]

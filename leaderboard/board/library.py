@@ -238,7 +238,7 @@ def library(url: str | None = None, folder: Path | None = None) -> Library:
     Raises:
         StoreError: the store cannot be opened.
     """
-    folder = folder or Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS)
+    folder = folder or Path(os.environ.get("FACEVEIL_RECORDS") or RECORDS).expanduser()
     return _library(url or store_location(), folder)
 
 

@@ -73,6 +73,12 @@ class Block(_Model):
     def _one_or_several(cls, value: Any) -> Any:
         return _listed(value)
 
+    @field_validator("data", "init")
+    @classmethod
+    def _expanded(cls, value: tuple[Path | None, ...]) -> tuple[Path | None, ...]:
+        """``~`` is the user's home, as in a shell."""
+        return tuple(None if path is None else path.expanduser() for path in value)
+
 
 class SweepFile(_Model):
     """The whole file.  ``shadows`` gives all entries' attackers another number of their own than the track."""

@@ -23,6 +23,7 @@ from record_factory import make_record
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
+from benchmark.runtime.memory import limit_memory, out_of_memory
 from benchmark.runtime.step_cache import Pieces
 from benchmark.service.intake import Intake
 from benchmark.service.jobs import Job, State
@@ -224,6 +225,29 @@ def test_a_worker_whose_disk_is_full_stops_and_gives_its_job_back(place: Place, 
     assert store.queue.job(name).state == State.QUEUED
     assert "disk of worker" in store.queue.log(name)[-1].text
     assert place.worker().once().state == State.PUBLISHED
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_an_evaluation_that_wants_too_much_memory_is_told_so(place: Place, error: Exception) -> None:
+    place.fill(1)
+    job = place.worker(raising(error)).once()
+    assert (job.state, job.problems[0].code) == (State.FAILED, "too_much_memory")
+
+
+def _grasp(result: Any) -> None:
+    limit_memory(2**30)
+    try:
+        bytearray(2**31)
+    except MemoryError as error:
+        result.value = int(out_of_memory(error))
+
+
+def test_a_worker_is_bounded_and_not_the_machine() -> None:
+    result = FORK.Value("i", 0)
+    process = FORK.Process(target=_grasp, args=(result,))
+    process.start()
+    process.join()
+    assert result.value == 1
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(143)])

@@ -69,13 +69,50 @@ def only(path: Path) -> str:
         ("more.zip", "nested_archive"),
         ("more.tar.gz", "nested_archive"),
         ("setup.py", "extra_file"),
-        (".DS_Store", "extra_file"),
+        ("notes.txt", "extra_file"),
         ("Model.safetensors", "extra_file"),
     ],
 )
 def test_files_that_do_not_belong_are_refused(folder: Path, name: str, code: str) -> None:
     (folder / name).write_bytes(b"x")
     assert only(folder) == code
+
+
+LITTER = (
+    "__MACOSX/._card.json",
+    "__MACOSX/entry/._model.safetensors",
+    ".DS_Store",
+    "entry/.DS_Store",
+    "Thumbs.db",
+    "._card.json",
+)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in a folder", "at the top"])
+def test_what_systems_add_to_a_zip_is_ignored_and_one_folder_around_it_too(folder: Path, tmp_path: Path, inside: bool) -> None:
+    path = tmp_path / "entry.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        if inside:
+            archive.writestr("entry/", b"")
+        for file in folder.iterdir():
+            archive.write(file, f"entry/{file.name}" if inside else file.name)
+        for name in LITTER if inside else [name for name in LITTER if not name.startswith("entry/")]:
+            archive.writestr(name, b"Mac OS X")
+    assert load_submission(path).submission_id == load_submission(folder).submission_id
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "__MACOSX").mkdir()
+    load_submission(folder)
+
+
+def test_files_in_many_folders_are_one_complaint(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(50):
+            archive.writestr(f"person{number}/photo", b"x")
+    with pytest.raises(PackagingError) as found:
+        load_submission(path)
+    assert [problem.code for problem in found.value.problems].count("folder") == 1
+    assert "50 files are folders or lie in one" in str(found.value)
 
 
 def test_links_pipes_and_folders_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from benchmark.interfaces import BackboneSpec, Defense, DefenseSpec, FaceVeilError, Reference, ReleaseContext
 from benchmark.submissions.submission import load_submission
 from benchmark.submissions.validation import validate
+from benchmark.training import build
 from benchmark.training.build import make_submission, make_untrained, training_track
 
 UNDEFENDED = DefenseSpec(name="undefended")
@@ -211,3 +212,21 @@ def test_the_untrained_backbone_is_the_track_s_own_and_always_the_same(flow, tmp
     assert first.weights.keys() == flow.submission.weights.keys()
     assert {n: w.shape for n, w in first.weights.items()} == {n: w.shape for n, w in flow.submission.weights.items()}
     assert make_untrained(flow.track, tmp_path / "a").path == first.path
+
+
+@pytest.mark.parametrize("spoil", [float("nan"), 1e30], ids=["weights", "embedding"])
+def test_what_diverged_in_its_last_step_is_not_packed(make, tmp_path, monkeypatch, spoil):
+    """The loss of the last step is that of the weights before it."""
+    trained = build.train_backbone
+
+    def diverging(*args, **kwargs):
+        model = trained(*args, **kwargs)
+        with torch.no_grad():
+            for parameter in model.backbone.parameters():
+                parameter.mul_(spoil)
+        return model
+
+    monkeypatch.setattr(build, "train_backbone", diverging)
+    with pytest.raises(FaceVeilError, match=r"hold NaN or infinity.*Training diverged in its last steps; nothing was written"):
+        make(UNDEFENDED, seed=17, name="diverged")
+    assert not (tmp_path / "diverged").exists()
