@@ -12,28 +12,22 @@ from pathlib import Path
 
 import torch
 
-from benchmark.data.populations import Populations, open_populations
-from benchmark.interfaces import BackboneSpec, DefenseSpec, content_hash
+from benchmark.data.populations import Populations
+from benchmark.interfaces import BackboneSpec, content_hash
 from benchmark.models.backbones import complete_kwargs
 from benchmark.models.normalisation import unfolded
-from benchmark.protocol.registry import load_plugin_file, plugin_files
-from benchmark.protocol.track import Track
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.worker import note_epoch
 from benchmark.submissions.cached import keep, kept
-from benchmark.submissions.submission import Submission, load_submission
+from benchmark.submissions.submission import Submission
 from benchmark.training.build import make_submission, training_track
-from benchmark.training.composition import Composition, Defenses, compose
+from benchmark.training.composition import Defenses, compose
+from benchmark.training.recipes import Recipe, RecipeTask
 
 
 @dataclass(frozen=True)
-class BackboneRecipe:
-    """Everything that one backbone's weights depend on, beside the photos of the track."""
-
-    number: int
-    defense: Composition
-    backbone: BackboneSpec
-    init: Submission | None = None
+class BackboneRecipe(Recipe):
+    """The recipe of one backbone of a population."""
 
     @property
     def trained(self) -> int:
@@ -118,35 +112,10 @@ class Population:
 
 
 @dataclass(frozen=True)
-class BackboneTraining:
-    """The training of one backbone as a task for another process: opens the photos again and writes to the same folder."""
+class BackboneTraining(RecipeTask):
+    """The training of one backbone of a population."""
 
-    track: Track
-    data: Path | None
-    cache: Path | None
-    public: Path | None
-    folder: Path
-    device: str
-    number: int
-    defense: tuple[DefenseSpec, ...]
-    backbone: BackboneSpec
-    init: Path | None
-    plugins: tuple[Path, ...]
-
-    @staticmethod
-    def of(population: Population, recipe: BackboneRecipe) -> BackboneTraining:
-        """The task of a recipe."""
-        p = population.populations
-        return BackboneTraining(
-            p.track, p.data, p.cache, p.public_data, population.folder, str(population.device), recipe.number,
-            recipe.defense.specs, recipe.backbone, recipe.init.path if recipe.init else None, plugin_files(),
-        )  # fmt: skip
-
-    def __call__(self) -> None:
-        """Trains, unless it is there already."""
-        for path in self.plugins:
-            load_plugin_file(path)
-        populations = open_populations(self.track, self.data, self.cache, self.public)
-        init = load_submission(self.init) if self.init else None
-        recipe = BackboneRecipe(self.number, compose(self.defense), self.backbone, init)
-        Population(populations, self.folder, self.device).submission(recipe, note_epoch)
+    def train(self, populations: Populations, recipe: Recipe) -> None:
+        """Trains it, with the epochs noted for whoever waits."""
+        own = BackboneRecipe(recipe.number, recipe.defense, recipe.backbone, recipe.init)
+        Population(populations, self.folder, self.device).submission(own, note_epoch)

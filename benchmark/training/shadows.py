@@ -13,18 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations, open_populations
-from benchmark.interfaces import BackboneSpec, DefenseSpec, FaceVeilError, Photos, content_hash
+from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN, Populations
+from benchmark.interfaces import BackboneSpec, FaceVeilError, Photos, content_hash
 from benchmark.models.backbones import complete_kwargs
 from benchmark.models.normalisation import unfolded
-from benchmark.protocol.registry import load_plugin_file, plugin_files
-from benchmark.protocol.track import Track
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.submissions.cached import keep, kept
-from benchmark.submissions.submission import Submission, load_submission
+from benchmark.submissions.submission import Submission
 from benchmark.training.build import make_submission
-from benchmark.training.composition import Composition, Defenses, compose
+from benchmark.training.composition import Defenses, compose
+from benchmark.training.recipes import Recipe, RecipeTask
 
 REFERENCE_SHARE = 0.2  # of the auxiliary people: never in a shadow's training, kept to estimate statistics on
 SHADOW_SEED = 1_000_000  # keeps shadows apart from the seeds of entries
@@ -91,13 +90,8 @@ class Shadow:
 
 
 @dataclass(frozen=True)
-class ShadowRecipe:
-    """Everything that one shadow's weights depend on, beside the photos of the track."""
-
-    number: int
-    defense: Composition
-    backbone: BackboneSpec
-    init: Submission | None = None
+class ShadowRecipe(Recipe):
+    """The recipe of one shadow."""
 
     @property
     def seed(self) -> int:
@@ -106,35 +100,13 @@ class ShadowRecipe:
 
 
 @dataclass(frozen=True)
-class ShadowTraining:
-    """The training of one shadow as a task for another process: opens the photos again and writes to the same folder."""
+class ShadowTraining(RecipeTask):
+    """The training of one shadow."""
 
-    track: Track
-    data: Path | None
-    cache: Path | None
-    public: Path | None
-    folder: Path
-    device: str
-    number: int
-    defense: tuple[DefenseSpec, ...]
-    backbone: BackboneSpec
-    init: Path | None
-    plugins: tuple[Path, ...]
-
-    @staticmethod
-    def of(pool: ShadowPool, recipe: ShadowRecipe) -> ShadowTraining:
-        p = pool.populations
-        return ShadowTraining(
-            p.track, p.data, p.cache, p.public_data, pool.folder, str(pool.device), recipe.number,
-            recipe.defense.specs, recipe.backbone, recipe.init.path if recipe.init else None, plugin_files(),
-        )  # fmt: skip
-
-    def __call__(self) -> None:
-        for path in self.plugins:
-            load_plugin_file(path)
-        pool = ShadowPool(open_populations(self.track, self.data, self.cache, self.public), self.folder, self.device)
-        init = load_submission(self.init) if self.init else None
-        pool.trained(ShadowRecipe(self.number, compose(self.defense), self.backbone, init))
+    def train(self, populations: Populations, recipe: Recipe) -> None:
+        """Trains it."""
+        own = ShadowRecipe(recipe.number, recipe.defense, recipe.backbone, recipe.init)
+        ShadowPool(populations, self.folder, self.device).trained(own)
 
 
 class ShadowPool:
