@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,7 +150,7 @@ class JointInference:
         embeddings: (N, D), of length 1.
         person: (N,) int, 0..P-1.
         others: (N,) log-mean over the other people's centres.
-        start: (N,) logits of an earlier guess, from which the densities are first taken.
+        start: (N,) logits of an earlier guess, from which the densities are taken where none are given.
         learn_sizes: whether people are alike in how many of their photos are inside, so that it can be learned.
     """
 
@@ -165,38 +165,39 @@ class JointInference:
     ) -> None:
         self._groups = lambda: groups(embeddings, person, others, start, scale)
         self._person, self._start = person, start
+        self._embeddings, self._others, self._scale = embeddings, others, scale
         self._prior = SizePrior(learn_sizes)
 
     def learn(self, known: Densities | None = None) -> Densities:
-        """The densities inside and outside (those given, or learned from these photos), and the prior of sizes."""
-        grid = grid_over(self._groups())
-        densities = known or self._first_guess(grid)
+        """The densities inside and outside (those given, or guessed), and, from these photos, the prior of sizes."""
+        densities = known or self._guessed()
         for _ in range(ROUNDS):
-            densities = self._round(grid, densities, known is not None)
+            sizes: dict[int, np.ndarray] = {}
+            for group in self._groups():
+                posterior = normalised(log_likelihoods(group, densities) + self._prior(group.inside))
+                n = group.rows.shape[1]
+                sizes[n] = sizes.get(n, np.zeros(n + 1)) + size_counts(group.inside, posterior)
+            self._prior.learn(sizes)
         return densities
 
-    def _first_guess(self, grid: np.ndarray) -> Densities:
-        """Of each person's photos those above the median pass for inside."""
-        above = np.zeros(len(self._start), bool)
+    def _guessed(self) -> Densities:
+        """Of each person's photos those above the median pass for inside, and make the centre; Gaussians of the logits."""
+        above, logits = np.zeros(len(self._start), bool), np.full(len(self._start), np.nan)
         for p in range(self._person.max() + 1):
             own = np.flatnonzero(self._person == p)
             above[own] = self._start[own] > np.median(self._start[own])
-        found = [Density.of_counts(grid, histogram(grid, self._start[mask])) for mask in (above, ~above)]
-        return tuple(of_logits(d) for d in found)  # type: ignore[return-value]
+            for x in own:
+                voters = [v for v in own if v != x and above[v]]
+                if voters:
+                    centre = self._embeddings[voters].sum(0)
+                    logits[x] = self._scale * (self._embeddings[x] @ centre) / np.linalg.norm(centre) - self._others[x]
+        floor = np.log(FLOOR / np.ptp(logits[np.isfinite(logits)]))
 
-    def _round(self, grid: np.ndarray, densities: Densities, keep: bool) -> Densities:
-        counts = np.zeros((2, len(grid)))
-        sizes: dict[int, np.ndarray] = {}
-        for group in self._groups():
-            likelihood = log_likelihoods(group, densities) + self._prior(group.inside)
-            posterior = normalised(likelihood)
-            counts += side_counts(grid, group, posterior)
-            n = group.rows.shape[1]
-            sizes[n] = sizes.get(n, np.zeros(n + 1)) + size_counts(group.inside, posterior)
-        self._prior.learn(sizes)
-        if keep:
-            return densities
-        return densities_of(grid, counts)
+        def density(side: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+            values = logits[side & np.isfinite(logits)]
+            return lambda found, _rows: np.logaddexp(gaussian.logpdf(found, values.mean(), values.std()), floor)
+
+        return density(above), density(~above)
 
     def log_odds(self, densities: Densities) -> np.ndarray:
         """(N,) log P(inside) - log P(outside)."""
@@ -207,36 +208,15 @@ class JointInference:
         return result
 
 
-def grid_over(found: Iterable[Group]) -> np.ndarray:
-    """(BINS,) cells over the logits of all groups."""
-    low, high = np.inf, -np.inf
-    for group in found:
-        low, high = min(low, group.logits.min()), max(high, group.logits.max())
-    return np.linspace(low - 1, high + 1, BINS)
-
-
 def normalised(likelihood: np.ndarray) -> np.ndarray:
     """(P, S) posterior of each person's hypotheses from their log-likelihoods."""
     return np.exp(likelihood - logsumexp(likelihood, axis=1, keepdims=True))
-
-
-def side_counts(grid: np.ndarray, group: Group, posterior: np.ndarray) -> np.ndarray:
-    """(2, BINS) logits inside and outside, every hypothesis counting as much as it is probable."""
-    weight = posterior[:, :, None] * np.ones(group.logits.shape[2])
-    inside = np.broadcast_to(group.inside, group.logits.shape)
-    return np.stack([histogram(grid, group.logits[mask], weight[mask]) for mask in (inside, ~inside)])
 
 
 def size_counts(inside: np.ndarray, posterior: np.ndarray) -> np.ndarray:
     """(n + 1,) people with each number of photos inside, by the posterior of their hypotheses."""
     size = np.broadcast_to(inside.sum(2), posterior.shape)
     return np.bincount(size.ravel(), posterior.ravel(), inside.shape[2] + 1)
-
-
-def densities_of(grid: np.ndarray, counts: np.ndarray) -> Densities:
-    """From (2, BINS) counts inside and outside."""
-    inside, outside = (of_logits(Density.of_counts(grid, c)) for c in counts)
-    return inside, outside
 
 
 def photo_odds(inside: np.ndarray, likelihood: np.ndarray) -> np.ndarray:

@@ -47,9 +47,8 @@ class RegrownHead(MembershipAttack):
     - ``fitted``: a head is fitted to the embeddings by the margin loss of training, photos weighing the same way.  Measured,
       this is weaker than ``weighted``: to the loss the hardest photos count most, and those are the ones not trained on;
     - ``joint`` (default): every subset of a person's photos is a hypothesis about which were trained on, and all are weighed
-      together (:mod:`attacks.shared.joint_inference`).  Where the leak is weak and people are few (some hundred) its
-      expectation-maximisation, left to itself, can settle on a single cloud and find nothing;
-    - ``marginal``: the same hypotheses by a likelihood with two parameters, which a few people are enough for
+      together (:mod:`attacks.shared.joint_inference`).  Without labels or shadows it takes the densities from ``weighted``;
+    - ``marginal``: the same hypotheses by a likelihood with two parameters, which are learned
       (:mod:`attacks.shared.marginal_likelihood`); without labels or shadows only.
 
     The joint inference learns from all people at once how many photos a person has inside.  On a track that is one number for

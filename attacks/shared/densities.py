@@ -86,10 +86,11 @@ class GridDensities:
 
 @dataclass(frozen=True)
 class GaussianDensities:
-    """A pair of Gaussians for each photo: means and deviations (N,), inside and outside."""
+    """A pair of Gaussians for each photo: means and deviations (N,), inside and outside; ``floor`` is a density besides."""
 
     means: tuple[np.ndarray, np.ndarray]
     deviations: tuple[np.ndarray, np.ndarray]
+    floor: float = 0.0
 
     def log_likelihoods(self, group: Group) -> np.ndarray:
         def of_side(values: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -99,7 +100,10 @@ class GaussianDensities:
 
         deviation = of_side(self.deviations)
         distance = (group.logits - of_side(self.means)) / deviation
-        result: np.ndarray = -(0.5 * distance * distance + np.log(deviation) + 0.5 * np.log(2 * np.pi)).sum(2)
+        log: np.ndarray = -(0.5 * distance * distance + np.log(deviation) + 0.5 * np.log(2 * np.pi))
+        if self.floor:
+            log = np.logaddexp(log, np.log(self.floor))
+        result: np.ndarray = log.sum(2)
         return result
 
 
@@ -113,3 +117,16 @@ def fitted_densities(logits: np.ndarray, inside: np.ndarray) -> Densities:
 def gaussian_densities(means: tuple[np.ndarray, np.ndarray], deviations: tuple[np.ndarray, np.ndarray]) -> Densities:
     """One pair of Gaussians for each photo: means and deviations (N,) inside and outside, from shadow backbones."""
     return GaussianDensities(means, deviations)
+
+
+def guessed_densities(logits: np.ndarray, inside: np.ndarray) -> Densities:
+    """One Gaussian inside and one outside for all photos (N,), from a guess of their sides (NaN logits are left out).
+
+    A guess is wrong about some photos, and two numbers a side are what it can be trusted with.
+    """
+    sides = [logits[np.isfinite(logits) & (inside == side)] for side in (True, False)]
+    means, deviations = (tuple(np.full(len(logits), f(s) if len(s) else 0.0) for s in sides) for f in (np.mean, np.std))
+    finite = logits[np.isfinite(logits)]
+    span = float(np.ptp(finite)) if len(finite) else 0.0
+    least = max(1e-3 * span, 1e-6)
+    return GaussianDensities(means, tuple(np.maximum(d, least) for d in deviations), FLOOR / max(span, 1.0))

@@ -2,18 +2,25 @@
 
 The photos that a person's class was trained on gather around one centre that they themselves define.  So each possible subset
 of a person's photos is a hypothesis: its mean is the centre, the photos inside must lie as close to it as trained ones do, and
-those outside as far as others do.  How close that is, and how many photos a person has inside, is learned from all people at
-once by expectation-maximisation; no label and no shadow backbone is needed, though either can supply the densities.
+those outside as far as others do.  How close that is comes from an earlier guess, labels or shadow backbones; how many photos a
+person has inside is learned from all people at once by expectation-maximisation.
+
+The densities are not learned in the same way.  Each hypothesis has a centre of its own, and with it logits of its own, so that
+their product is no likelihood of the embeddings: left to itself, expectation-maximisation finds densities under which all
+photos make one narrow cloud.  With 250 people it did so on all four backbones looked at.
+
+The guess takes the upper half of each person's photos for inside: where far more or fewer are, the counts learned lean
+towards half, and labels or shadows serve better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
 from attacks.shared.centres import person_sums, unit
-from attacks.shared.densities import BINS, Cells, Densities, GridDensities, fitted_densities, gaussian_densities
+from attacks.shared.densities import BINS, Densities, fitted_densities, gaussian_densities, guessed_densities
 from attacks.shared.subsets import Group, Kept, SizePrior, chunks, groups, normalised, photo_odds, size_counts, small
 
 __all__ = ["Densities", "JointInference", "fitted_densities", "gaussian_densities", "known_logits"]
@@ -28,7 +35,7 @@ class JointInference:
         embeddings: (N, D), of length 1.
         person: (N,) int, 0..P-1.
         others: (N,) log-mean over the other people's centres.
-        start: (N,) logits of an earlier guess, from which the densities are first taken.
+        start: (N,) logits of an earlier guess, from which the densities are taken where none are given.
         learn_sizes: whether people are alike in how many of their photos are inside, so that it can be learned.
     """
 
@@ -42,22 +49,24 @@ class JointInference:
         learn_sizes: bool = True,
     ) -> None:
         self._groups = groups(embeddings, person, others, start, scale)
+        self._photos = (embeddings, person, others)
+        self._scale = scale
         self._person, self._start, self._small = person, start, small(person)
         self._prior = SizePrior(learn_sizes)
 
     def learn(self, known: Densities | None = None) -> Densities:
-        """The densities inside and outside (those given, or learned from these photos), and the prior of sizes."""
-        if known is not None:
-            likelihoods = self._likelihoods(known)
-            for _ in range(ROUNDS):
-                self._learn_sizes((g, normalised(found + self._prior(g))) for g, found in likelihoods)
-            return known
-        grid = grid_over(self._groups)
-        cells = Kept(lambda: ((g, Cells.of(grid, g)) for g in self._groups), self._small)
-        densities = GridDensities.of_logits(grid, self._start, self._first_guess())
+        """The densities inside and outside (those given, or guessed), and, from these photos, the prior of sizes."""
+        densities = known or self._guessed()
+        likelihoods = self._likelihoods(densities)
         for _ in range(ROUNDS):
-            densities = self._round(cells, densities)
+            self._learn_sizes((g, normalised(found + self._prior(g))) for g, found in likelihoods)
         return densities
+
+    def _guessed(self) -> Densities:
+        """Densities under which the photos of the first guess would be those inside."""
+        embeddings, person, others = self._photos
+        inside = self._first_guess()
+        return guessed_densities(known_logits(embeddings, person, others, inside, self._scale), inside)
 
     def _likelihoods(self, densities: Densities) -> Kept[tuple[Group, np.ndarray]]:
         """Each group with the log-likelihoods (P, S) of its hypotheses, without the prior."""
@@ -70,18 +79,6 @@ class JointInference:
             own = self._start[rows]
             above[rows] = own > np.median(own, axis=1, keepdims=True)
         return above
-
-    def _round(self, cells: Kept[tuple[Group, Cells]], densities: GridDensities) -> GridDensities:
-        counts = np.zeros((2, BINS))
-
-        def posteriors() -> Iterator[tuple[Group, np.ndarray]]:
-            for group, places in cells:
-                posterior = normalised(places.log_likelihoods(densities.log) + self._prior(group))
-                counts[:] += places.counts(posterior, BINS)
-                yield group, posterior
-
-        self._learn_sizes(posteriors())
-        return GridDensities.of_counts(densities.grid, counts)
 
     def _learn_sizes(self, posteriors: Iterable[tuple[Group, np.ndarray]]) -> None:
         sizes: dict[int, np.ndarray] = {}

@@ -106,10 +106,18 @@ def test_finds_which_photos_were_trained_on_without_being_told_how_many(photos, 
     assert auc(found, label) > 0.97
 
 
-def test_learns_how_many_photos_a_person_has_inside():
-    embeddings, person, _ = gallery(200, 6, 2, near=0.2, far=1.0)
+@pytest.mark.parametrize(("photos", "inside", "near"), [(8, 6, 0.35), (8, 4, 0.5)])
+def test_few_people_and_weak_leaks_do_not_make_one_cloud_of_all_photos(photos, inside, near):
+    embeddings, person, label = gallery(150, photos, inside, near=near)
     inference = inference_of(embeddings, person)
-    inference.learn()
+    assert auc(inference.log_odds(inference.learn()), label) > 0.9
+
+
+def test_learns_how_many_photos_a_person_has_inside():
+    embeddings, person, label = gallery(200, 6, 2, near=0.2, far=1.0)
+    inference = inference_of(embeddings, person)
+    others = regrow_weighted(embeddings, person, SCALE).others
+    inference.learn(fitted_densities(known_logits(embeddings, person, others, label, SCALE), label))
     shares = np.exp(inference._prior._log[6])
     assert shares.argmax() == 2
     assert shares[2] > 0.8

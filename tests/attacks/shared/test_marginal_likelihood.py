@@ -9,7 +9,6 @@ from scipy.special import ive
 from attacks.membership.regrown_head import RegrownHead
 from attacks.shared import marginal_likelihood
 from attacks.shared.centres import regrow_weighted, unit
-from attacks.shared.joint_inference import JointInference
 from attacks.shared.marginal_likelihood import (
     LogNormaliser,
     MarginalInference,
@@ -76,14 +75,9 @@ def test_the_effective_dimension_of_round_clouds_is_theirs(dimension):
     assert effective_dimension(flat, person) == pytest.approx(dimension, rel=0.3)
 
 
-def test_it_holds_where_few_people_let_the_free_densities_collapse():
+def test_forty_people_are_enough():
     embeddings, person, inside = people(40, 8, 24, 0.55, 0.9)
-    start = regrow_weighted(embeddings, person, 32.0)
-    joint = JointInference(embeddings, person, start.others, start.log_odds, 32.0)
-    collapsed = auc(joint.log_odds(joint.learn()), inside)
-    found = auc(inference(embeddings, person).log_odds(), inside)
-    assert found > 0.8
-    assert found > collapsed + 0.1
+    assert auc(inference(embeddings, person).log_odds(), inside) > 0.8
 
 
 def test_it_learns_the_concentrations_and_how_many_are_inside():
