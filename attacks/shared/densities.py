@@ -124,9 +124,16 @@ def guessed_densities(logits: np.ndarray, inside: np.ndarray) -> Densities:
 
     A guess is wrong about some photos, and two numbers a side are what it can be trusted with.
     """
-    sides = [logits[np.isfinite(logits) & (inside == side)] for side in (True, False)]
-    means, deviations = (tuple(np.full(len(logits), f(s) if len(s) else 0.0) for s in sides) for f in (np.mean, np.std))
-    finite = logits[np.isfinite(logits)]
-    span = float(np.ptp(finite)) if len(finite) else 0.0
-    least = max(1e-3 * span, 1e-6)
-    return GaussianDensities(means, tuple(np.maximum(d, least) for d in deviations), FLOOR / max(span, 1.0))
+    finite = np.isfinite(logits)
+    span = float(np.ptp(logits[finite])) if finite.any() else 0.0
+
+    def moments(side: bool) -> tuple[float, float]:
+        values = logits[finite & (inside == side)]
+        mean, deviation = (float(values.mean()), float(values.std())) if len(values) else (0.0, 0.0)
+        return mean, max(deviation, 1e-3 * span, 1e-6)
+
+    (mean_in, deviation_in), (mean_out, deviation_out) = moments(True), moments(False)
+    alike = np.ones(len(logits))
+    return GaussianDensities(
+        (mean_in * alike, mean_out * alike), (deviation_in * alike, deviation_out * alike), FLOOR / max(span, 1.0)
+    )
