@@ -14,14 +14,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from record_factory import make_record
 from tiny_world import command
 
 from benchmark.cli import listing
 from benchmark.cli.app import main
 from benchmark.cli.faults import expand_tildes
+from benchmark.evaluation.sweep.file import Block
 from benchmark.runtime import atomic
 from benchmark.runtime.atomic import replacing, write_text
 from benchmark.runtime.disk import disk_is_full, disk_problem
+from benchmark.service.store import store_location
+from leaderboard.board.library import library
 
 
 def exit_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
@@ -105,6 +109,22 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, monkeypatch: py
 def write_full(path: Path) -> None:
     with replacing(path), open("/dev/full", "wb", buffering=0) as file:
         file.write(b"x")
+
+
+def test_tildes_are_expanded_in_configured_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("FACEVEIL_STORE_URL", "~/boards/store.sqlite")
+    assert store_location() == str(tmp_path / "boards" / "store.sqlite")
+    monkeypatch.setenv("FACEVEIL_STORE_URL", "postgresql://host/~db")
+    assert store_location() == "postgresql://host/~db"
+    block = Block.model_validate({"data": "~/faces#people=top", "init": [None, "~/x.pth"]})
+    assert block.data == (tmp_path / "faces#people=top",)
+    assert block.init == (None, tmp_path / "x.pth")
+    monkeypatch.setenv("FACEVEIL_RECORDS", "~/records")
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "one.json").write_text(make_record("mine").model_dump_json())
+    board = library(str(tmp_path / "s.sqlite")).board()
+    assert [entry.label for entry in board.entries.values()] == ["mine"]
 
 
 def test_tildes_are_expanded_where_a_shell_leaves_them() -> None:

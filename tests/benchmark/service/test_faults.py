@@ -216,11 +216,18 @@ def test_a_fault_fails_the_job_and_the_worker_goes_on(place: Place, capsys: pyte
     assert place.worker().once().state == State.PUBLISHED
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_worker_whose_disk_is_full_stops_and_gives_its_job_back(place: Place, number: int) -> None:
+TORCH = RuntimeError(
+    "[enforce fail at inline_container.cc:668] . PytorchStreamWriter failed writing file data/7: file write failed"
+)
+
+
+@pytest.mark.parametrize(
+    "full", [OSError(errno.ENOSPC, "full"), OSError(errno.EDQUOT, "full"), TORCH], ids=["disk", "quota", "torch"]
+)
+def test_a_worker_whose_disk_is_full_stops_and_gives_its_job_back(place: Place, full: Exception) -> None:
     (name,) = place.fill(1)
     with pytest.raises(DiskFullHereError, match="free some space"):
-        place.worker(raising(OSError(number, "full"))).once()
+        place.worker(raising(full)).once()
     store = place.store()
     assert store.queue.job(name).state == State.QUEUED
     assert "disk of worker" in store.queue.log(name)[-1].text
