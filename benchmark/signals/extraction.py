@@ -7,34 +7,31 @@ reduced.  Results stream to files, so that memory does not grow with the number 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.interfaces import Photos, SignalRequest, Signals, content_hash
 from benchmark.models.inputs import to_input
 from benchmark.signals.cache import SignalFiles
 from benchmark.signals.channel_moments import (
-    FeatureColumns,
     ReferenceStatistics,
     channel_moments,
     distance,
     estimated_statistics,
     normalisation_layers,
-    recording,
     stored_statistics,
 )
-from benchmark.signals.gradient_norms import gradient_norms
-from benchmark.signals.head import HeadClasses, check_head, head_logits, own_class
-from benchmark.signals.part_responses import check_map, part_responses, watching
+from benchmark.signals.head import HeadClasses
+from benchmark.signals.kind import Batch, Look, SignalKind
+from benchmark.signals.kinds import kind_of
 from benchmark.signals.target import Target
-from benchmark.signals.views import VIEWS, apply_view, thumbnails
+from benchmark.signals.views import VIEWS
 
 __all__ = [
     "VIEWS",
@@ -61,23 +58,16 @@ CHUNK = 64  # of them pass through the backbone at once on a CPU: at 48 and 64 p
 
 def check_applicable(target: Target, request: SignalRequest, head: HeadClasses | None = None) -> None:
     """Raises :class:`NotApplicableError`, with the reason, where ``target`` cannot serve ``request``."""
-    if request.layers == "norm" or (request.layers == "embedding" and request.reference != "stored"):
-        normalisation_layers(target.backbone, request.reference)
-    elif request.layers == "activations":
-        normalisation_layers(target.backbone, "feature_means")
-    elif request.layers == "map":
-        check_map(target)
-    elif request.layers == "head":
-        check_head(target, head)
+    kind_of(request).check(target, request, head)
 
 
 def passes(requests: Iterable[SignalRequest]) -> int:
     """Images a photo that the requests send through the backbone: its views, its parts, and the views of gradients."""
-    requests = list(requests)
-    views = {r.view for r in requests if r.gradients == "none" and r.layers != "pixels"}
-    repeated = sum({r.view: r.queries - 1 for r in requests}.values())
-    parts = {r.crops for r in requests if r.layers == "map"}
-    return len(views) + repeated + sum(parts) + 2 * len({r.view for r in requests if r.gradients != "none"})
+    counted: dict[Hashable, int] = {}
+    for request in requests:
+        for what, count in kind_of(request).passes(request).items():
+            counted[what] = max(count, counted.get(what, 0))
+    return sum(counted.values())
 
 
 def measure(
@@ -105,74 +95,32 @@ def measure(
     """
     for request in requests:
         target.require(request.access, f"signal {request.key}")
-    # Photos as they are go through as bytes: floats held during the pass would cost more than the reductions of a BN signal.
-    photos = images
-    if images.dtype == torch.uint8 and any(_changes(request) for request in requests):
-        images = images.float().div_(255)
     classes = head.classes(identity).to(target.device) if head is not None and identity is not None else None
+    batch = Batch(target, images, references, head, classes)
     results: dict[str, Tensor] = {}
-    results.update({r.key: thumbnails(apply_view(r.view, images)) for r in requests if r.layers == "pixels"})
-    plain = [r for r in requests if r.gradients == "none" and r.layers != "pixels"]
-    for view in dict.fromkeys(r.view for r in plain):
-        of_view = [r for r in plain if r.view == view]
-        seen = photos if not any(_changes(r) for r in of_view) else apply_view(view, images)
-        results.update(_measure_view(target, seen, of_view, references, head, classes))
-    by_view: dict[str, list[SignalRequest]] = {}
-    for request in requests:
-        if request.gradients != "none":
-            by_view.setdefault(request.view, []).append(request)
-    for view, of_view in by_view.items():
-        norms = gradient_norms(target, images, view, {r.gradients for r in of_view})
-        results.update({r.key: norms[r.gradients] for r in of_view})
+    for reads_pass in (False, True):
+        chosen = [r for r in requests if kind_of(r).reads_pass is reads_pass]
+        for view in dict.fromkeys(r.view for r in chosen):
+            results.update(_measure_view(batch, view, [r for r in chosen if r.view == view], reads_pass))
     return results
 
 
-def _changes(request: SignalRequest) -> bool:
-    """Whether it works on something else than the photo as it is, and so on floats."""
-    return request.view != "identity" or request.layers in ("map", "pixels") or request.gradients != "none"
-
-
-def _measure_view(
-    target: Target,
-    images: Tensor,
-    requests: Sequence[SignalRequest],
-    references: Mapping[str, ReferenceStatistics],
-    head: HeadClasses | None,
-    classes: Tensor | None,
-) -> dict[str, Tensor]:
-    """The signals of one view: one pass, and the photos' parts where their map is asked for."""
-    inputs = to_input(images, target.input).contiguous(memory_format=torch.channels_last)
-    of_layers = [r for r in requests if r.layers in ("norm", "activations")]
-    columns = FeatureColumns(target.backbone, of_layers, references) if of_layers else None
-    of_map = [r for r in requests if r.layers == "map"]
-    with ExitStack() as stack:
-        if columns is not None:
-            stack.enter_context(recording(columns.layers, columns.reduce))
-        maps = stack.enter_context(watching(target.backbone)) if of_map else {}
-        raw = target.forward(inputs)
-    results = columns.results() if columns is not None else {}
-    for request in of_map:
-        results[request.key] = part_responses(target, images, maps, request.crops)
-    of_head = [r for r in requests if r.layers == "head"]
-    if of_head:
-        if head is None or classes is None:
-            raise ValueError("head signals need the classes of the head and the people of the photos.")
-        own = own_class(head_logits(target, raw, head.scale), classes)
-        results.update({r.key: own[r.statistic] for r in of_head})
+def _measure_view(batch: Batch, view: str, requests: Sequence[SignalRequest], reads_pass: bool) -> dict[str, Tensor]:
+    """The signals of one view: one pass for all kinds that read one off, none for the others."""
+    by_kind: dict[SignalKind, list[SignalRequest]] = {}
     for request in requests:
-        if request.layers == "embedding":
-            results[request.key] = raw if request.raw else _answer(target, raw, request.queries)
-        elif request.layers == "similarity":
-            results[request.key] = F.normalize(_answer(target, raw, request.queries))
-    return results
-
-
-def _answer(target: Target, raw: Tensor, queries: int) -> Tensor:
-    """What the deployed system returns, averaged over repeated queries of the same image (its transform may draw noise)."""
-    total = target.transform(raw)
-    for _ in range(queries - 1):
-        total = total + target.transform(raw)
-    return total / queries
+        by_kind.setdefault(kind_of(request), []).append(request)
+    as_bytes = view == "identity" and not any(kind.needs_floats for kind in by_kind)
+    look = Look(batch, view, as_bytes)
+    if reads_pass:
+        inputs = to_input(look.images, batch.target.input).contiguous(memory_format=torch.channels_last)
+        with ExitStack() as stack:
+            look.watched = {kind: kind.watch(batch, of_kind, stack) for kind, of_kind in by_kind.items()}
+            look.raw = batch.target.forward(inputs)
+    found: dict[str, Tensor] = {}
+    for kind, of_kind in by_kind.items():
+        found.update(kind.measure(look, of_kind))
+    return found
 
 
 def measure_in_chunks(
@@ -304,9 +252,7 @@ def _content_name(
     references: Mapping[str, ReferenceStatistics],
     head: HeadClasses | None,
 ) -> str:
-    source = references[request.reference].digest if request.layers == "norm" else ""
-    if request.layers == "head" and head is not None:
-        source = f"{content_hash(sorted((k, v.double().sum().item()) for k, v in target.head.items()))}:{head.digest}"
+    source = kind_of(request).source(target, request, references, head)
     # The same weights may stand under another architecture or normalisation: a card can be corrected.
     model = (target.submission_id, target.spec.model_dump(mode="json"), target.input.model_dump(mode="json"))
     return content_hash(SIGNALS_VERSION, *model, photos.digest, request.key, source)
