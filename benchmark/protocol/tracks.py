@@ -77,7 +77,7 @@ AT_SCALE = TrainingConfig(epochs=20, batch_size=512, lr=0.1, warmup_epochs=1, fl
 _TRACKS = (
     Track(
         name="synthetic-quick",
-        summary="Procedural faces, small: what quickstart runs, in minutes on two cores.",
+        summary="Procedural faces, small; quickstart runs it with fewer backbones.",
         source="synthetic",
         image_size=48,
         roles=Roles(pool=720, photos=8, verification=400, public=675, auxiliary=675, judges=100),
@@ -87,9 +87,7 @@ _TRACKS = (
         training=TrainingConfig(epochs=20),
         shadows=ShadowBudget(auxiliary=1),
         attacks=CORE,
-        budget=Budget(
-            cpu_minutes=0.5, note="quickstart trains two populations, one of them for a fifth of the epochs, and public_only"
-        ),
+        budget=Budget(cpu_minutes=0.5),
         shows_faces=True,
     ),
     Track(
