@@ -36,6 +36,7 @@ class Status:
     seconds_left: float | None
     finished: Node | None = None
     seconds: float = 0.0
+    processor_seconds: float = 0.0  # of the step that has just been done, in the process that ran it
 
     @property
     def line(self) -> str:
@@ -200,13 +201,13 @@ class _Run:
         self.outcome.values[node.key] = finished.value
         self.durations.add(node.kind, finished.seconds)
         self.schedule.finish(node.key)
-        self.report(self._status(node, finished.seconds))
+        self.report(self._status(node, finished.seconds, finished.processor_seconds))
 
-    def _status(self, finished: Node | None = None, seconds: float = 0.0) -> Status:
+    def _status(self, finished: Node | None = None, seconds: float = 0.0, processor: float = 0.0) -> Status:
         notes = {number: f" ({text})" for number, text in self.pool.notes.items()}
         running = tuple(node.name + notes.get(number, "") for number, (node, _) in self.running.items())
         total = len(self.graph) - len(self.schedule.skipped)
-        return Status(len(self.schedule.done), total, running, self._seconds_left(), finished, seconds)
+        return Status(len(self.schedule.done), total, running, self._seconds_left(), finished, seconds, processor)
 
     def _seconds_left(self) -> float | None:
         """By what steps of the same kinds took, or a guess; None while nothing is known of a kind that is left."""
