@@ -7,7 +7,7 @@ graph without their tasks, for estimates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmark.evaluation.eligibility import flags
 from benchmark.evaluation.membership.scene import Scene, opened
@@ -78,7 +78,16 @@ class Outline:
 
     def nodes(self, steps: Steps) -> list[Node]:
         """With their tasks; what is finished is cached."""
-        gate = [(probe.which, probe) for probe in steps.probes]
+        gate, judged = [(probe.which, probe) for probe in steps.probes], steps.gate.cached
+        own: list[CheckEntry | ReadModels | ProbeBlind] = [steps.check, *steps.reads, *steps.probes]
+        done = {id(task): task.cached for task in own}
+        done |= {id(task): judged and task.finished() for task in steps.attacks} | {id(steps.gate): judged}
+        if steps.shadows is not None:
+            done[id(steps.shadows)] = steps.shadows.cached
+        found = self._linked(steps, gate)
+        return [replace(node, cached=done[id(node.task)]) for node in found]
+
+    def _linked(self, steps: Steps, gate: list[tuple[str, ProbeBlind]]) -> list[Node]:
         return list(
             self._nodes(
                 steps.check,
@@ -138,8 +147,7 @@ class Outline:
     def _node(self, what: str, task: Task, needs: tuple[str, ...], share: float, kind: str = "") -> Node:
         plain = 120 * self.track.budget.cpu_minutes  # seconds of a core: the budget is that of two
         label = f"{self.label}: {what}" if self.label else what
-        done = task is not nothing and bool(getattr(task, "cached", False))
-        return Node(f"{self.entry} {what}", task, needs, f"{self.track.name} {kind or what}", label, done, guess=plain * share)
+        return Node(f"{self.entry} {what}", task, needs, f"{self.track.name} {kind or what}", label, guess=plain * share)
 
 
 def grouped(numbers: Iterable[int], workers: int) -> list[tuple[int, ...]]:

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from benchmark.protocol.registry import plugin_file_digest
 from benchmark.records.results import Gate
 from benchmark.runtime.checked import intact, writing
 from benchmark.runtime.step_cache import Pieces
-from benchmark.submissions.submission import load_submission
+from benchmark.submissions.submission import Submission, load_submission
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ class ReadShadows:
         _ = opened(self.scene).auxiliary
 
 
+@lru_cache(maxsize=16)
+def _blind_backbone(path: Path) -> Submission:
+    """Read once a process: the folder is named by all that the backbone depends on."""
+    return load_submission(path)
+
+
 @dataclass(frozen=True)
 class ProbeBlind:
     """The blind gate's probes of one backbone that saw none of the people asked about, or (``PIXELS``) of no backbone.
@@ -99,7 +106,7 @@ class ProbeBlind:
 
     def gate(self) -> BlindGate:
         """The gate as this process has it open."""
-        loaded = {name: load_submission(path) for name, path in self.blind.items()}
+        loaded = {name: _blind_backbone(path) for name, path in self.blind.items()}
         populations = opened(self.scene).populations
         return BlindGate(populations, loaded, self.numbers, self.folder, self.scene.signals, self.scene.device)
 
@@ -178,12 +185,8 @@ class RunAttack:
         """Where the scores of all targets are."""
         return self.scene.work / f"{self.name}.npz"
 
-    @property
-    def cached(self) -> bool:
-        return self.gate.cached and self.finished()
-
     def finished(self) -> bool:
-        """True where an earlier run has left the result and, undamaged, the scores."""
+        """True where an earlier run has left the result and, undamaged, the scores; the gate must have been judged."""
         return Pieces(self.scene.work).has(self.name) and intact(self.scores)
 
     def __call__(self) -> None:
