@@ -52,6 +52,9 @@ THROUGH = {
     "benchmark/service/job_rows": "tests/benchmark/service/test_queue.py",
     "benchmark/service/leases": "tests/benchmark/service/test_queue.py",
     "benchmark/service/notebook": "tests/test_faceveil.py",
+    "benchmark/signals/answers": "tests/benchmark/signals/test_kinds.py",
+    "benchmark/signals/layers": "tests/benchmark/signals/test_extraction.py",
+    "benchmark/training/recipes": "tests/benchmark/training/test_population.py",
     "benchmark/signals/channel_moments": "tests/benchmark/signals/test_extraction.py",
     "benchmark/training/compatibility": "tests/benchmark/training/test_composition.py",
     "attacks/generators/linear": "tests/attacks/generators/test_stylegan2.py",
@@ -66,10 +69,12 @@ THROUGH = {
     "attacks/shared/objectives": "tests/attacks/inversion/test_template.py",
     "defenses/private": "tests/defenses/test_dp_sgd.py",
     "defenses/shared/adaptive": "tests/test_contracts.py",
+    "defenses/shared/public_photos": "tests/defenses/test_distillation.py",
     "defenses/shared/pretraining": "tests/defenses/test_transfer_freeze.py",
     "leaderboard/api": "tests/leaderboard/api/test_routes.py",
     "leaderboard/app": "tests/leaderboard/test_board.py",
     "leaderboard/bench": "tests/leaderboard/bench/test_records.py",
+    "leaderboard/plain": "tests/leaderboard/plain/test_site.py",
     "leaderboard/widgets": "tests/leaderboard/test_board.py",
 }
 

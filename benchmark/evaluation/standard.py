@@ -87,7 +87,7 @@ class Evaluation:
 
     @property
     def submission(self) -> Submission:
-        """The backbone that stands for the entry: that of the canonical split, or the one handed in."""
+        """The backbone that stands for the entry: that of the canonical split, or the one submitted."""
         return self.entry.submission
 
     @cached_property

@@ -18,7 +18,7 @@ from benchmark.records.results import AttackResult, Metric
 
 COLUMNS: dict[str, str] = {
     "name": "of the entry, from its card",
-    "team": "who handed it in",
+    "team": "who submitted it",
     "track": "evaluation setting",
     "protocol_version": "records of different versions are not comparable",
     "board": "verified (re-trained by the evaluator) or weights (trained elsewhere)",

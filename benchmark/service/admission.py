@@ -1,4 +1,4 @@
-"""Whether a valid submission may be handed in: by this team, on this track, and not what is there already."""
+"""Whether a valid submission is accepted: by this team, on this track, and not what is there already."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def _copied(session: Session, team: TeamRow, report: Report) -> list[Problem]:
     others = [*([first] if first else []), *(owner for owner in owners if owner != team.name)]
     if not others:
         return []
-    message = f"these very weights were handed in by team {shown(others[0])} before."
+    message = f"these very weights were submitted before, by team {shown(others[0])}."
     return [_problem("weights", "duplicate_weights", message, "Submit weights that you trained yourself.")]
 
 
 def _again(session: Session, job: JobRow, report: Report) -> list[Problem]:
-    """The same team handed in the same on the same track, and it is under way, or published."""
+    """The same team has submitted the same on the same track: it is under way, or published."""
     assert report.card is not None
     earlier = select(JobRow.id).where(
         JobRow.team_id == job.team_id,
@@ -88,5 +88,5 @@ def _again(session: Session, job: JobRow, report: Report) -> list[Problem]:
     found = session.scalars(earlier.order_by(JobRow.created)).first()
     if found is None:
         return []
-    message = f"this submission was handed in before, as job {found}."
+    message = f"this was submitted before, as job {found}."
     return [_problem("weights", "already_submitted", message, f"See what became of it: `faceveil queue {found}`.")]

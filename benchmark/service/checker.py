@@ -1,7 +1,7 @@
 """Checks submissions in a process of its own, which may neither write a file nor take more memory and time than it is given.
 
 What a hostile file could do to the process that reads it (exhaust its memory, crash it, hang it) it does to that one; the
-server goes on, and the submission is refused, once a second process has come to the same end.
+server keeps running, and the submission is refused, once a second process has come to the same end.
 """
 
 from __future__ import annotations

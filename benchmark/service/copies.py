@@ -1,4 +1,4 @@
-"""Near copies among what was handed in: weights that differ from others in rounding, in noise, or by a rotation."""
+"""Near copies among what was submitted: weights that differ from others in rounding, in noise, or by a rotation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COPY, COPY_OF_ONE_START, NEAR = 0.3, 0.02, 0.9
 
 @dataclass(frozen=True)
 class Neighbour:
-    """The nearest of what was handed in before."""
+    """The nearest of what was submitted before."""
 
     distance: float
     job: str
@@ -49,7 +49,7 @@ def remember(session: Session, job: JobRow, report: Report) -> None:
 
 
 def neighbours(session: Session, job: JobRow, report: Report) -> list[Neighbour]:
-    """What was handed in before and lies near, the nearest first."""
+    """What was submitted before and lies near, the nearest first."""
     from benchmark.submissions.signatures import distances
 
     if not report.probes or report.card is None:
@@ -77,7 +77,7 @@ def copy_problems(found: list[Neighbour], card: Card) -> list[Problem]:
             break
         if not one.own and one.team != LOCAL:
             message = (
-                f"these weights answer as those of team {shown(one.team)} do, which were handed in before (job {one.job})."
+                f"these weights answer as those of team {shown(one.team)} do, which were submitted before (job {one.job})."
             )
             return [Problem(part="weights", code="copied_weights", message=message, remedy=remedy)]
         if one.own and one.same_configuration:
@@ -87,7 +87,7 @@ def copy_problems(found: list[Neighbour], card: Card) -> list[Problem]:
 
 
 def copy_flags(found: list[Neighbour]) -> list[Flag]:
-    """What readers are told of weights that lie near others without being refused."""
+    """What readers learn of weights that lie near others without being refused."""
     if not found:
         return []
     one = found[0]

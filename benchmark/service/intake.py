@@ -56,7 +56,7 @@ class Intake:
             size: as declared, for limits before the first byte.
 
         Raises:
-            LimitError: the team has handed in too much.
+            LimitError: the team has submitted too much.
             QuarantineError: the upload could not be kept; the job says why.
         """
         job = self.store.queue.open(team, size)
@@ -113,7 +113,7 @@ class Intake:
         return job
 
     def sweep(self) -> list[Job]:
-        """Ends what nobody goes on with, and removes files that belong to no job any more."""
+        """Ends what nobody continues, and removes files that belong to no job any more."""
         ended = self.store.queue.sweep()
         kept = [state for state in State if state not in _ENDED]
         known = [job.id for job in self.store.queue.jobs(kept, limit=1_000_000)]

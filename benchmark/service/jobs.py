@@ -1,4 +1,4 @@
-"""What becomes of a submission that was handed in: its states, its log, and why it was refused or failed.
+"""What becomes of a submission: its states, its log, and why it was refused or failed.
 
 uploaded -> quarantined -> validated -> queued -> running -> published
                  |                        |         |
@@ -64,7 +64,7 @@ class ForeignJobError(QueueError):
 
 
 class LimitError(QueueError):
-    """The team has used up what it may hand in for now; ``retry_after`` is in seconds."""
+    """The team has reached its limit for now; ``retry_after`` is in seconds."""
 
     def __init__(self, message: str, retry_after: int = 3600) -> None:
         super().__init__(message)

@@ -111,7 +111,7 @@ class Leases:
     def checked(self, lease: Lease, report: Report) -> Job:
         """Ends the checks of a quarantined job: it becomes ``validated`` or, with reasons, ``refused``.
 
-        Weights that another team handed in, or that stand on the board under another team's name, are refused here, under a
+        Weights that another team submitted, or that stand on the board under another team's name, are refused here, under a
         lock that makes two such checks wait for each other.
         """
         with self._database.session(write=True) as session:

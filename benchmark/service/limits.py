@@ -1,4 +1,4 @@
-"""What a team may hand in, and for how long things wait."""
+"""What a team may submit, and for how long things wait."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Incoming:
         """Appends some bytes.
 
         Raises:
-            TooLargeError: they are more than the limit, which is told before they are written.
+            TooLargeError: they are more than the limit; checked before they are written.
         """
         self.size += len(chunk)
         if self.size > self._limit:

@@ -89,7 +89,7 @@ class Queue:
         """Begins an upload of (about) ``size`` bytes; its file will be kept under the job's id.
 
         Raises:
-            LimitError: the team has handed in too much of late, or the service's storage is full.
+            LimitError: the team has submitted too much of late, or the service's storage is full.
         """
         with self._database.session(write=True) as session:
             session.scalars(select(TeamRow.id).where(TeamRow.id == team.id).with_for_update()).one()
@@ -197,7 +197,7 @@ class Queue:
             return read(session, row)
 
     def sweep(self) -> list[Job]:
-        """Ends what nobody goes on with: uploads that broke off, validated jobs whose submitter never agreed."""
+        """Ends what nobody continues: uploads that broke off, validated jobs whose submitter never agreed."""
         broken, silent = _ago(self.limits.upload_seconds), _ago(self.limits.consent_seconds)
         stale = or_(
             (JobRow.state == State.UPLOADED) & (JobRow.updated < broken),

@@ -53,12 +53,12 @@ class RecordFileError(StoreError):
 class Store:
     """Records, teams and jobs in a database; safe to share between threads, and between processes.
 
-    ``teams``, ``queue`` and ``leases`` are the parts of it that people who hand in, readers of the queue and workers use.
+    ``teams``, ``queue`` and ``leases`` are the parts of it that people who submit, readers of the queue and workers use.
 
     Args:
         location: a path (SQLite) or a database URL; default :func:`store_location`.
         busy_seconds: how long to wait for another process that is writing.
-        limits: what teams may hand in, and how long leases last.
+        limits: what teams may submit, and how long leases last.
         clock: of leases, instead of the database's; for tests.
 
     Raises:
@@ -98,7 +98,7 @@ class Store:
         """Every record (of one track), by track, date and name; withdrawn ones say so among the reasons for no rank.
 
         Args:
-            unreadable: is told of each record that cannot be read; the others are returned all the same.
+            unreadable: is called with each record that cannot be read; the others are returned all the same.
         """
         query = select(RecordRow.id, RecordRow.payload, RecordRow.withdrawn)
         if track is not None:

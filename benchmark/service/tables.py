@@ -35,7 +35,7 @@ class SubmissionRow(Base):
 class RecordRow(Base):
     """A record as JSON, with the columns by which it is found and replaced.
 
-    ``configuration`` is part of the key so that the same weights handed in by another team, or as another defence, stand
+    ``configuration`` is part of the key so that the same weights submitted by another team, or as another defence, stand
     beside a record and never replace it.  ``summary`` is what a list shows, so that lists need not read whole records.
     """
 
@@ -69,7 +69,7 @@ class RecordRow(Base):
 
 
 class TeamRow(Base):
-    """A team that may hand in submissions.  Of its token only the hash is kept; None: it never had one."""
+    """A team that may submit.  Of its token only the hash is kept; None: it never had one."""
 
     __tablename__ = "teams"
 

@@ -1,4 +1,4 @@
-"""Teams, and the tokens with which they hand in.
+"""Teams, and the tokens with which they submit.
 
 A token is 32 random bytes: it cannot be guessed, so a plain sha256 of it is kept and no slow hash is needed.  It is shown once.
 """
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from benchmark.service.database import Database, StoreError
 from benchmark.service.tables import QUEUE, JobRow, Meta, TeamRow
 
-LOCAL = "local"  # hands in at the evaluator's own keyboard, without a token
+LOCAL = "local"  # submits at the evaluator's own keyboard, without a token
 PREFIX = "fvt_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,58}[A-Za-z0-9]|[A-Za-z0-9]")
 
@@ -103,7 +103,7 @@ class Teams:
             return _team(row)
 
     def local(self) -> Team:
-        """The team of submissions that are handed in without a token, on the evaluator's own machine."""
+        """The team of submissions without a token, on the evaluator's own machine."""
         with self._database.session(write=True) as session:
             row = _by_name(session, LOCAL)
             if row is None:

@@ -138,7 +138,7 @@ class Worker:
         return job
 
     def run(self, pause: float = 5.0) -> None:
-        """Works until it is interrupted, or its disk is full; whatever else goes wrong is logged, and it goes on."""
+        """Works until it is interrupted, or its disk is full; whatever else goes wrong is logged, and work continues."""
         while True:
             try:
                 self.intake.sweep()

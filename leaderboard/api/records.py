@@ -1,4 +1,4 @@
-"""What the API tells of records: those of the store, and those that ship with the project as files."""
+"""What the API says of records: those of the store, and those that ship with the project as files."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class Api:
         return await self._answer(self._jobs, request, make, state, team, track, limit, offset)
 
     async def teams(self, request: Request) -> Response:
-        """Teams, and how much each has handed in."""
+        """Teams, and how much each has submitted."""
         names = ("name", "submissions", "published")
         return await self._answer(
             self._jobs, request, lambda: {"teams": [team.model_dump(include=set(names)) for team in self.store.teams.all()]}
