@@ -464,6 +464,7 @@ def test_fuzzed_archives_are_answered(good: Path, tmp_path: Path, data: st.DataO
     assert sorted(os.listdir(tmp_path)) == ["fuzzed.zip"]
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 @FUZZ
 @given(names=st.lists(st.tuples(st.text(max_size=30), st.binary(max_size=40)), max_size=6))
 def test_archives_of_any_names_are_answered(tmp_path: Path, names: list[tuple[str, bytes]]) -> None:
