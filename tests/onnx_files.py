@@ -79,6 +79,8 @@ def export(
         warnings.simplefilter("ignore")
         if dynamo:
             pytest.importorskip("onnxscript", reason="torch's newer exporter needs onnxscript")
+            if torch.__version__.startswith("2.8."):
+                pytest.skip("the newer exporter of torch 2.8 fails with the onnxscript that there is now")
             shapes = ({0: torch.export.Dim.DYNAMIC},) if free_batch else None
             torch.onnx.export(network, (images,), path, dynamo=True, dynamic_shapes=shapes, verbose=False, **more)
         else:
