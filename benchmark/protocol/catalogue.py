@@ -51,6 +51,6 @@ def _settings(plugin: type[Plugin]) -> list[dict[str, Any]]:
 def _bounds(field: Mapping[str, Any]) -> str:
     options = [field, *field.get("anyOf", ())]
     limits = [f"{words} {option[key]:g}" for option in options for key, words in _BOUNDS.items() if key in option]
-    several = [option["enum"] for option in options if len(option.get("enum", ())) > 1]  # older pydantic lists a single one, too
+    several = [option["enum"] for option in options if len(option.get("enum", ())) > 1]  # old pydantic lists a single one
     choices = [f"one of {', '.join(map(str, values))}" for values in several]
     return "; ".join([*limits, *choices])
