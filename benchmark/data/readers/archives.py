@@ -58,7 +58,9 @@ class ZipContainer(ArchiveContainer):
         for member in members:
             kind = stat.S_IFMT(member.external_attr >> 16) or stat.S_IFREG
             name = self._clean(member.filename)
-            if not name or not self._acceptable(name, stat.S_IFDIR if member.is_dir() else kind, member.file_size):
+            if not name or not self._acceptable(
+                name, stat.S_IFDIR if member.filename.endswith("/") else kind, member.file_size
+            ):
                 continue
             if member.flag_bits & 1:
                 self.rejected.append((name, "encrypted: repack the zip without a password"))

@@ -108,9 +108,9 @@ class Soak:
         """Hands in one after another, as a careful team does."""
         number = 0
         while not self.over.is_set():
+            number += 1  # one that was interrupted may be there all the same: sent again it is refused as known
             with contextlib.suppress(FaceVeilError):  # too many open jobs, or a store that is busy: later
                 job = self.intake.submit(self.teams[team], io.BytesIO(f"honest {team} {number}".encode()))
-                number += 1
                 self.jobs[team].append(job.id)
             self._agree(team)
             self.over.wait(1.0)
