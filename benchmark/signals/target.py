@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from benchmark.interfaces import Access, AccessError, BackboneSpec, NotApplicableError, Photos
 from benchmark.models import output_transforms
 from benchmark.models.bn_statistics import reestimate, with_statistics
+from benchmark.models.frozen import frozen
 from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec
 
@@ -41,9 +42,7 @@ class Target:
         self.submission_id = submission.submission_id
         self.spec: BackboneSpec = submission.card.backbone
         self.input: InputSpec = submission.card.input
-        self._backbone = (
-            submission.backbone().to(self.device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        )
+        self._backbone = frozen(submission.backbone().to(self.device).to(memory_format=torch.channels_last))
         self._head = submission.head
         self._inference = output_transforms.parse(dict(submission.card.inference) if submission.card.inference else None)
         self._generator = torch.Generator(device=self.device).manual_seed(seed)
