@@ -1,4 +1,4 @@
-"""A small training that can be spread over processes: in a test, or under torchrun as ``spread_training.py OUT [NORM]``."""
+"""A small training that can be spread over processes: in a test, or under torchrun as ``spread_training.py OUT``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from torch import nn
 from benchmark.models.heads import build_head
 from benchmark.protocol.track import HeadSpec, InputSpec, TrainingConfig
 from benchmark.training.loop import Trainer
-from benchmark.training.scale import Scale, joined
+from benchmark.training.scale import joined
 
 CONFIG = TrainingConfig(epochs=3, batch_size=16, lr=0.05, warmup_epochs=1, flip=True)
+
+NORMS = ("group", "batch")
 
 
 def network(norm: str, dropout: float = 0.0) -> nn.Module:
@@ -32,15 +34,18 @@ def trainer(norm: str = "group", *, dropout: float = 0.0, sample: float = 1.0, *
     return Trainer(network(norm, dropout), head, photos, config, InputSpec(size=(8, 8)), seed=3, **settings)
 
 
+def outcome(run: Trainer) -> dict[str, Any]:
+    """The loss curve of a run, and the sum of every tensor that it ends in."""
+    run.run()
+    sums = [float(t.detach().double().sum()) for t in run.backbone.state_dict().values()]
+    return {"curve": [line.loss for line in run.history], "sums": sums}
+
+
 def main() -> None:
     with joined("cpu") as (group, _):
-        run = trainer(sys.argv[2] if len(sys.argv) > 2 else "group", scale=Scale(accumulate=1))
-        run.run()
-        weights = [float(p.detach().double().sum()) for p in run.backbone.parameters()]
-        everyone = group.gather(weights)
+        found = {norm: group.gather(outcome(trainer(norm))) for norm in NORMS}
         if group.rank == 0:
-            curve = [line.loss for line in run.history]
-            Path(sys.argv[1]).write_text(json.dumps({"size": group.size, "curve": curve, "weights": everyone}))
+            Path(sys.argv[1]).write_text(json.dumps({"size": group.size, **found}))
 
 
 if __name__ == "__main__":

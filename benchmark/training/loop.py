@@ -24,6 +24,7 @@ from benchmark.runtime.progress import TrainingProgress
 from benchmark.runtime.seeding import derived_seed, seeded, weights_digest
 from benchmark.training.middle import MiddleOfEpoch
 from benchmark.training.scale import Group, PhotoLoader, Scale, current_scale
+from benchmark.training.synchronised import synchronised
 
 CHECKPOINT_VERSION = 2
 
@@ -189,9 +190,10 @@ class Trainer:
         self, index: np.ndarray, images: Tensor, epoch: int, step: int, whole: int, features: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Adds the gradient of a part of a batch of ``whole`` photos; returns its summed loss and correct answers."""
-        passed = self._forward(Batch(index, *self._ready(images, index, epoch), epoch, step), features)
-        losses = F.cross_entropy(passed.logits, passed.labels, reduction="none")
-        loss = self.defense.loss(losses, passed, self).mean()
+        with synchronised(self.group.size):
+            passed = self._forward(Batch(index, *self._ready(images, index, epoch), epoch, step), features)
+            losses = F.cross_entropy(passed.logits, passed.labels, reduction="none")
+            loss = self.defense.loss(losses, passed, self).mean()
         (loss if len(index) == whole else loss * (len(index) / whole)).backward()
         with torch.no_grad():
             right = (self.head.cosine_logits(passed.embeddings).argmax(1) == passed.labels).sum()

@@ -1,7 +1,8 @@
 """How one training is spread over processes, batches and time.
 
-The order of photos, the losses and the gradients stay the same.  Statistics of a batch do not: BatchNorm in training sees the
-part of a batch that is computed at once.  So weights made with another :func:`spread` have a name of their own.
+The order of photos, the losses and the gradients stay the same, and between processes the statistics of BatchNorm (see
+``synchronised``).  Of a batch in several parts BatchNorm sees one part at a time.  Sums are added in another order in any
+case, so weights made with another :func:`spread` have a name of their own.
 """
 
 from __future__ import annotations
