@@ -19,6 +19,7 @@ MODULES = {
 }
 # modules, or whole packages, that no test imports by name, and the test that exercises them
 THROUGH = {
+    "benchmark/training/synchronised": "tests/benchmark/training/test_scale.py",
     "benchmark/data/readers/without": "tests/benchmark/data/test_duplicates.py",
     "benchmark/evaluation/deduplication": "tests/benchmark/data/test_duplicates.py",
     "benchmark/evaluation/input_check": "tests/benchmark/models/test_onnx_network.py",
