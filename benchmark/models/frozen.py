@@ -41,7 +41,7 @@ class FrozenPReLU(nn.PReLU):
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.requires_grad or not (x.requires_grad and torch.is_grad_enabled()):
             return F.prelu(x, self.weight)
-        return _PReLU.apply(x, self.weight)  # type: ignore[no-any-return, no-untyped-call]
+        return _PReLU.apply(x, self.weight)  # type: ignore[no-any-return]
 
 
 class _PReLU(torch.autograd.Function):
@@ -53,7 +53,7 @@ class _PReLU(torch.autograd.Function):
         return F.prelu(x, slope)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         x, slope = ctx.saved_tensors
         by_channel = slope.view(1, -1, *[1] * (x.dim() - 2)) if x.dim() > 1 else slope
         positive = torch.ops.aten.threshold_backward(gradient, x, 0)  # the gradient where x > 0, else 0

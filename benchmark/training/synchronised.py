@@ -53,7 +53,7 @@ def _batch_norm(
     """:func:`torch.nn.functional.batch_norm` with the statistics of all processes."""
     if not training:
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    out, mean, var, count = _Normalise.apply(input, weight, bias, eps)  # type: ignore[no-untyped-call]
+    out, mean, var, count = _Normalise.apply(input, weight, bias, eps)
     with torch.no_grad():
         for running, now in ((running_mean, mean), (running_var, var * (count / (count - 1)))):
             if running is not None:
@@ -85,7 +85,7 @@ class _Normalise(torch.autograd.Function):
         return out.to(x.dtype), mean, var, count
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_statistics: Any) -> tuple[Tensor | None, ...]:
         x, weight, mean, scale, count = ctx.saved_tensors
         places = _places(x)
