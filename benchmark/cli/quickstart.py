@@ -11,6 +11,7 @@ from benchmark.cli.output import Device, Json, Workers, emit, out, pick_device, 
 from benchmark.cli.rank import ranking
 from benchmark.cli.rank import show as show_ranking
 from benchmark.interfaces import DefenseSpec
+from benchmark.records.runs import QUICKSTART
 
 ENTRIES = (
     DefenseSpec(name="undefended"),
@@ -67,7 +68,7 @@ def quickstart(
         folders = [entry_folder(track.name, spec, seed) for spec in ENTRIES]
         for spec, folder in zip(ENTRIES, folders, strict=True):
             if not (folder / "card.json").exists():
-                session.train(spec, seed, folder, {"team": "quickstart"})
+                session.train(spec, seed, folder, {"team": QUICKSTART})
         records = session.evaluate_all([load_submission(folder) for folder in folders])
         for record in records:
             store.add_record(record)

@@ -48,6 +48,7 @@ def rank_(
 def ranking(entries: Sequence[RankedEntry]) -> list[dict[str, Any]]:
     """Ranked entries as plain data: a table for each scope, the newest protocol version and the verified board first."""
     from benchmark.records.ranking import scope_gate
+    from benchmark.records.runs import BOARDS
 
     runs = [run for entry in entries for run in entry.runs]
     tables = []
@@ -59,7 +60,7 @@ def ranking(entries: Sequence[RankedEntry]) -> list[dict[str, Any]]:
             "value_gate": {"passed": gate.passed, "gain": gain, "reason": gate.reason},
             "entries": [_row(entry) for entry in members],
         })  # fmt: skip
-    tables.sort(key=lambda t: t["board"])
+    tables.sort(key=lambda t: BOARDS.index(t["board"]))
     tables.sort(key=lambda t: _version(t["protocol_version"]), reverse=True)
     return tables
 

@@ -54,7 +54,8 @@ def is_control(run: Run, name: str) -> bool:
 
 def control(runs: Iterable[Run], name: str) -> Run | None:
     """The complete verified record of a control; of several, which may start from other weights, that of the best utility."""
-    found = [r for r in runs if is_control(r, name) and r.board == "verified" and r.complete and _utility(r) is not None]
+    trained = [r for r in runs if is_control(r, name) and r.board != "weights" and r.complete and _utility(r) is not None]
+    found = [r for r in trained if r.board == "verified"] or trained  # this machine's own, where none was published
     return max(found, key=lambda r: (_utility(r), r.created), default=None)
 
 

@@ -17,6 +17,8 @@ from benchmark.submissions.card import Claim
 from benchmark.submissions.report import Flag
 
 CONTRASTS = tuple(Contrast)
+BOARDS = ("verified", "weights", "local")  # the last: what quickstart ran on this machine, beside what was published
+QUICKSTART = "quickstart"  # the team of its entries
 VALUE, LOW, HIGH = range(3)
 
 
@@ -103,7 +105,7 @@ class Run:
 
     @property
     def board(self) -> str:
-        """``verified`` or ``weights``."""
+        """One of :data:`BOARDS`."""
         return self.scope.board
 
     def attack_auc(self, label: str, contrast: Contrast) -> tuple[float, float, float] | None:

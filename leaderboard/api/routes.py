@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.exporting import eval_results_yaml, model_index_yaml
+from benchmark.records.runs import BOARDS
 from benchmark.service.intake import Intake
 from benchmark.service.jobs import State
 from benchmark.service.store import Store
@@ -31,7 +32,6 @@ from leaderboard.api.uploads import Uploads
 
 VERSION = "v1"
 MOST = 500  # items of one page of a list
-BOARDS = ("verified", "weights")
 
 
 class Api:

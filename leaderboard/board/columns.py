@@ -26,7 +26,7 @@ def _ends(metric: Gain | Metric | None) -> Ends:
 
 def _epsilon_of(facts: Facts) -> str:
     claim = facts.first.claim
-    return f"delta={claim.delta:g}, {claim.scope}" if claim else ""
+    return f"delta={claim.delta:.2g}, {claim.scope}" if claim else ""
 
 
 def _inversion_n(facts: Facts) -> int | None:
@@ -59,6 +59,7 @@ TABLE: tuple[Column, ...] = (
     Column("gain", "Utility over that of training on public faces alone (public_only). "
            "Not above 0: private photos bought nothing.",
            lambda f: _ends(f.entry.gain), measured=True, over=" (paired)",
+           sorting=Sorting("Gain", "gain over public faces alone, the highest first", ascending=False),
            shown=(Shown("Gain over public faces only ↑", "change", "gain_text", 190, may_be_empty=True),)),
     Column("bought_nothing", "True where utility is significantly below that of public_only.",
            lambda f: f.entry.bought_nothing),
@@ -107,12 +108,14 @@ TABLE: tuple[Column, ...] = (
            lambda f: f.tpr_at_1, measured=True, over=_SEEDS, shown=(Shown("TPR@1 % ↓", "number", hidden=True),)),
     Column("inversion", "Inversion leakage: share of members whose faces could be rebuilt from the backbone alone, less that "
            "of people never trained on, for the best inversion attack; mean over seeds. 0 = none. Lower is better.",
-           lambda f: f.inversion, measured=True, over=_SEEDS, shown=(Shown("Inversion ↓", "number", may_be_empty=True),)),
+           lambda f: f.inversion, measured=True, over=_SEEDS, sorting=Sorting("Inversion", "inversion, the lowest first"),
+           shown=(Shown("Inversion ↓", "number", may_be_empty=True),)),
     Column("inversion_n", "How many people were counted for inversion.", _inversion_n),
     Column("inversion_attack", "The attack that gave the inversion leakage.",
            lambda f: f.first.inversion_attack if f.inversion[0] is not None else ""),
     Column("epsilon", "Claimed epsilon of differential privacy, as the submitter states it. Lower is stronger.",
            lambda f: f.first.claim.epsilon if f.first.claim else None,
+           sorting=Sorting("Claimed ε", "claimed ε, the lowest first"),
            shown=(Shown("Claimed ε ↓", "number", format="%.3g", may_be_empty=True),)),
     Column("epsilon_of", "What the claim covers: delta, protected unit, the model or its BN statistics alone, and whether "
            "the trainings that chose the settings are in it.", _epsilon_of),
@@ -122,7 +125,8 @@ TABLE: tuple[Column, ...] = (
            searched=True, shown=(Shown("Settings", width="medium"),)),
     Column("defense_name", "Defences without their settings.", lambda f: " + ".join(f.first.defense_names), searched=True),
     Column("team", "Who submitted it.", lambda f: f.first.team, searched=True, shown=(Shown("Team", width=110),)),
-    Column("board", "verified: re-trained by the evaluator. weights: trained elsewhere, nobody can prove on what.",
+    Column("board", "verified: re-trained by the evaluator. weights: trained elsewhere, nobody can prove on what. "
+           "local: run here.",
            lambda f: f.scope.board, shown=(Shown("Board", width=80, hidden=True),)),
     Column("targets", "Backbones of the entry's population, each a target in its turn.",
            lambda f: f.headline.targets if f.headline else None,

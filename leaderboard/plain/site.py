@@ -16,7 +16,7 @@ from benchmark.interfaces import FaceVeilError
 from benchmark.protocol.track import PROTOCOL_VERSION
 from benchmark.records.ranking import RankedEntry
 from benchmark.records.record import Record
-from benchmark.records.runs import Run, Scope
+from benchmark.records.runs import BOARDS, Run, Scope
 from benchmark.service.store import record_id
 from leaderboard.board.galleries import pictures
 from leaderboard.board.library import Board
@@ -25,7 +25,6 @@ from leaderboard.plain import figures, pages
 from leaderboard.tables import columns
 
 MANIFEST = "files.json"  # sha256 of every file: what an earlier board left is known by it
-_BOARDS = ("verified", "weights", "local")
 
 
 def write(out: Path, board: Board, every: Callable[[Iterable[Run]], Iterator[tuple[Run, Record]]]) -> list[str]:
@@ -153,5 +152,5 @@ def record_file(record: Record) -> str:
 def _importance(scope: Scope) -> tuple[Any, ...]:
     """Synthetic-64 first, then the newest protocol, then what the evaluator trained."""
     number = tuple(-int(part) for part in scope.protocol_version.split(".") if part.isdigit())
-    place = _BOARDS.index(scope.board) if scope.board in _BOARDS else len(_BOARDS)
+    place = BOARDS.index(scope.board)
     return (number, place, scope.track != "synthetic-64", scope.track, scope.data_digest, scope.split_digest)

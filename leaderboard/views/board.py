@@ -44,6 +44,7 @@ def page() -> None:
     said.markdown(filters.count(shown, scope, board, asked))
     announce_smoke(scope)
     selected = _tables(shown)
+    _remember(selected)
     _actions(actions, shown, selected)
     _reading()
 
@@ -65,8 +66,8 @@ def _tables(shown: Shown) -> list[str]:
         selected += _table(ranked, "ranked", columns.columns(ranked, shown.columns))
         st.caption(
             "**Rank 1** are the entries that no other significantly dominates: none is at least as good on both axes and "
-            "significantly better on one. **=** marks a tie. Tick rows to open or to compare them; click on the head of a "
-            "column to sort what is shown by it."
+            "significantly better on one. **=** marks a tie. Tick rows to open or to compare them. A sorting chosen under "
+            "*View* stands in the link; a click on the head of a column sorts for yourself alone."
         )
     if len(unranked):
         st.subheader("Not ranked", anchor=False)
@@ -83,18 +84,35 @@ def _table(frame: pd.DataFrame, name: str, names: list[str]) -> list[str]:
             height="auto" if len(frame) <= 16 else 600, alt=f"Table of {len(frame)} {name} entries.",
         )  # fmt: skip
         return []
+    key = f"table_{name}_{content_hash(keys)}"  # other rows are another table: selections are positions
     event = st.dataframe(
         columns.printed(frame)[names],
         column_config={column: columns.CONFIG[column] for column in names},
         hide_index=True,
         height="auto" if len(frame) <= 16 else 600,
-        key=f"table_{name}_{content_hash(keys)}",  # other rows are another table: selections are positions
+        key=key,
+        selection_default={"selection": {"rows": _ticks(key, keys)}},
         on_select="rerun",
         selection_mode="multi-row",
         placeholder="–",
         alt=f"Table of {len(frame)} {name} entries.",
     )
     return [keys[row] for row in event.selection.rows]
+
+
+def _ticks(table: str, keys: list[str]) -> list[int]:
+    """The rows that were ticked when the reader left the page; for a table that is drawn already what it began with."""
+    begun = f"ticks_{table}"
+    if table not in st.session_state:
+        ticked = st.session_state.get("ticked", ())
+        st.session_state[begun] = [row for row, key in enumerate(keys) if key in ticked]
+    return list(st.session_state.get(begun, ()))
+
+
+def _remember(selected: list[str]) -> None:
+    """Keeps the filters and the ticks for the way back."""
+    st.session_state["ticked"] = selected
+    st.session_state["board_query"] = {name: st.query_params.get_all(name) for name in st.query_params}
 
 
 def _actions(place: DeltaGenerator, shown: Shown, selected: list[str]) -> None:

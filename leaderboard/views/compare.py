@@ -22,6 +22,8 @@ MOST = 4
 def page() -> None:
     """Draws the page."""
     st.title("Compare", anchor=False)
+    if "board_query" in st.session_state and st.button("Back to the board", icon=":material/arrow_back:", type="tertiary"):
+        links.go("board", **st.session_state["board_query"])
     board = open_board()
     asked = [key for key in links.entries() if key in board.entries][:MOST]
     keys = _choose(board, asked)

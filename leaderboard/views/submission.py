@@ -24,7 +24,7 @@ from leaderboard.board.methods import methods
 from leaderboard.charts import dots, roc
 from leaderboard.tables import details, extras
 from leaderboard.widgets import links, tiles
-from leaderboard.widgets.scope import choose_scope, open_board, phone, theme
+from leaderboard.widgets.scope import choose_scope, follow, open_board, phone, theme
 
 CURVES = 6  # drawn before the reader chooses
 
@@ -50,6 +50,8 @@ def _entry(board: Board) -> RankedEntry | None:
     asked = next(iter(links.entries()), None)
     if asked and asked not in board.entries:
         st.info("The entry that the link names is not on this board.", icon=":material/link_off:")
+    if asked is not None and asked in board.entries and st.session_state.get("opened_link") != asked:
+        follow(board.entries[asked].scope)
     with st.container(horizontal=True, gap="small", vertical_alignment="top"):
         scope = choose_scope(board)
         texts = dict(zip(scope["key"], scope["entry"], strict=True))

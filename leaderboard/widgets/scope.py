@@ -13,7 +13,7 @@ from leaderboard.board.library import Board, load
 from leaderboard.widgets import links
 
 DEFAULT_TRACKS = ("synthetic-64", "synthetic-quick")  # the first that has entries
-BOARDS = {"verified": "Verified", "weights": "Weights only"}
+BOARDS = {"verified": "Verified", "weights": "Weights only", "local": "This machine"}
 
 
 def open_board() -> Board:
@@ -68,7 +68,7 @@ def choose_scope(board: Board) -> pd.DataFrame:
         format_func=lambda name: BOARDS[name],
         key="board",
         help="Verified entries were re-trained by the evaluator. Nobody can prove what others' weights were trained on: "
-        "they are ranked apart.",
+        "they are ranked apart. This machine: what quickstart ran here, beside what was published.",
     )
     chosen["board"] = board_chosen or boards[0]
     settings = {_setting(scope): scope for scope in scopes if scope.board == chosen["board"]}
@@ -78,6 +78,11 @@ def choose_scope(board: Board) -> pd.DataFrame:
         chosen["setting"] = st.selectbox("Protocol and data", options, key="setting", width=330)
     links.remember(chosen, defaults)
     return board.scopes[settings[chosen.get("setting", names[0])]]
+
+
+def follow(scope: Scope) -> None:
+    """Puts a scope into the address, for :func:`choose_scope` to find: that of an entry to which a link led."""
+    links.keep_all({"track": [scope.track], "board": [scope.board], "setting": [_setting(scope)]})
 
 
 def _setting(scope: Scope) -> str:

@@ -24,7 +24,9 @@ def summary(entry: RankedEntry) -> None:
             _metric(row, title, f"{value:.3f}", "no interval" if low is None else f"95 % {low:.3f} – {high:.3f}")
     claim = entry.runs[0].claim
     if claim:
-        _metric(row, "Claimed ε", f"{claim.epsilon:g}", f"δ = {claim.delta:g}, {claim.scope}")
+        note = f"δ = {claim.delta:.2g}, {claim.scope}"
+        help = "δ bounds the probability with which the promise of ε may fail. The board does not certify either."
+        _metric(row, "Claimed ε", f"{claim.epsilon:.3g}", note, help)
 
 
 def remarks(entry: RankedEntry) -> None:
@@ -47,7 +49,7 @@ def _tile(row: DeltaGenerator, label: str, axis: Axis) -> None:
     _metric(row, label, f"{axis.value:.3f}", f"{spread}n = {axis.n} {axis.unit}{seeds}")
 
 
-def _metric(row: DeltaGenerator, label: str, value: str, note: str) -> None:
+def _metric(row: DeltaGenerator, label: str, value: str, note: str, help: str | None = None) -> None:
     tile = row.container(width="content", gap=None)
-    tile.metric(label, value, width="content")
+    tile.metric(label, value, width="content", help=help)
     tile.caption(note)

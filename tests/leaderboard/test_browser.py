@@ -108,10 +108,10 @@ def test_sorting_is_chosen_stands_in_the_address_and_is_named(page, server):
 
 
 def test_ticked_rows_are_compared_and_opened_and_their_links_restore_them(page, server):
-    page.goto(server)
-    count(page, "5 of 5 entries")
+    page.goto(f"{server}?sort=Utility")
+    count(page, "sorted by utility")
     tick(page, 0, 0)  # undefended, among the controls
-    tick(page, 1, 1)
+    tick(page, 1, 2)
     page.get_by_role("button", name="Compare").click()
     page.wait_for_url(re.compile(f"compare(?=.*entry={keys()['dp']})(?=.*entry={keys()['undefended']})"))
     chart(page)
@@ -121,7 +121,11 @@ def test_ticked_rows_are_compared_and_opened_and_their_links_restore_them(page, 
     chart(again)
     count(again, "Differences with 95 % intervals")
 
-    page.get_by_role("link", name="Board").click()
+    page.get_by_role("button", name="Back to the board").click()
+    page.wait_for_url(re.compile("sort=Utility"))
+    count(page, "sorted by utility")
+    sync_api.expect(page.get_by_role("button", name="Compare")).to_be_enabled()  # both are still ticked
+    page.goto(server)  # another session, without ticks
     count(page, "5 of 5 entries")
     tick(page, 1, 0)
     page.get_by_role("button", name="Open", exact=True).last.click()
@@ -156,6 +160,8 @@ def test_boards_are_apart_and_text_stays_text(page, server):
     page.wait_for_url(re.compile("board=weights"))
     page.goto(f"{server}submission?entry={keys()['<b>weights</b>']}")
     count(page, "<b>weights</b> · by FaceVeil")
+    page.goto(f"{server}submission?entry={keys()['other track']}")
+    page.wait_for_url(re.compile("track=another"))  # the link's own track, not the default one
 
 
 PAGES = ["", "pareto", "compare?entry={dp}&entry={early 12}", "submission?entry={dp}", "attacks", "submit", "queue", "about"]

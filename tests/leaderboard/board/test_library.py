@@ -7,7 +7,7 @@ from record_factory import make_record
 
 from benchmark.service.store import Store, StoreError, record_id
 from leaderboard.board import library as library_module
-from leaderboard.board.library import build, library, load
+from leaderboard.board.library import Library, build, library, load
 
 
 def test_keys_are_stable_and_tell_scopes_apart():
@@ -167,3 +167,17 @@ def test_a_record_out_of_bounds_is_not_stored(tmp_path):
     with pytest.raises(StoreError, match="not a finite number"):
         store.add_record(record.model_copy(update={"extra": {"x": float("inf")}}))
     assert store.records() == []
+
+
+def test_what_quickstart_ran_here_stands_beside_what_was_published(tmp_path):
+    store = Store(tmp_path / "store.sqlite")
+    store.add_record(make_record("undefended", team="quickstart"))
+    store.add_record(make_record("dp", "dp_sgd", team="quickstart", leakage=0.1))
+    store.add_record(make_record("ours", "dropout", team="FaceVeil"))
+    board = Library(store, tmp_path).board()
+    assert {scope.board: sorted(rows["entry"]) for scope, rows in board.scopes.items()} == {
+        "verified": ["ours"],
+        "local": ["dp", "undefended"],
+    }
+    dp = next(entry for entry in board.entries.values() if entry.label == "dp")
+    assert dp.leakage_change.value is not None  # against this machine's own control, as none was published
