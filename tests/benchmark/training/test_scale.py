@@ -26,6 +26,7 @@ def curve(run) -> list[float]:
     return [line.loss for line in run.history]
 
 
+@pytest.mark.slow
 def test_two_processes_draw_the_loss_curve_of_one(tmp_path: Path) -> None:
     """Without BatchNorm, and with it: its statistics are those of the whole batch, not of what a process holds."""
     out, here = tmp_path / "curve.json", Path(spread_training.__file__)
