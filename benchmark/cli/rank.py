@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def rank_(
-    track: Annotated[str, typer.Option(help="See `faceveil list tracks`.")] = "synthetic-64",
+    track: Annotated[str, typer.Option(help="See `faceveil list tracks`.  Default: the one on which the board opens.")] = "",
     protocol: Annotated[str, typer.Option(help="Only records of this protocol version.")] = "",
     store: StoreOption = None,
     json: Json = False,
@@ -33,13 +33,18 @@ def rank_(
     from benchmark.protocol.tracks import get_track
     from leaderboard.board.library import load
 
-    entries = [e for e in load(store).entries.values() if e.scope.track == get_track(track).name]
+    board = load(store)
+    if not track and board.tracks:
+        track = board.tracks[0]
+    entries = [e for e in board.entries.values() if e.scope.track == get_track(track).name] if track else []
     entries = [e for e in entries if protocol in ("", e.scope.protocol_version)]
     if not entries:
+        of_track = f" of track {track!r}" if track else ""
         of_version = f" under protocol {protocol}" if protocol else ""
+        there = ", ".join(board.tracks) or "none"
         raise FaceVeilError(
-            f"no record of track {track!r}{of_version} in the store or with the project; run `faceveil quickstart`, or "
-            "`faceveil evaluate`."
+            f"no record{of_track}{of_version} in the store or with the project (there are of: {there}); "
+            "run `faceveil quickstart`, or `faceveil evaluate`."
         )
     tables = ranking(entries)
     emit({"track": track, "tables": tables}, json, lambda: show(tables))

@@ -27,6 +27,7 @@ from benchmark.submissions.bounds import check_bounds
 from leaderboard.board.frame import frame_of, haystack
 
 RECORDS = Path(__file__).parents[1] / "records"
+DEFAULT_TRACKS = ("synthetic-64", "synthetic-quick")  # the first that has entries
 _OPEN_RECORDS = 64  # whole records kept in memory
 
 
@@ -40,6 +41,12 @@ class Board:
     haystack: pd.Series  # what the search looks through, by the frame's index
     attacks: Mapping[str, PluginInfo]  # what the records say of the attacks, by name
     problems: tuple[str, ...] = ()  # records that cannot be shown, and why
+
+    @property
+    def tracks(self) -> list[str]:
+        """Names of the tracks that have entries, the one that is shown first in front."""
+        names = sorted({scope.track for scope in self.scopes})
+        return sorted(names, key=lambda name: DEFAULT_TRACKS.index(name) if name in DEFAULT_TRACKS else len(DEFAULT_TRACKS))
 
 
 class Library:

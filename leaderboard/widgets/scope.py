@@ -12,7 +12,6 @@ from benchmark.records.runs import Scope
 from leaderboard.board.library import Board, load
 from leaderboard.widgets import links
 
-DEFAULT_TRACKS = ("synthetic-64", "synthetic-quick")  # the first that has entries
 BOARDS = {"verified": "Verified", "weights": "Weights only", "local": "This machine"}
 
 
@@ -56,9 +55,8 @@ def choose_scope(board: Board) -> pd.DataFrame:
         return options
 
     scopes = list(board.scopes)
-    tracks = sorted({scope.track for scope in scopes})
-    first = next((track for track in DEFAULT_TRACKS if track in tracks), tracks[0])
-    chosen["track"] = st.selectbox("Track", restored("track", tracks, first), key="track", width=168)
+    tracks = restored("track", sorted(board.tracks), board.tracks[0])
+    chosen["track"] = st.selectbox("Track", tracks, key="track", width=168)
     scopes = [scope for scope in scopes if scope.track == chosen["track"]]
     boards = [name for name in BOARDS if name in {scope.board for scope in scopes}]
     board_chosen = st.segmented_control(

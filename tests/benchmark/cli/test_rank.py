@@ -94,5 +94,9 @@ def test_one_protocol_version_alone(records):
 
 
 def test_without_a_record_it_says_what_to_run(records):
-    with pytest.raises(FaceVeilError, match=r"no record of track 'synthetic-64'.*quickstart"):
+    with pytest.raises(FaceVeilError, match=r"no record of track 'synthetic-64'.*there are of: synthetic-quick.*quickstart"):
         run("rank", "--track", "synthetic-64")
+
+
+def test_without_a_track_it_takes_the_one_on_which_the_board_opens(records):
+    assert document("rank")["track"] == "synthetic-quick"
