@@ -220,7 +220,11 @@ class Evaluation:
             data_digest=p.data_digest,
             split_digest=p.split_digest,
             seed=self.submission.card.seed,
-            versions={"python": platform.python_version(), **{n: version(n) for n in ("faceveil", "torch", "timm", "opacus")}},
+            versions={
+                "python": platform.python_version(),
+                **{n: version(n) for n in ("faceveil", "torch", "timm", "opacus")},
+                "evaluation": str(EVALUATION_VERSION),
+            },
             device=device_name(self.device),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(seconds, 2),

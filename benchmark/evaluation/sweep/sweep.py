@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from benchmark.evaluation.membership.scores import EVALUATION_VERSION
 from benchmark.evaluation.session import Session
 from benchmark.evaluation.sweep.file import SweepEntry
 from benchmark.interfaces import FaceVeilError
@@ -164,12 +165,13 @@ class Sweep:
         return self.folder / f"{readable}-seed{entry.seed}-{entry.digest}"
 
     def finished(self, entry: SweepEntry) -> Record | None:
-        """The record of an entry that was finished under this very protocol, else None."""
+        """The record of an entry that was finished under this very protocol, by attacks as they are now; else None."""
         path = self.place(entry) / "record.json"
         if not intact(path):
             return None
         record = Record.model_validate_json(path.read_text(encoding="utf-8"))
-        return record if record.protocol_version == entry.track.version else None
+        same = record.provenance.versions.get("evaluation") == str(EVALUATION_VERSION)
+        return record if same and record.protocol_version == entry.track.version else None
 
     def _made(self, entry: SweepEntry) -> Record:
         session, place = self._open(entry), self.place(entry)

@@ -7,6 +7,8 @@ from typing import ClassVar
 import pytest
 from tiny_world import FLOW
 
+from benchmark.evaluation.membership.scores import EVALUATION_VERSION
+from benchmark.evaluation.sweep import sweep
 from benchmark.evaluation.sweep.file import SweepFile, unroll
 from benchmark.evaluation.sweep.summary import _trainings, estimate, rows
 from benchmark.evaluation.sweep.sweep import DONE, FAILED, WAITING, Sweep
@@ -64,7 +66,7 @@ UNDEFENDED = {"defense": "undefended"}
 NOISE = {"defense": "bn_perturbation", "set": {"rho": 0.3}}
 
 
-def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh_home, plugin_table):
+def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh_home, plugin_table, monkeypatch):
     plugin_table(Breaking)
     store, silent = Store(tmp_path / "store.db"), Silent()
     wanted = entries(UNDEFENDED, {"defense": "breaking"}, NOISE)
@@ -111,6 +113,10 @@ def test_every_entry_is_trained_evaluated_stored_and_never_again(tmp_path, fresh
     assert silent.epochs == trained
     assert [what for _, what in told if what == "done already"] == ["done already"] * 2
     assert again[0].record == first[0].record
+
+    assert work.finished(first[0].entry) is not None
+    monkeypatch.setattr(sweep, "EVALUATION_VERSION", EVALUATION_VERSION + 1)
+    assert work.finished(first[0].entry) is None, "attacks have changed since"
 
 
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path, fresh_home):
