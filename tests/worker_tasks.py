@@ -64,3 +64,9 @@ class Odd(Exception):
 
 def raises_odd() -> None:
     raise Odd
+
+
+def visible_gpus() -> str:
+    """Which GPUs this process may use, as CUDA reads it."""
+    time.sleep(0.5)  # so that tasks stand side by side
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "")

@@ -46,7 +46,7 @@ class RecordTimings:
 
 def measure(folder: Path, records: int, size: int = 112, sample: int = 5_000) -> RecordTimings:
     """Writes a file of ``records`` photos below ``folder``, opens it twice and reads ``sample`` photos in random order."""
-    write_records(folder / "set", _drawn(records, size), size=(size, size))
+    write_records(folder / "set", drawn(records, size), size=(size, size))
     rec = folder / "set" / "train.rec"
     photos = open_faces(rec, size, cache=folder / "warm")  # imports and code that every opening shares
     with peak_memory() as opening:
@@ -101,7 +101,8 @@ def _speeds(photos: int, *ways: Callable[[], object]) -> list[float]:
     return [photos / seconds for seconds in best]
 
 
-def _drawn(records: int, size: int) -> Iterator[tuple[bytes, int]]:
+def drawn(records: int, size: int) -> Iterator[tuple[bytes, int]]:
+    """JPEG files and their people, drawn from a seed; no two are equal."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:size, :size] / size
     distinct = []

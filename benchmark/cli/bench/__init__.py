@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from benchmark.cli.bench import api, board, busy, compare, dp, evaluate, inversion, membership, records
+from benchmark.cli.bench import api, board, busy, compare, dp, evaluate, feeding, inversion, membership, records
 
 app = typer.Typer(help="Speed of the parts, each beside the plain way to do the same.", no_args_is_help=True)
-for module in (api, board, busy, compare, dp, evaluate, inversion, membership, records):
+for module in (api, board, busy, compare, dp, evaluate, feeding, inversion, membership, records):
     module.register(app)
 
 

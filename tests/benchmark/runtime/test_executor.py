@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from worker_tasks import DiesOnce, Note, Sleeps, raises_odd
+from worker_tasks import DiesOnce, Note, Sleeps, raises_odd, visible_gpus
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.executor import Engine, Graph, Node
+from benchmark.runtime.ray_cluster import RayCluster
 from benchmark.runtime.threads import cores, threads_per_process
 
 
@@ -66,6 +67,25 @@ def test_a_ray_cluster_runs_each_task_once(tmp_path):
     pytest.importorskip("ray", reason="needs the extra [cluster]")
     Engine(address="local").run(notes(tmp_path, 3))
     assert all(len((tmp_path / str(n)).read_text().split()) == 1 for n in range(3))
+
+
+@pytest.mark.slow
+def test_on_gpus_of_a_cluster_each_task_has_one_of_its_own():
+    """Ray believes in two GPUs here: what is tested is who gets which."""
+    ray = pytest.importorskip("ray", reason="needs the extra [cluster]")
+    ray.init(num_cpus=4, num_gpus=2, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}})
+    try:
+        cluster = RayCluster("local", gpu=True)
+        assert cluster.slots == 4, "two run, two wait"
+        for number in range(4):
+            cluster.start(number, visible_gpus)
+        found = []
+        while len(found) < 4:
+            found += cluster.wait(60)
+        assert all(one.error is None for one in found)
+        assert {one.value for one in found} == {"0", "1"}
+    finally:
+        ray.shutdown()
 
 
 def test_a_lost_worker_costs_its_task_only(tmp_path):
