@@ -17,7 +17,7 @@ from benchmark.evaluation import findings
 from benchmark.evaluation.membership.pooling import Scores, load_scores, save_scores
 from benchmark.evaluation.membership.tasks import RunAttack
 from benchmark.interfaces import AttackSpec, Contrast, FaceVeilError
-from benchmark.records.results import CanaryAudit
+from benchmark.records.results import CanaryAudit, Gate
 from benchmark.runtime import checked
 from benchmark.runtime.step_cache import Pieces
 from benchmark.signals.cache import SignalFiles
@@ -136,7 +136,8 @@ def test_scores_of_an_attack_are_computed_again_with_their_result(
         return {"label": "x"}
 
     monkeypatch.setattr(RunAttack, "_result", result)
-    task = RunAttack(SimpleNamespace(work=tmp_path), AttackSpec(name="bn_distance"), False)  # type: ignore[arg-type]
+    gate = SimpleNamespace(verdict=lambda: Gate(valid=True, probes=()))
+    task = RunAttack(SimpleNamespace(work=tmp_path), AttackSpec(name="bn_distance"), False, gate)  # type: ignore[arg-type]
     task()
     task()
     assert len(calls) == 1

@@ -154,7 +154,8 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_workers_end_with_their_parent(how, tmp_path):
     code = (
-        "import sys; from pathlib import Path; "
+        "import signal, sys; from pathlib import Path; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored where the tests run in the background
         "from benchmark.runtime.executor import Engine; from worker_tasks import Sleeps; "
         "Engine(workers=2).run([Sleeps(Path(sys.argv[1]) / str(n), 600) for n in range(2)])"
     )

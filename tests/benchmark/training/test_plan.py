@@ -8,7 +8,7 @@ from tiny_world import FLOW
 from benchmark.data.populations import open_populations
 from benchmark.interfaces import DefenseSpec
 from benchmark.runtime.graph import Graph
-from benchmark.training.plan import TrainingPlan
+from benchmark.training.plan import DrawPhotos, TrainingPlan
 from benchmark.training.population import Population
 from benchmark.training.shadows import ShadowPool
 
@@ -18,8 +18,16 @@ EARLY = DefenseSpec(name="early_stopping", settings={"share": 0.5})
 
 
 @pytest.fixture
-def population(tmp_path) -> Population:
+def blank(tmp_path) -> Population:
+    """Whose photos are not drawn yet."""
     return Population(open_populations(FLOW, None, tmp_path / "photos"), tmp_path / "populations")
+
+
+@pytest.fixture
+def population(blank) -> Population:
+    blank.populations.queried.draw()
+    blank.populations.public.draw()
+    return blank
 
 
 def planned(population: Population, *defenses: DefenseSpec) -> TrainingPlan:
@@ -38,6 +46,15 @@ def test_a_transform_waits_for_the_training_that_it_shares_and_nothing_else_does
         assert nodes[number].needs == nodes[2 * k + number].needs == ()
         assert nodes[k + number].needs == (nodes[number].key,)
     Graph(nodes)  # can run
+
+
+def test_photos_are_drawn_once_and_before_what_is_trained_on_them(blank):
+    first, *trainings = planned(blank, UNDEFENDED, EARLY).nodes
+    assert isinstance(first.task, DrawPhotos)
+    assert len(trainings) == 2 * FLOW.population
+    assert all(first.key in node.needs for node in trainings)
+    first.task()
+    assert len(planned(blank, UNDEFENDED).nodes) == FLOW.population
 
 
 def test_transforms_alone_wait_for_one_another(population):
