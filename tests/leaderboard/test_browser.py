@@ -167,7 +167,7 @@ def test_boards_are_apart_and_text_stays_text(page, server):
 PAGES = ["", "pareto", "compare?entry={dp}&entry={early 12}", "submission?entry={dp}", "attacks", "submit", "queue", "about"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_a_phone_can_read_every_page_in_both_themes(browser, server, scheme):
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     context.set_default_timeout(WAIT)
@@ -205,7 +205,7 @@ def ours(page, violation: dict) -> list[str]:
     return [n["html"][:200] for n in nodes if not (place and page.locator(n["target"][0]).first.evaluate(inside, place))]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_no_serious_violation_of_ours(browser, server, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe()
     context = browser.new_context(viewport={"width": 1360, "height": 1000}, color_scheme=scheme)

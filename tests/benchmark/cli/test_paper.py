@@ -57,6 +57,7 @@ def public_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_paper_runs_end_to_end_on_the_layout_of_a_public_set(
     public_set: Path, tmp_path: Path, fresh_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
