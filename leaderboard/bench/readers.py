@@ -36,6 +36,11 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def settle(page: Any) -> None:
+    """Waits until nothing of a page is still to come: parts that are loading stand taller than what replaces them."""
+    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')")
+
+
 def first_paint(browser: Any, url: str, text: str, times: int) -> float:
     """Seconds from the address to a drawn table, median; each time a browser that has the site's files and no session."""
     context = browser.new_context(viewport={"width": 1300, "height": 1000})

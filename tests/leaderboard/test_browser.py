@@ -11,6 +11,7 @@ from board_server import CHROMIUM, WAIT, serving
 from record_factory import make_record
 
 from benchmark.service.store import Store
+from leaderboard.bench.readers import settle
 from leaderboard.board.library import build
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -70,6 +71,7 @@ def test_opens_filters_restores_and_downloads(page, server):
     assert page.get_by_role("heading", name="FaceVeil").is_visible()
     table = page.get_by_test_id("stDataFrame").first
     table.wait_for()
+    settle(page)
     assert table.bounding_box()["y"] < 600  # of 1000: in sight without scrolling
 
     page.get_by_role("searchbox", name="Search").press_sequentially("nordlicht")  # live: no Enter
@@ -181,11 +183,6 @@ def test_a_phone_can_read_every_page_in_both_themes(browser, server, scheme):
         background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
         assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 23, 30)"}[scheme]
     context.close()
-
-
-def settle(page) -> None:
-    """Waits until the script has run and its elements are drawn."""
-    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')")
 
 
 # Streamlit's own widgets: what axe reports on them and pages cannot change, by rule and where
