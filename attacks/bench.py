@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from attacks.generators.plain import PlainGenerator
 from attacks.generators.stylegan2 import Generator
 from attacks.shared.latents import fitted
+from benchmark.runtime.gpu import wait_for
 from benchmark.runtime.seeding import seeded
 from benchmark.signals.target import Target
 
@@ -118,13 +119,13 @@ class _Job:
     def timed(self, way: Way) -> Speed:
         try:
             self._run(way, self.z[: way.batch], self.templates[: way.batch], 2 if way.compiled else 1)  # warm-up
-            _wait(self.target.device)
+            wait_for(self.target.device)
             started = _clock(self.target.device)
             losses = [
                 self._run(way, z, t, self.iterations)
                 for z, t in zip(self.z.split(way.batch), self.templates.split(way.batch), strict=True)
             ]
-            _wait(self.target.device)
+            wait_for(self.target.device)
         except (RuntimeError, NotImplementedError) as error:  # what a device cannot do
             return Speed(way.name, None, None, note=str(error).splitlines()[0][:120])
         seconds = _clock(self.target.device) - started
@@ -176,8 +177,3 @@ def _trainable(*modules: nn.Module, on: bool) -> Iterator[None]:
 
 def _clock(device: torch.device) -> float:
     return time.process_time() if device.type == "cpu" else time.perf_counter()
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -19,7 +19,7 @@ from benchmark.evaluation.membership.blind_gate import PIXELS
 from benchmark.evaluation.membership.evidence import wants
 from benchmark.evaluation.plan import Outline
 from benchmark.evaluation.standard import Evaluation, Planned, wanted_attacks
-from benchmark.evaluation.verified import all_known, note_trained_here
+from benchmark.evaluation.verified import all_known, known_defenses, note_trained_here
 from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec, FaceGenerator, FaceVeilError, Knowledge
 from benchmark.protocol.registry import service
 from benchmark.protocol.track import Track
@@ -193,7 +193,7 @@ class Session:
         for submission in submissions:
             self._maker.add_to(plan, submission)
             card = submission.card
-            asked = [spec for spec, _ in wanted_attacks(self.populations.track, card, attacks)]
+            asked = [spec for spec, _ in wanted_attacks(self.populations.track, known_defenses(card), attacks)]
             if wants(asked, Knowledge.AUXILIARY) and all_known(card):
                 plan.add_shadows(self._pool, self._pool.recipes(card.defenses, card.backbone, self.init))
         self._add_blind(plan)
@@ -204,7 +204,7 @@ class Session:
         plan = self.missing_trainings([submission], attacks)
         if not plan.missing:
             return Graph([*plan.nodes, *self.plan(submission, attacks).nodes])
-        wanted = [spec for spec, _ in wanted_attacks(self.populations.track, submission.card, attacks)]
+        wanted = [spec for spec, _ in wanted_attacks(self.populations.track, known_defenses(submission.card), attacks)]
         return Graph([*plan.nodes, *self.expected(wanted, tuple(node.key for node in plan.missing))])
 
     def expected(self, attacks: Sequence[AttackSpec], after: tuple[str, ...], entry: str = "evaluation") -> list[Node]:

@@ -7,7 +7,7 @@ resumes where it stopped and yields the same record.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -31,7 +31,7 @@ from benchmark.evaluation.membership.tasks import JudgeGate, ProbeBlind, ReadMod
 from benchmark.evaluation.plan import CheckEntry, Outline, Steps, grouped
 from benchmark.evaluation.recognition import mean_utility
 from benchmark.evaluation.verified import all_known, known_defenses
-from benchmark.interfaces import Access, AttackSpec, Contrast, FaceVeilError, Knowledge, content_hash
+from benchmark.interfaces import Access, AttackSpec, Contrast, Defense, FaceVeilError, Knowledge, content_hash
 from benchmark.metrics.verification import VerificationResult
 from benchmark.protocol import registry
 from benchmark.protocol.track import Track
@@ -42,7 +42,6 @@ from benchmark.runtime.executor import Engine, Node, Status
 from benchmark.runtime.memory import process_peak
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.step_cache import Pieces
-from benchmark.submissions.card import Card
 from benchmark.submissions.report import Flag
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import UNDEFENDED, make_untrained
@@ -52,11 +51,13 @@ Step = Callable[[str], None]
 LOW_FPR = "tpr@fpr=1e-3"
 
 
-def wanted_attacks(track: Track, card: Card, attacks: Sequence[AttackSpec] | None = None) -> list[tuple[AttackSpec, bool]]:
-    """(spec, adaptive): the track's attacks and those that know the card's defences, or a selection; each once."""
+def wanted_attacks(
+    track: Track, defenses: Iterable[Defense], attacks: Sequence[AttackSpec] | None = None
+) -> list[tuple[AttackSpec, bool]]:
+    """(spec, adaptive): the track's attacks and those that know the defences, or a selection; each once."""
     wanted = [(spec, False) for spec in (track.attacks if attacks is None else attacks)]
     if attacks is None:
-        wanted += [(spec, True) for defense in known_defenses(card) for spec in defense.adaptive_attacks()]
+        wanted += [(spec, True) for defense in defenses for spec in defense.adaptive_attacks()]
     specs: dict[str, tuple[AttackSpec, bool]] = {}
     for spec, adaptive in wanted:
         named = registry.canonical(spec, registry.build_attack(spec))
@@ -125,7 +126,7 @@ class Evaluation:
         Args:
             label: tells the entry from others in the same graph.
         """
-        specs = wanted_attacks(self.populations.track, self.submission.card, attacks)
+        specs = wanted_attacks(self.populations.track, known_defenses(self.submission.card), attacks)
         scene = self._scene([spec for spec, _ in specs])
         gate = JudgeGate(self._probes(scene, [spec for spec, adaptive in specs if not adaptive]))
         if gate.known:

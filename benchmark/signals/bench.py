@@ -20,6 +20,7 @@ from benchmark.interfaces import Access, BackboneSpec, DefenseSpec, NotApplicabl
 from benchmark.models.backbones import complete_kwargs, create
 from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec
+from benchmark.runtime.gpu import wait_for
 from benchmark.runtime.memory import peak_memory
 from benchmark.signals.channel_moments import ReferenceStatistics, stored_statistics
 from benchmark.signals.extraction import check_applicable, extract, measure_in_chunks
@@ -127,8 +128,7 @@ def measure_signals(
             run = ways[way]
             clock = (time.perf_counter(), time.process_time())
             run()
-            if target.device.type == "cuda":
-                torch.cuda.synchronize(target.device)
+            wait_for(target.device)
             if n:
                 times[way].append((time.perf_counter() - clock[0], time.process_time() - clock[1]))
     timings = []

@@ -7,18 +7,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from benchmark.models.backbones import create
+from benchmark.models.backbones import create, embedding_size
 from benchmark.models.heads import build_head
-from benchmark.protocol.track import HeadSpec, TrainingConfig
+from benchmark.protocol.track import HeadSpec, InputSpec, TrainingConfig
 from benchmark.runtime.seeding import seeded
 from benchmark.runtime.threads import VARIABLES, cores
 from benchmark.training.loop import build_optimizer
@@ -43,23 +43,36 @@ class BusyTiming:
     cpu_relative: float
 
 
-def train(steps: int, size: int, batch: int) -> tuple[float, float]:
-    """Seconds and processor seconds of some training steps of the small backbone on random pixels, in this process."""
+def plain_step(name: str, size: int, people: int, batch: int, device: str = "cpu") -> Callable[[Tensor], None]:
+    """A training step of a backbone and a margin head for ``people``, without a defence: a function of normalised photos
+    (batch, 3, size, size).
+    """
     with seeded(0):
-        backbone = create("iresnet_slim", {"input_size": [size, size]}).to(memory_format=torch.channels_last).train()
-        head = build_head(HeadSpec(), 128, 100, torch.Generator().manual_seed(0))
-        images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
-        labels = torch.randint(0, 100, (batch,))
+        backbone = create(name, {"input_size": [size, size]}).to(device).to(memory_format=torch.channels_last).train()
+        width = embedding_size(backbone, InputSpec(size=(size, size)))
+        head = build_head(HeadSpec(), width, people, torch.Generator().manual_seed(0)).to(device)
+        labels = torch.randint(0, people, (batch,)).to(device)
     optimizer = build_optimizer(TrainingConfig(), backbone, head)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    started = processor = 0.0
-    for step in range(WARM_UP + steps):
-        if step == WARM_UP:
-            started, processor = time.perf_counter(), time.process_time()
+
+    def step(images: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(head(backbone(images), labels), labels).backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
+
+    return step
+
+
+def train(steps: int, size: int, batch: int) -> tuple[float, float]:
+    """Seconds and processor seconds of some training steps of the small backbone on random pixels, in this process."""
+    take_step = plain_step("iresnet_slim", size, 100, batch)
+    images = torch.randn(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+    started = processor = 0.0
+    for step in range(WARM_UP + steps):
+        if step == WARM_UP:
+            started, processor = time.perf_counter(), time.process_time()
+        take_step(images)
     return time.perf_counter() - started, time.process_time() - processor
 
 

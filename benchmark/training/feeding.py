@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchmark.data.bench import drawn
 from benchmark.data.pack import write_records
 from benchmark.data.readers.open import open_faces
-from benchmark.models.backbones import create
-from benchmark.models.heads import build_head
-from benchmark.protocol.track import HeadSpec, TrainingConfig
-from benchmark.runtime.seeding import seeded
-from benchmark.training.loop import build_optimizer
+from benchmark.models.inputs import to_input
+from benchmark.protocol.track import InputSpec
+from benchmark.runtime.gpu import wait_for
+from benchmark.training.bench import plain_step
 from benchmark.training.scale import PhotoLoader
 
 SIZE = 112
@@ -58,7 +55,11 @@ def measure(
     photos = open_faces(folder / "set" / "train.rec", SIZE, cache=folder / "cache")
     rng = np.random.default_rng(0)
     order = [rng.permutation(len(photos))[:batch] for _ in range(WARM_UP + steps)]
-    step = _step(backbone, batch, device)
+    take_step, size = plain_step(backbone, SIZE, PEOPLE, batch, device), InputSpec(size=(SIZE, SIZE))
+
+    def step(images: Tensor) -> None:
+        take_step(to_input(images.to(device), size).contiguous(memory_format=torch.channels_last))
+
     first = photos.load(order[0])
     loader = PhotoLoader(photos, loaders)
     rates = []
@@ -67,36 +68,13 @@ def measure(
         started = 0.0
         for number, images in enumerate(batches):
             if number == WARM_UP:
-                started = _now(device)
+                wait_for(device)
+                started = time.perf_counter()
             use(images)
-        rates.append(batch * steps / (_now(device) - started))
+        wait_for(device)
+        rates.append(batch * steps / (time.perf_counter() - started))
     return FeedingTimings(backbone, batch, loaders, *rates)
 
 
 def _nothing(images: Tensor) -> None:
     pass
-
-
-def _step(name: str, batch: int, device: str) -> Callable[[Tensor], None]:
-    with seeded(0):
-        backbone = create(name, {"input_size": [SIZE, SIZE]}).to(device).to(memory_format=torch.channels_last)
-        with torch.no_grad():
-            width = backbone.eval()(torch.zeros(1, 3, SIZE, SIZE, device=device)).shape[1]
-        head = build_head(HeadSpec(), width, PEOPLE, torch.Generator().manual_seed(0)).to(device)
-        labels = torch.randint(0, PEOPLE, (batch,)).to(device)
-    backbone.train()
-    optimizer = build_optimizer(TrainingConfig(), backbone, head)
-
-    def step(images: Tensor) -> None:
-        x = images.to(device).float().sub(127.5).div(127.5).contiguous(memory_format=torch.channels_last)
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(head(backbone(x), labels), labels).backward()
-        optimizer.step()
-
-    return step
-
-
-def _now(device: str) -> float:
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from benchmark.models.backbones import create
 from benchmark.models.heads import build_head
 from benchmark.protocol.track import HeadSpec
+from benchmark.runtime.gpu import wait_for
 from benchmark.runtime.seeding import seeded
 from defenses.private.ghost_clipping import Classifier
 from defenses.private.training import CLIPPING
@@ -104,10 +105,10 @@ def _step(
 
 def _seconds(step: Callable[[], None], device: torch.device) -> tuple[float, float]:
     """Seconds, and processor seconds, of one step."""
-    _wait(device)
+    wait_for(device)
     start, processor = time.perf_counter(), time.process_time()
     step()
-    _wait(device)
+    wait_for(device)
     return time.perf_counter() - start, time.process_time() - processor
 
 
@@ -118,8 +119,3 @@ def _peak(step: Callable[[], None], device: torch.device) -> float | None:
     torch.cuda.reset_peak_memory_stats(device)
     step()
     return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.evaluation.membership.blind_gate import PIXELS, BlindGate
+from benchmark.evaluation.membership.blind_gate import BlindGate
 from benchmark.evaluation.membership.pooling import arrays_of, save_scores, scores_in
 from benchmark.evaluation.membership.scene import Scene, opened
 from benchmark.evaluation.membership.scores import TargetScores, score_target
@@ -227,8 +227,3 @@ def load_target(path: Path) -> TargetScores:
         about = json.loads(str(arrays["about"]))
         about["not_applicable"] = {Contrast(c): reason for c, reason in about["not_applicable"].items()}
         return TargetScores(scores_in(arrays), **about)
-
-
-__all__ = [
-    "PIXELS", "JudgeGate", "ProbeBlind", "ReadModels", "ReadShadows", "RunAttack", "load_target", "save_target",
-]  # fmt: skip

@@ -18,6 +18,7 @@ import torch
 
 from benchmark.evaluation.membership.scores import EVALUATION_VERSION
 from benchmark.evaluation.session import Session
+from benchmark.evaluation.standard import wanted_attacks
 from benchmark.evaluation.sweep.file import SweepEntry
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
@@ -155,7 +156,7 @@ class Sweep:
             if not alone.missing and (trained / "card.json").exists():
                 nodes += session.plan(load_submission(trained), label=own).nodes
                 continue
-            wanted = [*entry.track.attacks, *entry.defense.adaptive_attacks()]
+            wanted = [spec for spec, _ in wanted_attacks(entry.track, [entry.defense])]
             nodes += session.expected(wanted, tuple(node.key for node in alone.missing), own)
         return Graph([*plan.nodes, *nodes])
 
