@@ -51,15 +51,15 @@ def measure(
     folder: Path, backbone: str, batch: int, steps: int, loaders: int, device: str = "cpu", records: int = 5_000
 ) -> FeedingTimings:
     """Writes a RecordIO file below ``folder`` and trains ``backbone`` (112 px) from it for ``steps`` batches, in three ways."""
-    write_records(folder / "set", drawn(records, SIZE), size=(SIZE, SIZE))
-    photos = open_faces(folder / "set" / "train.rec", SIZE, cache=folder / "cache")
-    rng = np.random.default_rng(0)
-    order = [rng.permutation(len(photos))[:batch] for _ in range(WARM_UP + steps)]
     take_step, size = plain_step(backbone, SIZE, PEOPLE, batch, device), InputSpec(size=(SIZE, SIZE))
 
     def step(images: Tensor) -> None:
         take_step(to_input(images.to(device), size).contiguous(memory_format=torch.channels_last))
 
+    write_records(folder / "set", drawn(records, SIZE), size=(SIZE, SIZE))
+    photos = open_faces(folder / "set" / "train.rec", SIZE, cache=folder / "cache")
+    rng = np.random.default_rng(0)
+    order = [rng.permutation(len(photos))[:batch] for _ in range(WARM_UP + steps)]
     first = photos.load(order[0])
     loader = PhotoLoader(photos, loaders)
     rates = []
