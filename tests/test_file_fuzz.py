@@ -144,3 +144,11 @@ def test_a_photo_whose_name_begins_with_a_zero_byte_is_no_fault(tmp_path: Path) 
     (data,) = photo_sets(tmp_path)
     (tmp_path / "set.zip").write_bytes(data.replace(b"person0/0.png", b"\x00erson0/0.png"))
     assert len(open_faces(tmp_path / "set.zip")) >= 5
+
+
+def test_a_zip_of_a_version_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    (data,) = photo_sets(tmp_path)
+    entry = data.index(b"PK\x01\x02")
+    (tmp_path / "set.zip").write_bytes(data[: entry + 6] + b"\xff" + data[entry + 7 :])
+    with pytest.raises(FaceVeilError, match="damaged zip"):
+        open_faces(tmp_path / "set.zip")

@@ -7,10 +7,8 @@ database: a backup of SQLite can be restored into PostgreSQL.  Uploaded files ar
 from __future__ import annotations
 
 import json
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +18,12 @@ from sqlalchemy import Connection, MetaData, Table, func, insert, inspect, selec
 from sqlalchemy.exc import SQLAlchemyError
 
 from benchmark.runtime.atomic import replacing
+from benchmark.runtime.zips import DAMAGED_ZIP
 from benchmark.service.database import Database, StoreError, StoreVersionError
 
 FORMAT = 1
 _HEAD = "store.json"
 _BATCH = 500  # rows
-# what a zip raises that was cut, or of which a bit has flipped
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError, struct.error)
 
 
 class BackupError(StoreError):
@@ -108,7 +105,7 @@ def _restore_new(location: str | Path, path: Path) -> dict[str, int]:
         revision, counts = str(head["schema"]), {str(name): int(rows) for name, rows in head["rows"].items()}
     except OSError as error:
         raise BackupError(f"backup {path} cannot be read: {error.strerror}.") from None
-    except (*_DAMAGED, KeyError, TypeError, AttributeError):
+    except (*DAMAGED_ZIP, KeyError, TypeError, AttributeError):
         raise BackupError(f"{path} is no backup of a store, or is cut off.") from None
     with archive:
         if head.get("format") != FORMAT:
@@ -162,7 +159,7 @@ def _batches(archive: zipfile.ZipFile, table: str) -> Iterator[list[dict[str, An
                 if len(rows) == _BATCH:
                     yield rows
                     rows = []
-    except (*_DAMAGED, KeyError):
+    except (*DAMAGED_ZIP, KeyError):
         raise BackupError(f"the backup is damaged: its rows of {table} cannot be read.") from None
     if rows:
         yield rows

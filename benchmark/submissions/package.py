@@ -10,7 +10,6 @@ import os
 import stat
 import struct
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from benchmark.runtime.zips import DAMAGED_ZIP
 from benchmark.submissions.problems import PackagingError, Problem, listed, shown
 
 CARD, WEIGHTS, HEAD = "card.json", "model.safetensors", "head.safetensors"
@@ -84,7 +84,7 @@ def read_exactly(stream: BinaryIO, size: int, name: str) -> bytes:
     """
     try:
         data = stream.read(size)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED_ZIP as error:
         raise _refusal("damaged", f"{name} cannot be read: {shown(str(error), 160)}.") from None
     if len(data) != size:
         raise _refusal("truncated", f"{name} ends after {len(data)} of {size} bytes.")
@@ -194,7 +194,7 @@ def _open_zip(stream: BinaryIO, path: Path) -> zipfile.ZipFile:
         raise _refusal("too_many_entries", f"{path} declares {entries} files in a listing of {directory} bytes.")
     try:
         return zipfile.ZipFile(stream)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+    except DAMAGED_ZIP as error:
         raise _refusal("damaged", f"{path} cannot be read as a zip: {shown(str(error), 160)}.") from None
 
 
@@ -249,7 +249,7 @@ def _add_member(package: Package, archive: zipfile.ZipFile, info: zipfile.ZipInf
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
     try:
         return archive.open(info)  # type: ignore[return-value]
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except DAMAGED_ZIP as error:
         raise _refusal("damaged", f"{info.filename} cannot be read: {shown(str(error), 160)}.") from None
 
 

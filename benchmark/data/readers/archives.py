@@ -16,6 +16,7 @@ from benchmark.data.readers.containers import Container, FolderContainer
 from benchmark.data.readers.file_ranges import FileRanges
 from benchmark.data.readers.images import MAX_BYTES, PhotoError
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.zips import DAMAGED_ZIP
 
 MAX_UNPACKED_TAR = 256 << 20  # bytes of a compressed tar held in memory
 KINDS = "a folder of identity/image, a .zip, .tar or small .tar.gz of one, or a RecordIO .rec with its .idx"
@@ -53,7 +54,7 @@ class ZipContainer(ArchiveContainer):
         try:
             with zipfile.ZipFile(self.path) as archive:
                 members = archive.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except DAMAGED_ZIP as error:
             raise FaceVeilError(f"{self.path} is a damaged zip ({error}); copy or download it again") from None
         for member in members:
             kind = stat.S_IFMT(member.external_attr >> 16) or stat.S_IFREG
