@@ -55,6 +55,12 @@ def photo_sets(root: Path) -> list[bytes]:
     return [out.getvalue()]
 
 
+def all_photos(path: Path) -> torch.Tensor:
+    """Every photo of a set, decoded."""
+    photos = open_faces(path, 24)
+    return photos.load(range(len(photos)))
+
+
 def submissions(root: Path) -> list[bytes]:
     """A small submission as a zip."""
     make_submission(root / "entry")
@@ -63,7 +69,7 @@ def submissions(root: Path) -> list[bytes]:
 
 KINDS: dict[str, tuple[Callable[[Path], list[bytes]], str, Callable[[Path], Any]]] = {
     "weights": (torch_weights, ".pt", import_checkpoint),
-    "photos": (photo_sets, ".zip", open_faces),
+    "photos": (photo_sets, ".zip", all_photos),
     "submissions": (submissions, ".zip", load_submission),
 }
 

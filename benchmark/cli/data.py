@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from benchmark.cli.output import Device, Json, emit, err, out, pick_device, steps, table
+from benchmark.cli.output import Device, Json, complain, emit, out, pick_device, steps, table
 from benchmark.interfaces import FaceVeilError
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def pack(
         progress.step(f"writing {len(photos)} photos")
         count = write(photos, out_)
     out.print(f"wrote {count} photos of {photos.report.people} people to {out_}", markup=False, soft_wrap=True)
-    for warning in photos.report.warnings:
-        err.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    complain(photos.report.warnings)
 
 
 @app.command()

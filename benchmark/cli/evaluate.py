@@ -15,6 +15,7 @@ from benchmark.cli.output import (
     Json,
     Ray,
     Workers,
+    complain,
     emit,
     legend,
     number,
@@ -102,6 +103,7 @@ def evaluate(
     with steps() as progress:
         engine = Engine.fitting(where, workers, ray)
         session = Session(get_track(track), data, where, init=open_init(init), public=public, progress=progress, engine=engine)
+        complain(session.populations.warnings)
         loaded = load_submission(submission)
         planned = outlook(session.outlook(loaded, chosen), engine) if dry_run else None
         record = None if planned else session.evaluate(loaded, chosen)

@@ -174,6 +174,12 @@ class Steps:
         self._progress.update(self._task, description=escape(text), total=report.epochs, completed=report.epoch)
 
 
+def complain(warnings: Iterable[str]) -> None:
+    """Says on stderr what may be wrong with what was given."""
+    for warning in warnings:
+        err.print(f"warning: {warning}", markup=False, soft_wrap=True)
+
+
 @contextmanager
 def steps() -> Iterator[Steps]:
     """Shows progress while open."""

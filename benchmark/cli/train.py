@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmark.cli.output import Device, Json, emit, err, facts, number, out, pick_device, settings, steps, table
+from benchmark.cli.output import Device, Json, complain, emit, err, facts, number, out, pick_device, settings, steps, table
 from benchmark.interfaces import BackboneSpec, FaceVeilError
 
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def train(
     where, scale = pick_device(device), Scale(accumulate, checkpoint_steps, loaders)
     with steps() as progress, joined(where) as (group, where), scaled(scale):
         session = Session(setting, data, where, init=start, public=public, progress=progress)
+        complain(() if group.rank else session.populations.warnings)
         card = {"team": team} | ({"name": name} if name else {})
         mixed_in = draw_canaries(session.populations, plan) if plan else None
         submission = session.train(specs, seed, out, card, network, mixed_in, number)
@@ -226,8 +227,7 @@ def _complain(skipped: Sequence[tuple[str, str]], warnings: Sequence[str]) -> No
     """Reports on stderr what was left out, and what may be wrong with a data set."""
     if skipped:
         err.print(f"left out {len(skipped)} files, such as {skipped[0][0]}: {skipped[0][1]}", markup=False, soft_wrap=True)
-    for warning in warnings:
-        err.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    complain(warnings)
 
 
 def _utility_of_people(submission: Path, data: Path, seed: int, device: str, json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.readers.encoded import EncodedFaces
-from benchmark.data.readers.eye_positions import alignment_warning
+from benchmark.data.readers.eye_positions import warnings_of
 from benchmark.data.readers.open import locate, open_faces
 from benchmark.data.readers.pairs import load_pairs
 from benchmark.data.readers.record_check import check_records
@@ -104,9 +104,7 @@ def check_set(
         photos = open_faces(data, size, cache=cache)
         note = f"every one of {len(source)} records was decoded"
         photos = replace(photos, report=replace(photos.report, sizes=sizes, note=note))
-    report = photos.report
-    if not report.warnings and (warning := alignment_warning(photos)):
-        report = replace(report, warnings=(warning,))
+    report = replace(photos.report, warnings=warnings_of(photos))
     stated, problems = _property(path, report)
     counts = np.bincount(photos.identity)
     return SetCheck(

@@ -14,6 +14,8 @@ from benchmark.data.camera import CameraPhotos
 from benchmark.data.memberships import HELD_OUT, SEEN, SPARE, UNSEEN, Membership, membership
 from benchmark.data.procedural.domains import domain_digest
 from benchmark.data.procedural.faces import GENERATOR_VERSION, SyntheticFaces
+from benchmark.data.readers.encoded import EncodedFaces
+from benchmark.data.readers.eye_positions import warnings_of
 from benchmark.data.readers.open import open_faces
 from benchmark.data.splits import Split, fit_roles, split_people, split_synthetic
 from benchmark.interfaces import Contrast, FaceVeilError, Photos, content_hash, unknown
@@ -50,6 +52,13 @@ class Populations:
     cache: Path | None = None
     public_data: Path | None = None
     number: int = 0
+    given: tuple[EncodedFaces, ...] = ()  # whole sets that a user gave
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may be wrong with the photos that a user gave, such as that they look unaligned; reads some of them."""
+        found = [(photos.source.path, warning) for photos in self.given for warning in warnings_of(photos)]
+        return tuple(f"{path}: {warning}" for path, warning in found)
 
     @property
     def split_digest(self) -> str:
@@ -190,11 +199,13 @@ def open_populations(
         return seen.take(position(pairs))
 
     faces: Photos | None = None
+    given: tuple[EncodedFaces, ...] = (photos,)
     if public is not None:
         faces = open_faces(public, track.image_size, cache=cache)
+        given = (photos, faces)
     elif len(split.public):
         faces = _in_domain(track, photos, seen).take(position(split.public))
-    return Populations(track, roles, split, seen.digest, take, faces, data, cache, public)
+    return Populations(track, roles, split, seen.digest, take, faces, data, cache, public, given=given)
 
 
 def _in_domain(track: Track, plain: Photos, seen: Photos) -> Photos:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmark.data.readers.eye_positions import alignment_warning
+from benchmark.data.readers.eye_positions import warnings_of
 from benchmark.data.readers.open import open_faces
 from benchmark.interfaces import Access, Photos, SignalRequest
 from benchmark.metrics.intervals import Estimate, mean_over_targets
@@ -117,5 +117,5 @@ def recognise(
         metrics=utility_metrics(result),
         note=photos.report.note,
         treated=photos.report.treated,
-        warnings=photos.report.warnings or tuple(filter(None, [alignment_warning(photos)])),
+        warnings=warnings_of(photos),
     )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from benchmark.data.readers.encoded import EncodedFaces
 from benchmark.data.readers.images import map_threads
 from benchmark.interfaces import FaceVeilError, Photos
 
@@ -62,6 +63,11 @@ def alignment_warning(photos: Photos) -> str:
         "the photos look unaligned: in their mean no eyes stand out where faces aligned to the ArcFace template have them. "
         "Recognition suffers; align them with `faceveil data align`, unless they are meant to look so"
     )
+
+
+def warnings_of(photos: EncodedFaces) -> tuple[str, ...]:
+    """What may be wrong with a set of photos: with their sizes or, where those are as they should be, their alignment."""
+    return photos.report.warnings or tuple(filter(None, [alignment_warning(photos)]))
 
 
 def _luminance(photos: Photos, row: int) -> NDArray[np.float32] | None:

@@ -43,6 +43,30 @@ def no_width(monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
 
 
+@pytest.fixture(scope="module")
+def unaligned(tmp_path_factory):
+    """Forty-two people with four photos each on which nothing is where eyes should be."""
+    root = tmp_path_factory.mktemp("unaligned")
+    for person in range(42):
+        (root / f"person{person}").mkdir()
+        for photo in range(4):
+            Image.new("RGB", (112, 112), (person, photo, 99)).save(root / f"person{person}" / f"{photo}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("train", "--number", 99, "--out", "x", "--defense", "undefended"), ("evaluate", "no-such-submission")],
+)
+def test_training_and_evaluation_say_that_photos_look_unaligned(unaligned, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = [*command, "--track", "faces-112", "--data", unaligned, "--device", "cpu"]
+    result = CliRunner().invoke(app, [str(a) for a in given])  # refused as soon as the photos are open
+    assert isinstance(result.exception, FaceVeilError)
+    assert f"warning: {unaligned}: the photos look unaligned" in result.stderr
+    assert "faceveil data align" in result.stderr
+
+
 # What there is
 
 

@@ -44,6 +44,14 @@ def populations(request, faces, tmp_path):
     return open_populations(FLOW, cache=tmp_path) if request.param == "synthetic" else open_populations(FOLDER, faces)
 
 
+def test_a_set_that_looks_unaligned_is_named(faces):
+    (warning,) = open_populations(FOLDER, faces).warnings
+    assert warning.startswith(f"{faces}: ")
+    assert "look unaligned" in warning
+    assert len(open_populations(FOLDER, faces, public=faces).warnings) == 2, "the public faces, too"
+    assert open_populations(FLOW).warnings == ()
+
+
 def test_queried_photos_are_the_whole_pool_by_person(populations):
     roles, identity = populations.roles, np.asarray(populations.queried.identity)
     assert len(populations.queried) == len(populations.side) == roles.pool * roles.photos
