@@ -14,6 +14,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 found = importlib.util.find_spec("benchmark")
@@ -49,6 +50,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACEVEIL_HOME", str(folder))
+        patch.setenv("FACEVEIL_WORKERS", "1")  # the tests are what runs in parallel
         (folder / "noise.secret").write_text("5e" * 32)  # tests of noise are repeatable
         yield folder
 
@@ -74,10 +76,16 @@ def testdata() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory):
-    """The overfitted world of ``tiny_world``; trained once a session, when first asked for."""
+    """The overfitted world of ``tiny_world``; trained when first asked for, once for all processes of a session."""
     from tiny_world import TINY, World
 
-    return World(TINY, tmp_path_factory.mktemp("tiny"))
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    world = World(TINY, shared / "tiny")
+    with FileLock(shared / "tiny.lock"):
+        world.models()
+        list(world.shadows())
+    return world
 
 
 @pytest.fixture(scope="session")

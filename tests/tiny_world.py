@@ -20,7 +20,7 @@ from benchmark.interfaces import Access, AttackSpec, BackboneSpec, DefenseSpec
 from benchmark.protocol.track import Budget, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.protocol.tracks import TRACKS
 from benchmark.signals.target import Target
-from benchmark.submissions.submission import Submission
+from benchmark.submissions.submission import Submission, load_submission
 from benchmark.training.build import make_submission
 from benchmark.training.population import Population
 from benchmark.training.shadows import Shadow, ShadowPool
@@ -88,7 +88,8 @@ class World:
 
     @cached_property
     def submission(self) -> Submission:
-        return self.train()
+        folder = self.folder / "entry"
+        return load_submission(folder) if folder.exists() else self.train()
 
     def shadows(self) -> Iterable[Shadow]:
         """The undefended auxiliary shadows, trained when first asked for."""

@@ -28,7 +28,8 @@ err = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text.")]
 Workers = Annotated[
-    int | None, typer.Option(help="Processes that train shadow backbones at once; default every core, or one on a GPU.")
+    int | None,
+    typer.Option(min=1, envvar="FACEVEIL_WORKERS", help="Processes that work at once; default every core, or one on a GPU."),
 ]
 Ray = Annotated[str | None, typer.Option("--ray", help="Train shadow backbones on the Ray cluster at this address instead.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto (a GPU where there is one).")]

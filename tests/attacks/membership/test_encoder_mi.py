@@ -7,8 +7,9 @@ from attacks.membership.encoder_mi import VIEWS, EncoderMI
 from benchmark.interfaces import Signals
 from benchmark.metrics.roc import auc
 
-# One threshold finds little on backbones that were not trained to agree on views: 0.73 on the overfitted world.
-PLANTED_AUC = {"encoder_mi(variant=threshold)": 0.6}
+# One threshold finds little on backbones that were not trained to agree on views: 0.73 on the overfitted world; learned on a
+# shadow it finds 0.79 to 0.82, by the machine.
+PLANTED_AUC = {"encoder_mi(variant=threshold)": 0.6, "encoder_mi(knowledge=auxiliary)": 0.7}
 
 
 def signals(agreement: np.ndarray, seed: int = 0) -> Signals:

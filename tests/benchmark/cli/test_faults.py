@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from benchmark.evaluation.sweep.file import Block
 from benchmark.runtime import atomic
 from benchmark.runtime.atomic import replacing, write_text
 from benchmark.runtime.disk import disk_is_full, disk_problem
-from benchmark.service.store import store_location
+from benchmark.service.store import Store, store_location
 from leaderboard.board.library import library
 
 
@@ -134,13 +135,12 @@ def test_tildes_are_expanded_where_a_shell_leaves_them() -> None:
     assert expand_tildes(given) == expected
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_names_of_any_script_are_printed_on_any_console(tmp_path: Path, encoding: str) -> None:
     store = ["--store", str(tmp_path / "s.sqlite")]
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
-    script = "import sys; from benchmark.service.store import Store; from record_factory import make_record; "
-    script += f"Store({str(tmp_path / 's.sqlite')!r}).add_record(make_record('Đặng 名前'))"
-    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+    with closing(Store(tmp_path / "s.sqlite")) as filled:
+        filled.add_record(make_record("Đặng 名前"))
     done = subprocess.run([*command(), "store", "list", *store], capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr

@@ -53,6 +53,15 @@ def test_a_dry_run_says_what_would_run_and_trains_nothing(file, tmp_path):
     assert f"waiting: bn_perturbation(rho=0.5) on {FLOW.name}[shadows=0], seed 0" in text
 
 
+def test_the_environment_may_say_how_many_processes_work(file, tmp_path, monkeypatch):
+    dry = [file, "--dry-run", "--json", "--out", tmp_path / "out"]
+    monkeypatch.setenv("FACEVEIL_WORKERS", "3")
+    assert json.loads(run(*dry).stdout)["graph"]["workers"] == 3
+    assert json.loads(run(*dry, "--workers", 2).stdout)["graph"]["workers"] == 2
+    monkeypatch.setenv("FACEVEIL_WORKERS", "0")
+    assert "FACEVEIL_WORKERS" in run(*dry, code=2).output
+
+
 def test_a_subset_runs_and_the_rest_waits(file, tmp_path):
     out = tmp_path / "out"
     result = run(file, "--only", "undefended", "--only", "*rho=0.5*", "--out", out, "--json")

@@ -122,7 +122,7 @@ def test_a_damaged_backup_leaves_a_store_in_use_as_it_is(tmp_path: Path) -> None
     good = (tmp_path / "good.zip").read_bytes()
     rng = random.Random(0)
     refused = 0
-    for _ in range(150):
+    for _ in range(50):
         spoilt = bytearray(good)
         spoilt[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
         (tmp_path / "bad.zip").write_bytes(spoilt)
@@ -131,7 +131,7 @@ def test_a_damaged_backup_leaves_a_store_in_use_as_it_is(tmp_path: Path) -> None
         except StoreError:
             refused += 1
         assert len(store.records()) == 3
-    assert refused > 100
+    assert refused > 33
 
 
 def test_a_log_without_its_store_is_no_new_store(tmp_path: Path) -> None:
