@@ -29,6 +29,7 @@ from benchmark.cli import (
     paper,
     quickstart,
     rank,
+    round,
     store,
     submit,
     sweep,
@@ -102,6 +103,7 @@ GROUPS = (
     submit,
     team,
     worker,
+    round,
     store,
     leaderboard,
 )

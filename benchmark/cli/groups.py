@@ -45,6 +45,7 @@ GROUPS: dict[str, dict[str, str]] = {
     SERVE: {
         "leaderboard": "faceveil leaderboard --static public",
         "worker": "faceveil worker",
+        "round": "faceveil round new",
         "team": 'faceveil team add "Our Lab"',
         "store": "faceveil store backup today.backup",
     },

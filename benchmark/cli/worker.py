@@ -25,6 +25,10 @@ def worker(
     data: Data = None,
     init: Annotated[Path | None, typer.Option(help="The weights that fine-tuned submissions started from.")] = None,
     inversion: Annotated[bool, typer.Option(help="Also run the track's inversion attacks.")] = True,
+    round_: Annotated[
+        str | None,
+        typer.Option("--round", help="Evaluate synthetic tracks in this round; see `faceveil round`."),
+    ] = None,
     device: Device = "auto",
     pause: Annotated[float, typer.Option(min=0.1, help="Seconds to wait when the queue is empty.")] = 5.0,
     memory: Annotated[
@@ -40,9 +44,11 @@ def worker(
     """
     from benchmark.protocol.tracks import TRACKS, get_track
     from benchmark.runtime.memory import limit_memory
+    from benchmark.runtime.rounds import find_round
     from benchmark.service.intake import Intake
     from benchmark.service.worker import Worker, standard_evaluation
 
+    held = find_round(round_).name if round_ else None  # first: without the secret nothing can be evaluated
     tracks = [get_track(name).name for name in track or []]
     if not tracks:
         tracks = [name for name, found in TRACKS.items() if found.source == "synthetic" or data is not None]
@@ -51,7 +57,7 @@ def worker(
     chosen = pick_device(device)
     if str(chosen) == "cpu":  # a GPU's driver reserves more addresses than there is memory
         limit_memory(int(memory * 2**30) if memory else None)
-    evaluation = standard_evaluation(data, chosen, open_init(init), inversion=inversion)
+    evaluation = standard_evaluation(data, chosen, open_init(init), inversion=inversion, held=held)
     intake = Intake(opened)
     working = Worker(opened, intake, evaluation, tracks=tracks, log=_log)
     try:

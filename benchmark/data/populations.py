@@ -17,9 +17,11 @@ from benchmark.data.procedural.faces import GENERATOR_VERSION, SyntheticFaces
 from benchmark.data.readers.encoded import EncodedFaces
 from benchmark.data.readers.eye_positions import warnings_of
 from benchmark.data.readers.open import open_faces
+from benchmark.data.secret_photos import SecretPhotos
 from benchmark.data.splits import Split, fit_roles, split_people, split_synthetic
 from benchmark.interfaces import Contrast, FaceVeilError, Photos, content_hash, unknown
 from benchmark.protocol.track import Roles, Track
+from benchmark.runtime.rounds import find_round
 
 __all__ = [
     "HELD_OUT", "SEEN", "SIDES", "SPARE", "UNSEEN", "Populations", "open_populations", "photo_counts",
@@ -53,6 +55,7 @@ class Populations:
     public_data: Path | None = None
     number: int = 0
     given: tuple[EncodedFaces, ...] = ()  # whole sets that a user gave
+    round: str | None = None  # sha256 of the secret that photos were drawn from
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -222,10 +225,13 @@ def _synthetic(track: Track, data: Path | None, cache: Path | None, public: Path
             raise FaceVeilError(f"track {track.name!r} draws its own faces; leave out {option}, or choose --track faces-112.")
     size, seed = track.image_size, track.data_seed
     split = split_synthetic(track.roles, seed=track.split_seed)
-    digest = content_hash("synthetic", GENERATOR_VERSION, seed, size, domain_digest("wild"), domain_digest(track.public_domain))
+    made_by = ("synthetic", GENERATOR_VERSION, seed, size, domain_digest("wild"), domain_digest(track.public_domain))
+    held = find_round(track.round) if track.round else None
+    hidden = SecretPhotos(held.secret, split, track.split_seed) if held else None
+    digest = content_hash(*made_by, held.name) if held else content_hash(*made_by)
 
     def render(pairs: np.ndarray, _role: str) -> Photos:
-        return SyntheticFaces(pairs, size, seed, cache)
+        return SyntheticFaces(pairs, size, seed, cache, drawn=hidden(pairs) if hidden else None)
 
     faces = SyntheticFaces(split.public, size, seed, cache, track.public_domain) if len(split.public) else None
-    return Populations(track, track.roles, split, digest, render, faces, None, cache)
+    return Populations(track, track.roles, split, digest, render, faces, None, cache, round=held.name if held else None)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -276,10 +277,15 @@ class Planned:
             defenses={d.name: registry.info(d) for d in defenses},
             provenance=e.provenance(self._pieces.seconds()),
             **findings.as_record_fields(e.cache, e.submission.submission_id, track.name),
-            extra={} if track.conclusive else {"smoke": True},
+            extra=self._extra(),
             population=tuple(model.submission_id for model in e.entry.models),
             shadows=e.entry.shadows,
         )
+
+    def _extra(self) -> dict[str, Any]:
+        populations = self.evaluation.populations
+        smoke = {} if populations.track.conclusive else {"smoke": True}
+        return smoke | ({"round": {"secret_sha256": populations.round}} if populations.round else {})
 
     def _utility(self) -> tuple[dict[str, Metric], np.ndarray]:
         """Over the targets, with the replicates of its headline."""

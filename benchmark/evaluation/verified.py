@@ -85,8 +85,9 @@ class TrainedHere:
     backbone: BackboneSpec | None = None
 
 
-def _path(cache: Path, submission: Submission) -> Path:
-    return cache / "trained-here" / f"{submission.submission_id}.json"
+def _path(cache: Path, submission: Submission, populations: Populations) -> Path:
+    held = f"-{populations.round}" if populations.round else ""  # backbone 0 has the same weights in every round
+    return cache / "trained-here" / f"{submission.submission_id}{held}.json"
 
 
 def note_trained_here(
@@ -95,14 +96,15 @@ def note_trained_here(
     """Remembers that these weights were trained by this installation as backbone ``number`` of the track's population."""
     spec = backbone.model_dump(mode="json") if backbone else None
     write_sealed(
-        _path(cache, submission),
+        _path(cache, submission, populations),
         canonical_json({"origin": _origin(submission, populations), "number": number, "backbone": spec}),
     )
 
 
 def trained_here(cache: Path, submission: Submission, populations: Populations) -> TrainedHere | None:
     """What was noted where these very weights were trained here as the card says, on this track's photos; else None."""
-    text = read_sealed(_path(cache, submission), "train the submission again: it says that these weights were trained here")
+    path = _path(cache, submission, populations)
+    text = read_sealed(path, "train the submission again: it says that these weights were trained here")
     if text is None:
         return None
     note = json.loads(text)

@@ -148,6 +148,7 @@ class Track(_Frozen):
     image_size: PositiveInt
     data_seed: int = 2401_13719  # of the procedural faces
     split_seed: int = 0
+    round: str | None = None  # first digits of the sha256 of a secret that unseen photos and people are drawn from
     roles: Roles
     public_domain: str = "wild"  # how the public people's photos differ from the others'; "wild": not at all
     camera: Camera | None = None  # of a track that reads photos; public people's are left as they are in domain "clean"
@@ -180,8 +181,9 @@ class Track(_Frozen):
 
     @property
     def digest(self) -> str:
-        """Content hash of every setting that a result depends on."""
-        return content_hash(self.model_dump(mode="json", exclude={"summary", "budget", "conclusive", "shows_faces", "seeds"}))
+        """Content hash of every setting that a result depends on; of a round, the digest of the data tells."""
+        besides = {"summary", "budget", "conclusive", "shows_faces", "seeds", "round"}
+        return content_hash(self.model_dump(mode="json", exclude=besides))
 
     def settings(self, *names: str) -> dict[str, Any]:
         """Some of the settings as JSON data, for the names of what depends on those alone."""

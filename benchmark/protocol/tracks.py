@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from benchmark.interfaces import AttackSpec, BackboneSpec, FaceVeilError, unknown
 from benchmark.protocol import registry
 from benchmark.protocol.track import Budget, Camera, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.protocol.variants import parse, variant
+from benchmark.runtime.rounds import SHORT
 
 # What `faceveil invert` runs on a track that names no inversion attacks of its own: attacks, then the controls.
 INVERSION = (
@@ -220,6 +223,24 @@ def with_canaries(track: Track) -> Track:
     return track.model_copy(update={"name": f"{track.name}{CANARIES}", "summary": summary})
 
 
+def in_round(track: Track, held: str) -> Track:
+    """The variant of a synthetic track that is held with the photos of a round: another name, so another ranking.
+
+    Args:
+        held: the round's name, or its first digits.
+
+    Raises:
+        FaceVeilError: these are no such digits, or the track draws no photos.
+    """
+    if re.fullmatch(rf"[0-9a-f]{{{SHORT},64}}", held) is None:
+        raise FaceVeilError(
+            f"{held!r} names no round: give the first {SHORT} or more digits of one that `faceveil round list` shows."
+        )
+    if track.source != "synthetic":
+        raise FaceVeilError(f"track {track.name!r} reads photos: only tracks that draw theirs are held in rounds.")
+    return track.model_copy(update={"name": f"{track.name}@{held[:SHORT]}", "round": held[:SHORT]})
+
+
 def known_tracks() -> dict[str, Track]:
     """The tracks that ship, and those of plug-ins.
 
@@ -235,14 +256,17 @@ def known_tracks() -> dict[str, Track]:
 def get_track(name: str) -> Track:
     """A track by name, or a variant of one.
 
-    Variants are ``NAME[head=softmax]``, a factor changed (see :mod:`benchmark.protocol.variants`), and ``NAME+canaries``, for
-    audits.
+    Variants are ``NAME[head=softmax]``, a factor changed (see :mod:`benchmark.protocol.variants`), ``NAME+canaries``, for
+    audits, and ``NAME@ROUND``, whose photos follow from the secret of a round (see :mod:`benchmark.runtime.rounds`).
 
     Raises:
         UnknownPluginError: no such track; names the nearest.
     """
     if name.endswith(CANARIES):
         return with_canaries(get_track(name.removesuffix(CANARIES)))
+    if "@" in name:
+        plain, _, held = name.rpartition("@")
+        return in_round(get_track(plain), held)
     base, factors = parse(name)
     known = known_tracks()
     if base not in known:

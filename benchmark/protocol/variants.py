@@ -33,7 +33,8 @@ def variant(track: Track, factors: Mapping[str, Any]) -> Track:
     changed = {k: v for k, v in sorted(factors.items()) if v is not None and v != _present(track, k)}
     if not changed:
         return track
-    updates: dict[str, Any] = {"name": f"{track.name}[{','.join(f'{k}={v}' for k, v in changed.items())}]"}
+    base, at, held = track.name.partition("@")  # a round stands last
+    updates: dict[str, Any] = {"name": f"{base}[{','.join(f'{k}={v}' for k, v in changed.items())}]{at}{held}"}
     for key, value in changed.items():
         if key == "head":
             if value not in HEADS:

@@ -27,6 +27,7 @@ from benchmark.service.leases import Leases
 from benchmark.service.limits import Limits
 from benchmark.service.queue import Queue
 from benchmark.service.record_rows import Outcome, Removal, add_row, check_record, parse, record_id, removed, to_row
+from benchmark.service.rounds import Rounds
 from benchmark.service.tables import CHANGES, Meta, RecordRow, RemovalRow
 from benchmark.service.teams import Teams
 
@@ -53,7 +54,8 @@ class RecordFileError(StoreError):
 class Store:
     """Records, teams and jobs in a database; safe to share between threads, and between processes.
 
-    ``teams``, ``queue`` and ``leases`` are the parts of it that people who submit, readers of the queue and workers use.
+    ``teams``, ``queue`` and ``leases`` are the parts of it that people who submit, readers of the queue and workers use;
+    ``rounds`` are the evaluator's.
 
     Args:
         location: a path (SQLite) or a database URL; default :func:`store_location`.
@@ -78,6 +80,7 @@ class Store:
         self.teams = Teams(self._database)
         self.queue = Queue(self._database, limits)
         self.leases = Leases(self._database, limits, clock)
+        self.rounds = Rounds(self._database)
 
     @property
     def name(self) -> str:

@@ -137,6 +137,17 @@ class RemovalRow(Base):
     fingerprint: Mapped[str] = mapped_column(String(64))  # of what was removed
 
 
+class RoundRow(Base):
+    """A round: the sha256 of a secret, published before anything is handed in, and the secret once it is revealed."""
+
+    __tablename__ = "rounds"
+
+    secret_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    opened: Mapped[str] = mapped_column(String(40))
+    secret: Mapped[str | None] = mapped_column(Text)
+    revealed: Mapped[str | None] = mapped_column(String(40))
+
+
 class EventRow(Base):
     """One line of a job's log."""
 

@@ -214,23 +214,28 @@ def _problem(code: str, message: str, remedy: str) -> Problem:
     return Problem(part="behaviour", code=code, message=message[:1000], remedy=remedy)
 
 
-def standard_evaluation(data: Path | None, device: str, init: Any = None, *, inversion: bool = True) -> Evaluate:
+def standard_evaluation(
+    data: Path | None, device: str, init: Any = None, *, inversion: bool = True, held: str | None = None
+) -> Evaluate:
     """The track's evaluation on this machine.
 
     Args:
         data: aligned faces, for tracks that read some.
         init: the weights that fine-tuned submissions started from, a :class:`benchmark.submissions.submission.Submission`.
         inversion: whether inversion attacks run, too; the first evaluation of a track trains its judges.
+        held: the round whose photos synthetic tracks are evaluated with.
     """
 
     def evaluate(path: Path, job: Job, progress: JobReporter) -> Record:
         from benchmark.evaluation.inversion.judgement import with_inversion
         from benchmark.evaluation.session import Session
-        from benchmark.protocol.tracks import get_track
+        from benchmark.protocol.tracks import get_track, in_round
         from benchmark.submissions.submission import load_submission
 
         submission = load_submission(path)
         track = get_track(job.track)
+        if held is not None and track.source == "synthetic":
+            track = in_round(track, held)
         faces = data if track.source == "folder" else None
         session = Session(track, faces, device, init=init, progress=progress)
         record = session.evaluate(submission)

@@ -99,6 +99,11 @@ class Api:
         make = lambda: {"removals": [row.model_dump(mode="json") for row in self.store.removals()]}  # noqa: E731
         return await self._answer(self._records, request, make)
 
+    async def rounds(self, request: Request) -> Response:
+        """Rounds: the sha256 of each one's secret, and the secret once it is revealed."""
+        make = lambda: {"rounds": [row.model_dump(mode="json") for row in self.store.rounds.all()]}  # noqa: E731
+        return await self._answer(self._records, request, make)
+
     async def leaderboard(self, request: Request) -> Response:
         """The ranking of a track: ?track, ?board, ?limit, ?offset."""
         track, board = text_of(request, "track"), request.query_params.get("board")
@@ -175,6 +180,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("GET", "/records/{name}/model-index", "model_index"),
     ("GET", "/records/{name}/eval-results", "eval_results"),
     ("GET", "/removals", "removals"),
+    ("GET", "/rounds", "rounds"),
     ("GET", "/leaderboard", "leaderboard"),
     ("GET", "/queue", "queue"),
     ("GET", "/teams", "teams"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pandas as pd
 import streamlit as st
 
 from benchmark.protocol.changes import CHANGES
 from benchmark.protocol.track import PROTOCOL_VERSION, Track
 from benchmark.protocol.tracks import TRACKS
+from benchmark.service.database import StoreError
 from leaderboard.charts.drawings import roles, stages
+from leaderboard.widgets.jobs import store
 
 BIBTEX = """@software{faceveil,
   title  = {FaceVeil: a benchmark of defences for headless face-recognition backbones},
@@ -65,6 +69,11 @@ and not ranked.
 find more. A claimed ε holds for the unit that it names and for what it covers.
 """
 
+ROUNDS = """
+In a **round** the held-out people, unseen photos and verification people of the synthetic tracks follow from a secret of the
+evaluator's. Its sha256 was published when the round opened, and the secret is revealed when it ends: `faceveil round check`.
+"""
+
 USE = """
 FaceVeil attacks models in order to measure defences. Use it on models that you own or may test, and on faces whose terms allow
 it. The synthetic tracks contain no real person. Reconstructions of real people are never shown.
@@ -106,6 +115,13 @@ def _protocol() -> None:
     changes = pd.DataFrame(reversed(list(CHANGES.items())), columns=["protocol", "what changed"])
     st.dataframe(changes, hide_index=True, height="auto", alt="Changes of the protocol.")
     st.dataframe(pd.DataFrame(map(_track, TRACKS.values())), hide_index=True, height="auto", alt="The tracks.")
+    rounds = []
+    with contextlib.suppress(StoreError):  # a board of files alone has none
+        rounds = store().rounds.all()
+    if rounds:
+        st.markdown(ROUNDS)
+        shown = pd.DataFrame([row.model_dump() for row in rounds])
+        st.dataframe(shown, hide_index=True, height="auto", alt="Rounds, their hashes and revealed secrets.")
 
 
 def _track(track: Track) -> dict[str, object]:

@@ -166,3 +166,17 @@ def test_about_names_the_protocol_and_its_changes(page):
     test = page("about")
     assert f"**{PROTOCOL_VERSION}**" in text(test)
     assert test.dataframe[0].value["protocol"].tolist() == list(reversed(CHANGES))
+
+
+def test_about_shows_rounds_where_there_are_some(page, monkeypatch, tmp_path):
+    from benchmark.service.store import Store
+    from leaderboard.views import about
+
+    store = Store(tmp_path / "rounds.sqlite")
+    monkeypatch.setattr(about, "store", lambda: store)
+    assert "**round**" not in text(page("about"))
+    store.rounds.publish("5e" * 32)
+    test = page("about")
+    assert "**round**" in text(test)
+    assert test.dataframe[2].value["secret_sha256"].tolist() == ["5e" * 32]
+    store.close()

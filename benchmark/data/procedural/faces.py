@@ -119,20 +119,30 @@ class SyntheticFaces:
         seed: another seed, other people.
         cache: folder in which the set is kept as one uint8 file, drawn when first read.  None: drawn on every ``load``.
         domain: how much photos of one person differ; see :mod:`benchmark.data.procedural.domains`.
+        drawn: (N, 2) what is drawn under the names of ``pairs``; default the pairs themselves.
 
     Raises:
         FaceVeilError: size, seed or pairs out of range; no such domain; a damaged cache file, on ``load``.
     """
 
-    def __init__(self, pairs: np.ndarray, size: int, seed: int, cache: Path | None = None, domain: str = "wild") -> None:
+    def __init__(
+        self,
+        pairs: np.ndarray,
+        size: int,
+        seed: int,
+        cache: Path | None = None,
+        domain: str = "wild",
+        drawn: np.ndarray | None = None,
+    ) -> None:
         spreads(domain)  # raises for one that does not exist
         self.domain = domain
         self._pairs = _checked(pairs, size, seed)
+        self._drawn = self._pairs if drawn is None else _checked(drawn, size, seed)
         self.size, self.seed = int(size), int(seed)
         self._rows = np.arange(len(self._pairs))
         self._store = None
         if cache is not None and len(self._pairs):
-            self._store = _Store(Path(cache) / f"synthetic-{self.digest}.npy", self._pairs, self.size, self.seed, domain)
+            self._store = _Store(Path(cache) / f"synthetic-{self.digest}.npy", self._drawn, self.size, self.seed, domain)
 
     @property
     def identity(self) -> np.ndarray:
@@ -148,7 +158,7 @@ class SyntheticFaces:
     def digest(self) -> str:
         """Hash of the generator, its settings, seed, size and pairs: of everything that the pixels follow from."""
         spread = (parameters.IDENTITY_SPREAD, domain_digest(self.domain))
-        pairs = hashlib.sha256(np.ascontiguousarray(self._pairs, "<i8").tobytes()).hexdigest()
+        pairs = hashlib.sha256(np.ascontiguousarray(self._drawn, "<i8").tobytes()).hexdigest()
         return content_hash("synthetic", GENERATOR_VERSION, *spread, self.seed, self.size, pairs)
 
     def __len__(self) -> int:
@@ -158,7 +168,7 @@ class SyntheticFaces:
         """Photos as uint8 (B, 3, size, size), RGB."""
         rows = np.arange(len(self))[np.asarray(index, dtype=np.int64)]
         if self._store is None:
-            people, photos = self._pairs[rows].T
+            people, photos = self._drawn[rows].T
             return render(people, photos, self.size, self.seed, self.domain)
         return torch.from_numpy(np.array(self._store.photos[self._rows[rows]]))
 
@@ -176,6 +186,6 @@ class SyntheticFaces:
         """Some of the photos, in the order of ``index`` (int, or a mask); they are read from the same cache file."""
         index = np.asarray(index)
         rows = np.arange(len(self))[index if index.dtype == bool else index.astype(np.int64)]
-        part = SyntheticFaces(self._pairs[rows], self.size, self.seed, domain=self.domain)
+        part = SyntheticFaces(self._pairs[rows], self.size, self.seed, domain=self.domain, drawn=self._drawn[rows])
         part._rows, part._store = self._rows[rows], self._store
         return part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
@@ -20,7 +21,7 @@ def evaluation(monkeypatch):
     """Stands for the evaluation of the worker: a made-up record, or a fault."""
     state = {"fails": False}
 
-    def standard(_data, _device, _init, *, inversion=True):
+    def standard(_data, _device, _init, *, inversion=True, held=None):
         def evaluate(_path, job, progress):
             progress.step("a made-up evaluation")
             if state["fails"]:
@@ -118,3 +119,26 @@ def test_a_store_goes_into_one_file_and_back_and_its_records_into_another(servic
     assert document("store", "import", tmp_path / "thin.json", "--store", new) == {"unchanged": 1}  # the fuller one stays
     assert Store(new).records() == Store().records()
     run("store", "export", "--thin", "--format", "csv", code=2)
+
+
+def test_a_round_from_its_hash_to_its_secret(service, evaluation):
+    begun = document("round", "new")
+    name = begun["secret_sha256"]
+    (row,) = document("round", "list")
+    assert (row["here"], row["secret"]) == (True, None)
+    assert begun["track_suffix"] == f"@{name[:12]}"
+    assert document("worker", "--once", "--round", name[:12]) == document("worker", "--once"), "nothing is to be done in either"
+    with pytest.raises(FaceVeilError, match="no secret here is of a round"):
+        run("worker", "--once", "--round", "0" * 12)
+    revealed = document("round", "reveal", name[:12])
+    assert hashlib.sha256(bytes.fromhex(revealed["secret"])).hexdigest() == name
+    assert document("round", "add", revealed["secret"])["secret_sha256"] == name
+
+
+def test_a_record_of_no_round_is_told(service, tmp_path):
+    (tmp_path / "record.json").write_text(make_record("plain").model_dump_json())
+    with pytest.raises(FaceVeilError, match="was made in no round"):
+        run("round", "check", tmp_path / "record.json")
+    (tmp_path / "record.json").write_text("{}")
+    with pytest.raises(FaceVeilError, match="is no record"):
+        run("round", "check", tmp_path / "record.json")

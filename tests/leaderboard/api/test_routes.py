@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import hashlib
 import http.client
 import io
 import json
@@ -35,7 +36,7 @@ from benchmark.submissions.problems import Problem
 from benchmark.submissions.report import Report
 from leaderboard.api import routes as module
 from leaderboard.api import uploads as uploads_module
-from leaderboard.api.answers import Answer, Answers
+from leaderboard.api.answers import FRESH_SECONDS, Answer, Answers
 from leaderboard.api.errors import ApiError
 from leaderboard.api.headers import ApiMount, SecurityHeaders
 from leaderboard.api.records import Listing
@@ -129,6 +130,21 @@ def record(site: Site):
 
 
 # Reads
+
+
+def test_rounds_show_their_hash_and_their_secret_only_once_it_is_revealed(site: Site):
+    secret = bytes(range(32))
+    name = hashlib.sha256(secret).hexdigest()
+    site.store.rounds.publish(name)
+    time.sleep(FRESH_SECONDS)
+    _, before, headers = site.ask("/api/v1/rounds")
+    assert [row["secret_sha256"] for row in before["rounds"]] == [name]
+    assert secret.hex() not in json.dumps(before)
+    site.store.rounds.reveal(secret)
+    time.sleep(FRESH_SECONDS)
+    status, after, _ = site.ask("/api/v1/rounds", If_None_Match=headers["etag"])
+    assert status == 200
+    assert after["rounds"][0]["secret"] == secret.hex()
 
 
 def test_records_are_those_of_the_store_and_those_shipped(site: Site, record) -> None:
