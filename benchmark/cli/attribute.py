@@ -43,7 +43,7 @@ def attribute(
     init: Annotated[Path | None, typer.Option(help="The weights that a fine-tuned submission started from.")] = None,
     plot: Annotated[Path | None, typer.Option(help="A picture: .html, or .json (Vega-Lite).")] = None,
     trust_card: Annotated[
-        bool, typer.Option("--trust-card", help="Believe the seed on the card of weights that were not trained here.")
+        bool, typer.Option("--trust-card", help="Trust the seed on the card of weights that were not trained here.")
     ] = False,
     shadow: Annotated[
         bool, typer.Option("--shadow", help="Train a backbone on public people to compare with, where there is none yet.")

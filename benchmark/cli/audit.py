@@ -1,4 +1,4 @@
-"""``faceveil audit``: what canaries prove of a training, beside what its accountant promises."""
+"""``faceveil audit``: what canaries prove about a training, beside what its accountant promises."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def audit_model(
     backbone_set: BackboneSet = None,
     mean: Mean = "0.5",
     std: Std = "0.5",
-    seed: Annotated[int, typer.Option(help="Of the choice of known people, and of every interval.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of known people, and of every interval.")] = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``faceveil pack`` and ``faceveil card``: a submission from weights of your own, and what its card says."""
+"""``faceveil pack`` and ``faceveil card``: a submission from weights of your own, and the fields of its card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmark.cli.output import Json, emit, facts, out, settings
 from benchmark.cli.train import describe, refuse_overwriting
 from benchmark.interfaces import BackboneSpec, FaceVeilError
 
-card_app = typer.Typer(help="What card.json says: every field, and its JSON schema.", no_args_is_help=True)
+card_app = typer.Typer(help="The fields of card.json, and its JSON schema.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def pack(
     track: Annotated[str, typer.Option(help="The track it was trained on; see `faceveil list tracks`.")],
     backbone: Annotated[str | None, typer.Option(help="Its architecture; default the track's. Any timm name works.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="An argument of that backbone, key=value.")] = None,
-    defense: Annotated[str, typer.Option("--defense", "--defence", help="What defends it, as first+second.")] = "undefended",
+    defense: Annotated[str, typer.Option("--defense", "--defence", help="Defence, or several as first+second.")] = "undefended",
     defense_set: Annotated[
         list[str] | None, typer.Option("--defense-set", "--defence-set", help="A setting of the defence, key=value.")
     ] = None,

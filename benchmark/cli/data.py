@@ -48,7 +48,7 @@ def check(
         Path, typer.Argument(help="Folder, zip, tar, .rec or .bin; a folder with train.rec; #people=RULE may follow.")
     ],
     size: Annotated[
-        int | None, typer.Option(help="The side that photos are brought to; default the side that most have.")
+        int | None, typer.Option(help="Side length in pixels that photos are resized to; default: the most common one.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode a large RecordIO file.")] = 1,
     json: Json = False,
@@ -95,10 +95,10 @@ def pack(
     data: Annotated[Path, typer.Argument(help="Folder, zip or tar of aligned faces; #people=RULE may follow.")],
     out_: Annotated[Path, typer.Option("--out", help="Folder to write; must not hold anything yet.")],
     size: Annotated[
-        int | None, typer.Option(help="The side that photos are brought to; default the side that most have.")
+        int | None, typer.Option(help="Side length in pixels that photos are resized to; default: the most common one.")
     ] = None,
 ) -> None:
-    """Writes a set of faces as RecordIO: train.rec, train.idx and property, as public sets are handed out."""
+    """Writes a set of faces as RecordIO: train.rec, train.idx and property, as public sets are distributed."""
     from benchmark.data.pack import pack as write
     from benchmark.data.readers.open import open_faces
     from benchmark.runtime.home import cache_dir
@@ -115,16 +115,16 @@ def pack(
 @app.command()
 def dedup(
     data: Annotated[Path, typer.Argument(help="Folder, zip, tar or .rec of aligned faces; #people=RULE may follow.")],
-    model: Annotated[Path, typer.Option(help="What embeds: a submission, or a public checkpoint; the better, the truer.")],
+    model: Annotated[Path, typer.Option(help="Compares the faces: a submission or a public checkpoint.")],
     out_: Annotated[Path, typer.Option("--out", help="List to write; use it as --data 'PATH#without=LIST'.")],
     against: Annotated[
         list[Path] | None, typer.Option(help="A verification list (.bin) whose people must not be in the set. Repeat for more.")
     ] = None,
-    same_person: Annotated[float, typer.Option(min=0, max=1, help="Cosine from which two people count as one.")] = 0.6,
+    same_person: Annotated[float, typer.Option(min=0, max=1, help="Cosine similarity above which two people are one.")] = 0.6,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Lists people and photos that stand under two names, or also on verification lists, so that splits can leave them out."""
+    """Lists people and photos that appear under two names or on verification lists, so that splits can leave them out."""
     from collections import Counter
 
     from benchmark.data.duplicates import write_list

@@ -82,7 +82,8 @@ def evaluate(
         typer.Option("--inversion", help="Also run the inversion attacks, which takes minutes more. See `faceveil invert`."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the steps, which are done, and how long the others take; run none.")
+        bool,
+        typer.Option("--dry-run", help="Print the steps, which are done, and how long the rest will take; run none."),
     ] = False,
     workers: Workers = None,
     ray: Ray = None,

@@ -1,4 +1,4 @@
-"""What a command says of a fault that is not the project's: of a disk, of memory, of a reader that went away, of a signal."""
+"""Messages for faults that are not the project's: a disk, memory, a reader that went away, a signal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _starts(argument: str) -> bool:
 
 
 def print_everything(streams: tuple[TextIO, ...]) -> None:
-    """Names of all scripts can be printed, whatever code page a console or a file has: what it lacks is escaped."""
+    """Names in any script can be printed whatever code page a console or a file has: what it lacks is escaped."""
     for stream in streams:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -47,13 +47,13 @@ def _terminate(*_: Any) -> None:
 
 
 def told(error: BaseException) -> str | None:
-    """One sentence on a fault of disk or memory, with its remedy; None: it is neither."""
+    """One sentence about a fault of disk or memory, with its remedy; None where it is neither."""
     if out_of_memory(error):
         return "there is not enough memory. End other programs, pass fewer --workers, or use a smaller model or batch."
     return disk_problem(error)
 
 
 def close_quietly() -> None:
-    """Nobody reads what is printed any more: nothing of that is said, at the end either."""
+    """Nobody reads what is printed any more, so nothing more is printed, not even at the end."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""``faceveil generator train | check | import | preview``: the face generators that inversion attacks draw with."""
+"""``faceveil generator train | check | import | preview``: the face generators that inversion attacks use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _refuse_overwriting(path: Path) -> None:
 
 @app.command()
 def train(
-    track: Annotated[str, typer.Option(help="Track whose auxiliary people it learns; see `faceveil list tracks`.")],
+    track: Annotated[str, typer.Option(help="Track on whose auxiliary people it is trained; see `faceveil list tracks`.")],
     data: Data = None,
     out_: Annotated[
         Path | None,
@@ -40,7 +40,7 @@ def train(
     features: Annotated[
         str,
         typer.Option(
-            help="Whose features the FID is taken on: weights (a path), auxiliary (a backbone trained on public people, made "
+            help="Whose features the FID compares: weights (a path), auxiliary (a backbone trained on public people, made "
             "where it is missing) or none."
         ),
     ] = "auxiliary",
@@ -48,7 +48,7 @@ def train(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Trains a small StyleGAN2 on the public (auxiliary) people of a track; run it again to resume."""
+    """Trains a small StyleGAN2 on the auxiliary people of a track; run it again to resume."""
     from attacks.generators import commands
     from benchmark.protocol.tracks import get_track
 
@@ -73,7 +73,8 @@ def train(
 def check(
     track: Annotated[str, typer.Option(help="Track whose panel judges; see `faceveil list tracks`.")],
     weights: Annotated[
-        Path | None, typer.Argument(help="A generator: .safetensors, .pkl or .pt; default: the one attacks on the track hold.")
+        Path | None,
+        typer.Argument(help="A generator: .safetensors, .pkl or .pt; default: the track's own."),
     ] = None,
     data: Data = None,
     judge: Judges = None,
@@ -83,7 +84,7 @@ def check(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measures a generator: its samples against real faces, and whether it can hold a face that it never saw."""
+    """Measures a generator: its samples against real faces, and whether it can reproduce a face that it never saw."""
     from attacks.generators import commands
     from benchmark.protocol.tracks import get_track
 

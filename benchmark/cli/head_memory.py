@@ -1,4 +1,4 @@
-"""``faceveil head-memory``: what a training head remembers of its photos while the backbone stays as it was."""
+"""``faceveil head-memory``: what a training head remembers about its photos while the backbone stays fixed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def head_memory(
     submission: Annotated[Path, typer.Argument(help="A backbone that was not trained on these people.")],
     data: Annotated[Path, typer.Option(help="Aligned faces: a folder, zip, tar or RecordIO file.")],
     people: Annotated[int, typer.Option(min=8)] = 250,
-    photos: Annotated[int, typer.Option(min=2, help="Of each person; half of them are trained on.")] = 4,
+    photos: Annotated[int, typer.Option(min=2, help="Photos per person; half of them are trained on.")] = 4,
     heads: Annotated[int, typer.Option(min=3, help="Heads that take turns as the target.")] = 16,
     epochs: Annotated[int, typer.Option(min=1)] = 6,
     lr: Annotated[float, typer.Option(min=0.0)] = 0.01,

@@ -28,7 +28,7 @@ def import_(
     track: Annotated[str, typer.Option(help="Track on the card.")] = "faces-112",
     check: Annotated[
         Path | None,
-        typer.Option(help="Aligned faces, identity/image: measures how photos are to be fed, and takes the best way."),
+        typer.Option(help="Aligned faces, identity/image: tries every way of feeding the network and keeps the best."),
     ] = None,
     normalise: Annotated[
         str | None, typer.Option(help="How pixels are scaled: centred, centred128, unit, bytes or imagenet.")
@@ -36,7 +36,7 @@ def import_(
     order: Annotated[str | None, typer.Option(help="Order of the channels: RGB or BGR.")] = None,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH of the photos, where the file leaves it open.")] = None,
     keep_onnx: Annotated[bool, typer.Option("--keep-onnx", help="Pack an ONNX file as it is, as model.onnx.")] = False,
-    output: Annotated[str | None, typer.Option(help="Of an ONNX file: the output that is the embedding.")] = None,
+    output: Annotated[str | None, typer.Option(help="For an ONNX file: which output is the embedding.")] = None,
     json: Json = False,
 ) -> None:
     """Turns a public FR network into a submission; no code of the file ever runs."""
@@ -113,7 +113,7 @@ def _measured(candidate: Candidate) -> dict[str, Any]:
 
 
 def _norm_notes(imported: Imported) -> list[str]:
-    """Which attacks read the BatchNorm layers that are left."""
+    """Which attacks use the BatchNorm layers that are left."""
     from benchmark.protocol import registry
 
     names = []

@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 def leaderboard(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
-    base_path: Annotated[str, typer.Option(help="Path under which a reverse proxy shows it, handed on unchanged.")] = "",
-    public_host: Annotated[str, typer.Option(help="Name under which a reverse proxy is known.")] = "",
+    base_path: Annotated[str, typer.Option(help="Path under which a reverse proxy serves it, passed on unchanged.")] = "",
+    public_host: Annotated[str, typer.Option(help="Host name of the reverse proxy.")] = "",
     trusted_proxy: Annotated[
         str | None,
         typer.Option(help="Addresses of proxies whose X-Forwarded-For is believed, with commas; default this machine."),

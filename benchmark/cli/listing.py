@@ -66,7 +66,7 @@ def _plugins(kind: Kind) -> list[dict[str, Any]]:
 
 
 def _plugin(kind: Kind, name: str) -> dict[str, Any]:
-    """What one attack or defence says of itself.
+    """The description of one attack or defence.
 
     Raises:
         FaceVeilError: there is none of that name.

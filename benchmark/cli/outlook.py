@@ -1,4 +1,4 @@
-"""What a long command would do: the steps of its graph, which of them are done, and how long the others will take."""
+"""What a long command would do: the steps of its graph, which of them are done, and how long the rest will take."""
 
 from __future__ import annotations
 

@@ -72,12 +72,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], who
 
 
 def numbered(names: Iterable[str]) -> dict[str, str]:
-    """Each name with its number, in order of appearance: long ones stand below a table, not in it."""
+    """Each name with its number, in order of appearance: long names go below a table, not into it."""
     return {name: str(number) for number, name in enumerate(dict.fromkeys(names), start=1)}
 
 
 def legend(title: str, numbers: Mapping[str, str]) -> None:
-    """The names behind the numbers, one a line."""
+    """The names behind the numbers, one per line."""
     if numbers:
         out.print(f"{title}:")
     for name, number_ in numbers.items():
@@ -85,7 +85,7 @@ def legend(title: str, numbers: Mapping[str, str]) -> None:
 
 
 def facts(values: Mapping[str, Any]) -> None:
-    """Names and values, one a line; nested ones indented, empty ones left out."""
+    """Names and values, one per line; nested ones indented, empty ones left out."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             out.print(f"{key}:", markup=False)
@@ -149,7 +149,7 @@ def log(text: str) -> None:
 
 
 class Steps:
-    """Progress on stderr: a line that says what is being done, and a bar while something is trained."""
+    """Progress on stderr: a line with the current step, and a bar while something is trained."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -157,14 +157,14 @@ class Steps:
         self._what = ""
 
     def step(self, text: str) -> None:
-        """What is being done now."""
+        """The current step."""
         self._what = text
         self._progress.update(self._task, description=escape(text), total=None, completed=0)
         if not self._progress.console.is_terminal:
             log(text)
 
     def tasks(self, status: Status) -> None:
-        """How far a graph of tasks is; in a log, one line a finished task."""
+        """How far a graph of tasks is; in a log, one line per finished task."""
         self._progress.update(self._task, description=escape(status.line), total=status.total, completed=status.done)
         if status.finished is not None and not self._progress.console.is_terminal:
             log(f"{status.finished.name}: {duration(status.seconds)}; {status.line}")
@@ -176,7 +176,7 @@ class Steps:
 
 
 def complain(warnings: Iterable[str]) -> None:
-    """Says on stderr what may be wrong with what was given."""
+    """Warns on stderr about what may be wrong with the input."""
     for warning in warnings:
         err.print(f"warning: {warning}", markup=False, soft_wrap=True)
 

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def paper(
-    data: Annotated[Path, typer.Option(help="The set as its owners have it: a folder with train.rec, train.idx and *.bin.")],
+    data: Annotated[Path, typer.Option(help="The data set as distributed: a folder with train.rec, train.idx and *.bin.")],
     out_: Annotated[Path, typer.Option("--out", help="Folder for weights and records; run again to resume.")],
     track: Annotated[str, typer.Option(help="webface-112, ms1m-112, or any other track that reads photos.")] = "webface-112",
     backbone: Annotated[list[str] | None, typer.Option(help="Repeat for more; default ir_se_50 and iresnet50.")] = None,
@@ -33,7 +33,7 @@ def paper(
     generator_set: Annotated[
         list[str] | None, typer.Option(help="With --generator train: a setting, key=value, such as images=200000.")
     ] = None,
-    reconstructions: Annotated[int | None, typer.Option(min=1, help="Images of the inversion; default: one a member.")] = None,
+    reconstructions: Annotated[int | None, typer.Option(min=1, help="Images to rebuild; default: one per member.")] = None,
     workers: Workers = None,
     ray: Ray = None,
     device: Device = "auto",

@@ -41,7 +41,7 @@ def entry_folder(track: str, spec: DefenseSpec, seed: int) -> Path:
 
 
 def quickstart(
-    fast: Annotated[bool, typer.Option("--fast", help="A smoke run, too small to conclude from.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="A smoke test, too small for conclusions.")] = False,
     seed: int = 0,
     workers: Workers = None,
     device: Device = "auto",
@@ -49,7 +49,7 @@ def quickstart(
 ) -> None:
     """Trains four entries, attacks them, stores the records and prints the ranking.
 
-    What an earlier run finished is used again.
+    Reuses what an earlier run finished.
     """
     from benchmark.evaluation.session import Session
     from benchmark.protocol.tracks import get_track

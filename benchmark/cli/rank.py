@@ -95,7 +95,7 @@ WIDE = 118  # columns of a terminal from which on everything fits
 
 
 def show(tables: Sequence[dict[str, Any]]) -> None:
-    """One table a scope: numbers first; in a narrow terminal the two axes alone."""
+    """One table per scope: numbers first; in a narrow terminal the two axes alone."""
     wide = out.width >= WIDE
     for found in tables:
         attacks = numbered(_by(row) for row in found["entries"] if row["leakage_attack"])

@@ -36,7 +36,7 @@ def export(
         Format,
         typer.Option(
             "--format",
-            help="json: whole records; csv: a row an entry; model-index, eval-results: YAML for the Hugging Face Hub.",
+            help="json: whole records; csv: one row per entry; model-index, eval-results: YAML for the Hugging Face Hub.",
         ),
     ] = Format.JSON,
     track: Annotated[str | None, typer.Option(help="Only this track.")] = None,
@@ -115,11 +115,11 @@ def list_(
 @app.command()
 def remove(
     record: Annotated[str, typer.Argument(help="The record's name, or its beginning, as `faceveil store list` shows it.")],
-    reason: Annotated[str, typer.Option(help="Why; it stays to be seen.")],
+    reason: Annotated[str, typer.Option(help="The reason, which stays visible.")],
     store: StoreOption = None,
     json: Json = False,
 ) -> None:
-    """Removes a record for good; name, date and reason stay to be seen."""
+    """Removes a record for good; name, date and reason stay visible."""
     trace = open_store(store).remove_record(record, reason).model_dump(mode="json")
     emit(trace, json, lambda: facts(trace))
 
@@ -139,7 +139,7 @@ def backup(
 def restore(
     path: Annotated[Path, typer.Argument(help="A file that `faceveil store backup` wrote.")],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Put it in the place of what the store holds now, in one step; boards may run on.")
+        bool, typer.Option("--replace", help="Replace what the store holds now, in one step; boards can keep running.")
     ] = False,
     store: StoreOption = None,
     json: Json = False,

@@ -1,4 +1,4 @@
-"""``faceveil submit | withdraw | queue``: submit a submission, and see what becomes of it, here or elsewhere."""
+"""``faceveil submit | withdraw | queue``: hand in a submission and follow it, on this machine or a remote board."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def submit(
     url: Url = None,
     token: Token = None,
     store: StoreOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Give the consent that is otherwise asked for.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree without being asked.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check only; submit nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -97,7 +97,7 @@ def submit(
 
 
 def _there(archive: Path, remote: Remote) -> dict[str, Any]:
-    """Submits elsewhere; a refusal is a job, too."""
+    """Submits to a remote board; a refusal is a job, too."""
     from benchmark.service.client import RemoteError
 
     try:
@@ -166,7 +166,7 @@ def queue(
     store: StoreOption = None,
     json: Json = False,
 ) -> None:
-    """Shows jobs that are waiting, running, published or failed, and why they failed."""
+    """Shows jobs that are waiting, running, published or failed, and the reasons of failures."""
     if retry and job is None:
         raise typer.BadParameter("--retry wants the id of a job")
     if url:
@@ -222,7 +222,7 @@ def _why(job: Mapping[str, Any]) -> str:
 
 
 def _show(job: Mapping[str, Any], log: Sequence[Mapping[str, Any]], url: str | None = None) -> None:
-    """A job with the end of its log; of a published one, where its record is."""
+    """A job with the end of its log; for a published one, where its record is."""
     names = ("id", "name", "team", "track", "submission_id", "worker", "record")
     where = ""
     if job["record"]:

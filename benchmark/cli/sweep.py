@@ -46,7 +46,7 @@ def sweep(
 ) -> None:
     """Trains and evaluates a grid of entries, and summarises the results.
 
-    What is done already is not done again: give the same command after an interruption.
+    Finished entries are kept: run the same command again to resume.
     """
     from benchmark.evaluation.sweep.file import open_sweep, unroll
     from benchmark.evaluation.sweep.summary import estimate, rows

@@ -1,4 +1,4 @@
-"""``faceveil train | validate | utility``: submissions and what they recognise."""
+"""``faceveil train | validate | utility``: submissions, and how well they recognise people."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def train(
         int, typer.Option(min=0, help="Which backbone of the entry's population; 0 is trained on the canonical split.")
     ] = 0,
     seed: Annotated[
-        int | None, typer.Option(help="Same seed, same weights; default the number, as populations have it.")
+        int | None, typer.Option(help="Training seed (same seed, same weights); default: the number, as in populations.")
     ] = None,
     data: Data = None,
     public: Public = None,
     init: Annotated[Path | None, typer.Option(help="Weights to fine-tune: a submission, or a public checkpoint.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="Another backbone than the track's; any timm model works.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="A backbone other than the track's; any timm model works.")] = None,
     backbone_set: Annotated[list[str] | None, typer.Option(help="An argument of that backbone, key=value.")] = None,
     name: Annotated[str | None, typer.Option(help="Name on the card.")] = None,
     team: Annotated[str, typer.Option(help="Team on the card.")] = "anonymous",
@@ -93,9 +93,9 @@ def train(
         str, typer.Option(help="photo: mislabelled, blank, out_of_distribution, duplicated. person: natural, mislabelled.")
     ] = "",
     canary_seed: Annotated[
-        int | None, typer.Option(help="Seed of canaries and coin flips; default: --seed, which stands on the card.")
+        int | None, typer.Option(help="Seed of canaries and coin flips; default: --seed, which the card shows.")
     ] = None,
-    accumulate: Annotated[int, typer.Option(min=1, help="Parts of a batch in memory one after the other.")] = 1,
+    accumulate: Annotated[int, typer.Option(min=1, help="Parts that a batch is split into, to save memory.")] = 1,
     checkpoint_steps: Annotated[int, typer.Option(min=0, help="Steps between checkpoints within an epoch; 0: none.")] = 0,
     loaders: Annotated[int, typer.Option(min=0, help="Processes that decode photos ahead; the order does not change.")] = 0,
     device: Device = "auto",
@@ -183,7 +183,7 @@ def utility(
         bool,
         typer.Option("--flip", help="With --pairs: add the embedding of the mirrored photo, as published figures often do."),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of folds, galleries and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of folds, galleries and intervals.")] = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show_forgetting(found: Forgetting) -> None:
-    """A method and share a row."""
+    """One row per method and share."""
     rows = [
         [row.method, f"{row.share:.0%}", f"{row.auc.n} {row.auc.unit}", number(row.auc), "yes" if row.forgotten else "no",
          f"{row.utility:.3f}", f"{row.utility_retrained:.3f}"]
@@ -39,7 +39,7 @@ def unlearn(
     methods: Annotated[str, typer.Option(help="Comma-separated.")] = DEFAULT,
     shares: Annotated[str, typer.Option(help="Shares of the people who leave, comma-separated.")] = "0.01,0.05,0.2",
     backbones: Annotated[int, typer.Option(min=2, help="Backbones that unlearn, and as many re-trained without.")] = 4,
-    statistic: Annotated[str, typer.Option(help="What is read off a photo; as in `lira`.")] = "regrown_logit",
+    statistic: Annotated[str, typer.Option(help="The statistic of each photo, as in `lira`.")] = "regrown_logit",
     seed: Annotated[int, typer.Option(help="Who leaves.")] = 0,
     data: Data = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Write the result here as JSON, too.")] = None,

@@ -30,7 +30,7 @@ def was_i_in_it(
     backbone_set: BackboneSet = None,
     mean: Mean = "0.5",
     std: Std = "0.5",
-    seed: Annotated[int, typer.Option(help="Of the choice of photos, where some people have more than others.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of photos, where some people have more than others.")] = 0,
     device: Device = "auto",
     json: Json = False,
 ) -> None:

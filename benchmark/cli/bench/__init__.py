@@ -6,7 +6,7 @@ import typer
 
 from benchmark.cli.bench import api, board, busy, compare, dp, evaluate, feeding, inversion, membership, records
 
-app = typer.Typer(help="Speed of the parts, each beside the plain way to do the same.", no_args_is_help=True)
+app = typer.Typer(help="How fast the parts are, each beside the plain way of doing the same.", no_args_is_help=True)
 for module in (api, board, busy, compare, dp, evaluate, feeding, inversion, membership, records):
     module.register(app)
 

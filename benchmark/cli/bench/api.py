@@ -1,4 +1,4 @@
-"""``faceveil bench api``: how many cached answers a second the API gives, over loopback."""
+"""``faceveil bench api``: how many cached answers per second the API gives, over loopback."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def register(app: typer.Typer) -> None:
 
 
 def api(
-    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="How long to ask.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Seconds of measuring.")] = 5.0,
     readers: Annotated[int, typer.Option(min=1, max=64, help="Connections at once, each kept open.")] = 8,
-    path: Annotated[str, typer.Option(help="What to ask for.")] = "/api/v1/leaderboard",
+    path: Annotated[str, typer.Option(help="Path to request.")] = "/api/v1/leaderboard",
     store: StoreOption = None,
     json: Json = False,
 ) -> None:
-    """Starts pages and API as `faceveil leaderboard` does, and asks for one address again and again."""
+    """Starts pages and API as `faceveil leaderboard` does, and requests one address over and over."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -12,7 +12,7 @@ from benchmark.cli.output import Json, emit, out, steps, table
 def board(
     records: Annotated[int, typer.Option(min=1, help="Made-up records on one board.")] = 10_000,
     readers: Annotated[int, typer.Option(min=1, help="Sessions at once.")] = 50,
-    times: Annotated[int, typer.Option(min=1, help="Page loads that are timed.")] = 5,
+    times: Annotated[int, typer.Option(min=1, help="Page loads to time.")] = 5,
     json: Json = False,
 ) -> None:
     """Times the leaderboard in a browser: first paint, filters, memory under many readers, cached requests.  Needs chromium."""

@@ -17,12 +17,12 @@ def register(app: typer.Typer) -> None:
 
 def busy(
     processes: Annotated[int, typer.Option("--busy", min=1, help="Busy processes beside it.")] = 2,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps that are timed.")] = 20,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps to time.")] = 20,
     size: Annotated[int, typer.Option(min=16, help="Height and width of the photos.")] = 48,
-    batch: Annotated[int, typer.Option(min=2, help="Photos a step.")] = 64,
+    batch: Annotated[int, typer.Option(min=2, help="Photos per step.")] = 64,
     json: Json = False,
 ) -> None:
-    """Times the same small training alone and beside busy processes, with one thread and with one a core."""
+    """Times the same small training alone and beside busy processes, with one thread and with one per core."""
     from benchmark.runtime.threads import cores
     from benchmark.training.bench import measure_busy
 

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     old: Annotated[Path, typer.Argument(help="What a bench command printed with --json.")],
-    new: Annotated[Path, typer.Argument(help="The same, of another version or machine.")],
+    new: Annotated[Path, typer.Argument(help="The same from another version or machine.")],
     json: Json = False,
 ) -> None:
     """Ratios of everything that was measured in two runs of the same bench command; says which settings differ."""

@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
 def dp(
     backbone: Annotated[str, typer.Option(help="See `faceveil list backbones`.")] = "iresnet_slim",
     size: Annotated[int, typer.Option(min=16, help="Height and width of the photos.")] = 48,
-    batch: Annotated[int, typer.Option(min=2, help="Photos a step.")] = 64,
-    views: Annotated[int, typer.Option(min=1, help="Augmented views a photo (multiplicity).")] = 1,
+    batch: Annotated[int, typer.Option(min=2, help="Photos per step.")] = 64,
+    views: Annotated[int, typer.Option(min=1, help="Augmented views per photo (multiplicity).")] = 1,
     repetitions: Annotated[int, typer.Option(min=1, help="Rounds; each takes one step of every way.")] = 7,
     device: Device = "auto",
     json: Json = False,

@@ -19,13 +19,13 @@ def register(app: typer.Typer) -> None:
 
 def feeding(
     backbone: Annotated[str, typer.Option(help="See `faceveil list backbones`.")] = "mobilefacenet",
-    batch: Annotated[int, typer.Option(min=2, help="Photos a step.")] = 64,
-    count: Annotated[int, typer.Option("--steps", min=1, help="Steps that are timed.")] = 20,
+    batch: Annotated[int, typer.Option(min=2, help="Photos per step.")] = 64,
+    count: Annotated[int, typer.Option("--steps", min=1, help="Steps to time.")] = 20,
     loaders: Annotated[int, typer.Option(min=0, help="Processes that read ahead; 0: the training's own.")] = 1,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Reads photos from a RecordIO file, trains without reading, and does both at once: photos a second."""
+    """Reads photos from a RecordIO file, trains without reading, and does both at once; prints photos per second."""
     from benchmark.training.feeding import measure
 
     with steps() as progress, tempfile.TemporaryDirectory(prefix="faceveil-bench-") as work:

@@ -20,7 +20,7 @@ def inversion(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Times a latent search as plain loops do it, and what each step away from that gives.
+    """Times a latent search written as plain loops, and what each improvement on that gains.
 
     Every row optimises the same latents towards the same templates; their final objectives should agree.
     """

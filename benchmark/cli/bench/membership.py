@@ -18,9 +18,9 @@ def register(app: typer.Typer) -> None:
 def membership(
     backbone: Annotated[str, typer.Option(help="See `faceveil list backbones`.")] = "iresnet_slim",
     size: Annotated[int, typer.Option(min=16, help="Height and width of the photos.")] = 64,
-    photos: Annotated[int, typer.Option(min=8, help="Photos a pass; ten times as many for the growth.")] = 128,
+    photos: Annotated[int, typer.Option(min=8, help="Photos per pass; the growth is measured with ten times as many.")] = 128,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; each runs every way once.")] = 10,
-    attacks: Annotated[str, typer.Option(help="Only the signals of these, comma-separated; all attacks by default.")] = "",
+    attacks: Annotated[str, typer.Option(help="Attacks whose signals are measured, comma-separated; default all.")] = "",
     device: Device = "auto",
     json: Json = False,
 ) -> None:

@@ -19,12 +19,12 @@ def register(app: typer.Typer) -> None:
 
 def records(
     count: Annotated[
-        int, typer.Option("--records", min=1, help="Records of the file that is written; 3.7 KiB each.")
+        int, typer.Option("--records", min=1, help="Records in the file that is written; 3.7 KiB each.")
     ] = 100_000,
     folder: Annotated[Path | None, typer.Option(help="Where the file is written, and removed afterwards.")] = None,
     json: Json = False,
 ) -> None:
-    """Opens a RecordIO file and reads it in random order: seconds, photos a second a core, memory."""
+    """Opens a RecordIO file and reads it in random order: seconds, photos per second and core, memory."""
     from benchmark.data.bench import measure
 
     with steps() as progress, tempfile.TemporaryDirectory(prefix="faceveil-bench-", dir=folder) as work:
