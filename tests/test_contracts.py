@@ -217,14 +217,14 @@ def test_scores_do_not_depend_on_the_order_of_photos(spec, evidence):
     contrast = leak_contrast(spec, evidence)
     if attack.knowledge in LABELLED:
         known = evidence.sides(contrast, labelled=True)
-        attack.fit(narrowed(evidence.signals.take(known), attack), evidence.labels(known, contrast))
+        attack.fit(narrowed(evidence.signals, attack, known), evidence.labels(known, contrast))
     asked = evidence.sides(contrast, labelled=False)
     order = np.random.default_rng(0).permutation(len(asked))
 
     def scores(index: np.ndarray) -> np.ndarray:
         if attack.calibrates:
             attack.calibrate(query_shadows(attack, evidence, contrast, index))
-        return attack.score(narrowed(evidence.signals.take(index), attack))
+        return attack.score(narrowed(evidence.signals, attack, index))
 
     np.testing.assert_allclose(scores(asked[order]), scores(asked)[order], rtol=1e-6, atol=1e-9)
 
@@ -264,15 +264,15 @@ def test_is_at_chance_where_seen_photos_were_not_seen(spec, other_people):
         attack = build_attack(spec)
         labels = relabelled(side, other_people.identity, rng)
         if attack.knowledge == Knowledge.PARTIAL:
-            attack.fit(narrowed(other_people.signals.take(known), attack), labels[known])
+            attack.fit(narrowed(other_people.signals, attack, known), labels[known])
         elif attack.knowledge == Knowledge.AUXILIARY:
             (shadow,) = other_people.shadows
             own = np.flatnonzero(np.isin(shadow.side, (SEEN, UNSEEN)))
-            attack.fit(narrowed(shadow.signals.take(own), attack), (shadow.side[own] == SEEN).astype(np.int64))
+            attack.fit(narrowed(shadow.signals, attack, own), (shadow.side[own] == SEEN).astype(np.int64))
         if attack.calibrates:
             attack.calibrate(query_shadows(attack, other_people, Contrast.SAMPLE, asked))
         try:
-            score = attack.score(narrowed(other_people.signals.take(asked), attack))
+            score = attack.score(narrowed(other_people.signals, attack, asked))
         except NotApplicableError as error:
             pytest.skip(str(error))
         values.append(float(roc(score, labels[asked] == 1).auc()[0]))

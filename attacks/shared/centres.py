@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ from scipy.special import logsumexp
 
 from benchmark.interfaces import NotApplicableError, SignalRequest, Signals
 
-BLOCK = 1024
+BLOCK = 1024  # photos at once
+LOGITS = 1 << 22  # of photos to other people's centres that are held at once
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -35,7 +37,11 @@ def gallery(signals: Signals, request: SignalRequest) -> tuple[np.ndarray, np.nd
         raise NotApplicableError(
             f"{int((count < 2).sum())} of {len(people)} people have one photo only; a centre needs two or more a person."
         )
-    return unit(np.asarray(signals[request], np.float64)), person
+    raw = signals[request]
+    embeddings = np.empty(raw.shape)
+    for block in blocks(len(raw)):
+        embeddings[block] = unit(np.asarray(raw[block], np.float64))
+    return embeddings, person
 
 
 @dataclass(frozen=True)
@@ -60,24 +66,33 @@ def regrow(embeddings: np.ndarray, person: np.ndarray, scale: float, weights: np
         person: (N,) int, 0..P-1, each with at least two photos.
         weights: (N,) of the photos in their person's centre; default all 1.
     """
-    weighted = embeddings if weights is None else embeddings * weights[:, None]
-    sums = person_sums(weighted, person)
-    own = scale * (embeddings * unit(sums[person] - weighted)).sum(1)
+    sums = person_sums(embeddings, person, weights)
+    own = np.empty(len(embeddings))
+    for block in blocks(len(embeddings)):
+        vectors = embeddings[block]
+        voting = vectors if weights is None else vectors * weights[block, None]
+        own[block] = scale * (vectors * unit(sums[person[block]] - voting)).sum(1)
     return Posterior(own, log_mean_others(embeddings, person, unit(sums), scale))
 
 
-def person_sums(vectors: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """(P, D) sums of the vectors (N, D) of each person (N,)."""
+def blocks(count: int, size: int | None = None) -> Iterator[slice]:
+    """``count`` rows, ``size`` (default ``BLOCK``) at once: what is made of them is never held for all."""
+    size = size or BLOCK
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def person_sums(vectors: np.ndarray, person: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """(P, D) sums of the vectors (N, D) of each person (N,), each as often as ``weights`` (N,) say."""
     sums = np.zeros((person.max() + 1, vectors.shape[1]))
-    np.add.at(sums, person, vectors)
+    for block in blocks(len(vectors)):
+        np.add.at(sums, person[block], vectors[block] if weights is None else vectors[block] * weights[block, None])
     return sums
 
 
 def log_mean_others(embeddings: np.ndarray, person: np.ndarray, centres: np.ndarray, scale: float) -> np.ndarray:
     """(N,) log of the mean over the other people's centres (P, D) of exp(scaled cosine)."""
     others = np.empty(len(embeddings))
-    for start in range(0, len(embeddings), BLOCK):
-        block = slice(start, start + BLOCK)
+    for block in blocks(len(embeddings), max(1, min(BLOCK, LOGITS // len(centres)))):
         logits = scale * (embeddings[block] @ centres.T)
         logits[np.arange(len(logits)), person[block]] = -np.inf
         others[block] = logsumexp(logits, axis=1)

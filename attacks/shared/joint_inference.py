@@ -19,7 +19,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from attacks.shared.centres import person_sums, unit
+from attacks.shared.centres import blocks, person_sums, unit
 from attacks.shared.densities import BINS, Densities, fitted_densities, gaussian_densities, guessed_densities
 from attacks.shared.subsets import Group, Kept, SizePrior, chunks, groups, normalised, photo_odds, size_counts, small
 
@@ -110,8 +110,10 @@ def known_logits(
 
     Photos of a person with no other photo inside have no centre: NaN.
     """
-    voting = embeddings * inside[:, None]
-    sums = person_sums(voting, person)
+    sums = person_sums(embeddings, person, inside)
     voters = np.bincount(person[inside], minlength=len(sums))[person] - inside
-    own = (embeddings * unit(sums[person] - voting)).sum(1)
+    own = np.empty(len(embeddings))
+    for block in blocks(len(embeddings)):
+        vectors = embeddings[block]
+        own[block] = (vectors * unit(sums[person[block]] - vectors * inside[block, None])).sum(1)
     return np.where(voters > 0, scale * own - others, np.nan)

@@ -135,11 +135,11 @@ def score(attack: MembershipAttack, seen: Observations, contrast: Contrast) -> t
         mixed = attack.mixes and contrast != Contrast.SAMPLE
         rows = _some(question.rows(contrast, labelled=True, galleries=attack.needs_gallery, mixed=mixed))
         positive = question.side[rows] != HELD_OUT if mixed else question.side[rows] == SIDES[contrast][0]
-        attack.fit(narrowed(seen.signals.take(rows), attack), positive.astype(np.int64))
+        attack.fit(narrowed(seen.signals, attack, rows), positive.astype(np.int64))
     rows = _some(question.rows(contrast, labelled=False, galleries=attack.needs_gallery))
     if attack.calibrates:
         attack.calibrate([_of_shadow(s, attack, rows, question, contrast) for s in seen.shadows])
-    values = np.asarray(attack.score(narrowed(seen.signals.take(rows), attack)), np.float64)
+    values = np.asarray(attack.score(narrowed(seen.signals, attack, rows)), np.float64)
     if values.shape != (len(rows),) or not np.isfinite(values).all():
         raise FaceVeilError(f"its scores are of shape {values.shape} for {len(rows)} photos, or not finite.")
     counted = question.evened(rows, contrast)
@@ -178,7 +178,7 @@ def _of_shadow(
     kept = np.flatnonzero(usable)
     place = np.full(len(rows), -1)
     place[kept] = np.arange(len(kept))
-    return QueryShadow(narrowed(shadow.signals, attack).take(rows[kept]), inside[kept], place)
+    return QueryShadow(narrowed(shadow.signals, attack, rows[kept]), inside[kept], place)
 
 
 def wanted_requests(specs: Sequence[AttackSpec], shadows_only: bool = False) -> list[SignalRequest]:

@@ -144,8 +144,8 @@ def ask_order(subject: Subject) -> list[AttributionRow]:
 def _learn(spec: AttackSpec, evidence: Evidence, known: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Scores of photos ``asked`` by the attack, fitted to any labels of the photos ``known``."""
     attack = build_attack(spec)
-    attack.fit(narrowed(evidence.signals.take(known), attack), labels)
-    return attack.score(narrowed(evidence.signals.take(asked), attack))
+    attack.fit(narrowed(evidence.signals, attack, known), labels)
+    return attack.score(narrowed(evidence.signals, attack, asked))
 
 
 def ask_unrelated_models(subject: Subject) -> list[AttributionRow]:

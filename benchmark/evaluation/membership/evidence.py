@@ -80,7 +80,7 @@ class ModelSignals:
         own = asked_about(self.populations, contrast)
         key = (contrast, attack.needs_gallery, attack.requests())
         if key not in self._own:
-            self._own[key] = narrowed(self.signals, attack).take(own)
+            self._own[key] = narrowed(self.signals, attack, own)
         place = np.full(len(self.signals), -1)
         place[own] = np.arange(len(own))
         return QueryShadow(self._own[key], self.populations.side[own] == INSIDE[contrast], place[index])
@@ -96,11 +96,13 @@ def asked_about(populations: Populations, contrast: Contrast) -> np.ndarray:
     return np.flatnonzero(np.isin(populations.side, SIDES[contrast]) & ~populations.labelled)
 
 
-def narrowed(signals: Signals, attack: MembershipAttack) -> Signals:
-    """Only what the attack asked for; without a gallery it is not told which photos show the same person."""
-    values = {r.key: signals.values[r.key] for r in attack.requests() if r.key in signals.values}
-    identity = signals.identity if attack.needs_gallery else np.arange(len(signals))
-    return Signals(values=values, identity=identity, group=signals.group)
+def narrowed(signals: Signals, attack: MembershipAttack, index: np.ndarray) -> Signals:
+    """What the attack asked for and nothing else, of the photos ``index``: signals are mapped files, and what is taken of
+    them is held in memory.  Without a gallery it is not told which photos show the same person.
+    """
+    asked = {r.key for r in attack.requests()}
+    own = replace(signals, values={key: value for key, value in signals.values.items() if key in asked}, memo={}).take(index)
+    return own if attack.needs_gallery else replace(own, identity=np.arange(len(own)))
 
 
 @dataclass(frozen=True)

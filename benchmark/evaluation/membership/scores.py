@@ -29,12 +29,6 @@ from benchmark.signals.extraction import passes
 EVALUATION_VERSION = 4  # part of every piece's name: raise it when a metric or an attack changes its meaning
 
 
-def _of_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence) -> Signals:
-    """A shadow's signals narrowed to what the attack asked for."""
-    _check_shadow(signals, attack, evidence)
-    return narrowed(signals, attack)
-
-
 def _check_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence) -> None:
     """Raises NotApplicableError where a shadow cannot give a signal, or gives one that does not compare with the target's."""
     for request in attack.requests():
@@ -64,11 +58,12 @@ def training_signals(attack: MembershipAttack, evidence: Evidence, contrast: Con
     if attack.knowledge == Knowledge.PARTIAL:
         populations = evidence.populations
         index = np.flatnonzero(np.isin(populations.side, _fitted_on(attack, contrast)) & populations.labelled)
-        return narrowed(evidence.signals.take(index), attack), _positive(populations.side[index], attack, contrast)
+        return narrowed(evidence.signals, attack, index), _positive(populations.side[index], attack, contrast)
     parts, labels = [], []
     for shadow in _auxiliary(evidence):
         index = np.flatnonzero(np.isin(shadow.side, _fitted_on(attack, contrast)))
-        parts.append(_of_shadow(shadow.signals.take(index), attack, evidence))
+        _check_shadow(shadow.signals, attack, evidence)
+        parts.append(narrowed(shadow.signals, attack, index))
         labels.append(_positive(shadow.side[index], attack, contrast))
     return Signals.concatenate(parts), np.concatenate(labels)
 
@@ -104,7 +99,7 @@ def query_shadows(attack: MembershipAttack, evidence: Evidence, contrast: Contra
     else:
         outside, rows = np.zeros(len(index), bool), np.arange(len(index))
         queried = [s.queried for s in _auxiliary(evidence) if s.queried is not None]
-        shadows = [QueryShadow(narrowed(signals.take(index), attack), outside, rows) for signals in queried]
+        shadows = [QueryShadow(narrowed(signals, attack, index), outside, rows) for signals in queried]
     for shadow in shadows:
         _check_shadow(shadow.signals, attack, evidence)
     return shadows
@@ -123,7 +118,7 @@ def run_contrast(spec: AttackSpec, evidence: Evidence, contrast: Contrast) -> Sc
     index = evidence.sides(contrast, labelled=False)
     if attack.calibrates:
         attack.calibrate(query_shadows(attack, evidence, contrast, index))
-    score = np.asarray(attack.score(narrowed(evidence.signals.take(index), attack)), np.float64)
+    score = np.asarray(attack.score(narrowed(evidence.signals, attack, index)), np.float64)
     if score.shape != (len(index),):
         raise FaceVeilError(f"attack {spec.label}: score must be of shape ({len(index)},), got {score.shape}.")
     if not np.isfinite(score).all():

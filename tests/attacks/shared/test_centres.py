@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from attacks.shared import centres
 from attacks.shared.centres import gallery, regrow, regrow_weighted, unit, weigh
@@ -81,3 +82,15 @@ def test_one_photo_of_a_person_is_not_applicable():
 def test_unit_keeps_zero_rows():
     rows = unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
     np.testing.assert_allclose(rows, [[0.6, 0.8], [0.0, 0.0]])
+
+
+def test_what_is_held_does_not_grow_with_photos_times_people(monkeypatch):
+    """Logits to other people's centres are made for fewer photos at once the more people there are."""
+    shapes = []
+    monkeypatch.setattr(centres, "LOGITS", 600)
+    monkeypatch.setattr(centres, "logsumexp", lambda logits, axis: shapes.append(logits.shape) or logsumexp(logits, axis=axis))
+    rng = np.random.default_rng(4)
+    people, embeddings = np.repeat(np.arange(50), 2), unit(rng.standard_normal((100, 8)))
+    found = regrow(embeddings, people, 32.0).log_odds
+    assert shapes == [(12, 50)] * 8 + [(4, 50)]
+    np.testing.assert_allclose(found, naive(embeddings.tolist(), people.tolist(), 32.0, [1.0] * 100), rtol=1e-9)
