@@ -1,4 +1,4 @@
-"""A small training that can be spread over processes: in a test, or under torchrun as ``spread_training.py OUT``."""
+"""Small trainings that can be spread over processes: in a test, or under torchrun as ``spread_training.py OUT``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,25 @@ import torch
 from photo_arrays import noise_photos
 from torch import nn
 
+from benchmark.interfaces import Defense
 from benchmark.models.heads import build_head
 from benchmark.protocol.track import HeadSpec, InputSpec, TrainingConfig
 from benchmark.training.loop import Trainer
 from benchmark.training.scale import joined
+from defenses.distillation import Distillation
+from defenses.selena import SELENA
+from defenses.transfer_freeze import TransferFreeze
 
 CONFIG = TrainingConfig(epochs=3, batch_size=16, lr=0.05, warmup_epochs=1, flip=True)
 
-NORMS = ("group", "batch")
+# What is trained: without BatchNorm, with it, and with it under defences that have loops of their own.
+WAYS: dict[str, tuple[str, Defense | None]] = {
+    "group": ("group", None),
+    "batch": ("batch", None),
+    "selena": ("batch", SELENA(models=2, left_out=1)),
+    "distillation": ("batch", Distillation()),
+    "transfer_freeze": ("batch", TransferFreeze(pretrain_epochs=2, frozen=0.5)),
+}
 
 
 def network(norm: str, dropout: float = 0.0) -> nn.Module:
@@ -34,16 +45,18 @@ def trainer(norm: str = "group", *, dropout: float = 0.0, sample: float = 1.0, *
     return Trainer(network(norm, dropout), head, photos, config, InputSpec(size=(8, 8)), seed=3, **settings)
 
 
-def outcome(run: Trainer) -> dict[str, Any]:
-    """The loss curve of a run, and the sum of every tensor that it ends in."""
-    run.run()
+def outcome(way: str) -> dict[str, Any]:
+    """The loss curve of one of ``WAYS``, and the sum of every tensor that it ends in."""
+    norm, defense = WAYS[way]
+    run = trainer(norm, defense=defense, public=noise_photos(20, 4, seed=5))
+    run.defense.fit(run)
     sums = [float(t.detach().double().sum()) for t in run.backbone.state_dict().values()]
     return {"curve": [line.loss for line in run.history], "sums": sums}
 
 
 def main() -> None:
     with joined("cpu") as (group, _):
-        found = {norm: group.gather(outcome(trainer(norm))) for norm in NORMS}
+        found = {way: group.gather(outcome(way)) for way in WAYS}
         if group.rank == 0:
             Path(sys.argv[1]).write_text(json.dumps({"size": group.size, **found}))
 

@@ -162,6 +162,7 @@ class _Run:
             self.init.submission_id if self.init else None,
             *([self.public.digest] if self.public is not None and defense.uses_public() else []),
             *([spread()] if spread() else []),
+            *Group.current().key,
         )
 
 

@@ -310,6 +310,7 @@ class Trainer:
             weights_digest(self.head),
             *([weights_digest(self.extra)] if self.extra else []),
             *([self.group.size, self.scale.accumulate] if self.group.size * self.scale.accumulate > 1 else []),
+            *self.group.key,
             length=32,
         )
 

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchmark.interfaces import FaceVeilError, Photos
 
+GROUP_VERSION = 2  # part of the names of what several processes trained: raise it when that changes
 BUCKET = 25 << 20  # bytes of gradients that are exchanged at once
 PATIENCE = timedelta(minutes=30)  # for a process that reads or writes what others wait for
 
@@ -72,6 +73,11 @@ class Group:
         if dist.is_available() and dist.is_initialized():
             return Group(dist.get_rank(), dist.get_world_size())
         return Group()
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """What names of checkpoints and weights hold beside the number of processes; nothing where there is one."""
+        return (GROUP_VERSION,) if self.size > 1 else ()
 
     def parts(self, index: np.ndarray, accumulate: int) -> list[np.ndarray]:
         """The parts of a batch that this process computes."""

@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, FaceVeilError, Photos, TrainerProtocol
 from benchmark.models.normalisation import fold, named
 from benchmark.training.loop import Trainer
+from benchmark.training.scale import Group
 from defenses.private.training import Gradients, Mechanism, PrivateRun, StepSettings, private
 from defenses.shared.adaptive import against_missing_statistics
 from defenses.shared.freezing import first_layers, frozen
@@ -82,6 +83,12 @@ class PrivateDefense(Defense):
         return named(backbone, "folded") if self.norm == "public" else backbone
 
     def check(self, backbone: BackboneSpec, photos: int) -> None:
+        processes = Group.current().size
+        if processes > 1:
+            raise FaceVeilError(
+                f"{self.name} takes its private steps in one process, and {processes} were started: each would do all of them, "
+                "with noise of its own. Start it without torchrun."
+            )
         if self.norm == "public" and backbone.kwargs.get("norm", "batch") != "batch":
             raise FaceVeilError(f"{self.name}: norm=public folds BatchNorm, which this backbone has not; leave the norm out.")
         self.plan_for(photos)

@@ -8,6 +8,7 @@ import torch
 from benchmark.interfaces import FaceVeilError, TrainerProtocol, content_hash
 from benchmark.runtime.seeding import derived_seed, weights_digest
 from benchmark.training.loop import Trainer
+from benchmark.training.scale import Group, spread
 
 
 def pretrain(trainer: TrainerProtocol, epochs: int) -> None:
@@ -36,7 +37,8 @@ def pretrain(trainer: TrainerProtocol, epochs: int) -> None:
     if trainer.checkpoint is not None:
         start = content_hash(
             config.model_dump(mode="json"), trainer.input.model_dump(mode="json"), seed, public.digest,
-            [type(old).__name__, old.scale, old.margin], weights_digest(trainer.backbone), length=32,
+            [type(old).__name__, old.scale, old.margin], weights_digest(trainer.backbone),
+            *([spread(), *Group.current().key] if spread() else []), length=32,
         )  # fmt: skip
         checkpoint = trainer.checkpoint.parent.parent / "pretraining" / f"{start}.pt"
     inner = Trainer(

@@ -18,7 +18,9 @@ from benchmark.protocol.registry import build_attack
 from benchmark.runtime.seeding import derived_seed, weights_digest
 from benchmark.submissions.card import Claim
 from benchmark.training.pipeline import train_backbone
+from benchmark.training.scale import Group
 from defenses.dp_sgd import DPSGD
+from defenses.dp_user import DPUser
 from defenses.private.training import PrivateRun, private
 from defenses.shared.freezing import first_layers
 
@@ -453,6 +455,13 @@ def test_an_impossible_target_is_refused_before_training(make_trainer):
 
 
 # Refusals
+
+
+@pytest.mark.parametrize("defense", [DPSGD(), DPUser()])
+def test_several_processes_are_refused(monkeypatch, defense):
+    monkeypatch.setattr(Group, "current", staticmethod(lambda: Group(1, 2)))
+    with pytest.raises(FaceVeilError, match="one process, and 2 were started"):
+        defense.check(BackboneSpec(name="iresnet_slim", kwargs={"norm": "group"}), 1000)
 
 
 def test_batchnorm_left_in_is_refused(make_trainer, track):

@@ -11,14 +11,14 @@ import pytest
 import spread_training
 import torch
 from record_files import record_set
-from spread_training import CONFIG, NORMS, outcome, trainer
+from spread_training import CONFIG, WAYS, outcome, trainer
 
 from benchmark.data.readers.recordio import open_records
 from benchmark.interfaces import FaceVeilError
 from benchmark.protocol.track import HeadSpec, TrainingConfig
 from benchmark.runtime.seeding import weights_digest
-from benchmark.training.loop import Trainer
-from benchmark.training.scale import Group, PhotoLoader, Scale, scaled, spread
+from benchmark.training.loop import Trainer, build_optimizer
+from benchmark.training.scale import GROUP_VERSION, Group, PhotoLoader, Scale, scaled, spread
 
 
 def curve(run) -> list[float]:
@@ -28,7 +28,9 @@ def curve(run) -> list[float]:
 
 @pytest.mark.slow
 def test_two_processes_draw_the_loss_curve_of_one(tmp_path: Path) -> None:
-    """Without BatchNorm, and with it: its statistics are those of the whole batch, not of what a process holds."""
+    """Without BatchNorm, and with it: its statistics are those of the whole batch, not of what a process holds.  So under
+    defences with loops of their own, which are the plain one inside.
+    """
     out, here = tmp_path / "curve.json", Path(spread_training.__file__)
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(here), str(out)]
     paths = [str(here.parents[1]), str(here.parent)]
@@ -37,10 +39,10 @@ def test_two_processes_draw_the_loss_curve_of_one(tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr[-2000:]
     spread = json.loads(out.read_text())
     assert spread["size"] == 2
-    for norm in NORMS:
-        first, second = spread[norm]
-        alone = outcome(trainer(norm))
-        assert first == second
+    for way in WAYS:
+        first, second = spread[way]
+        alone = outcome(way)
+        assert first == second, way
         assert first["curve"] == pytest.approx(alone["curve"], rel=1e-4)
         assert first["sums"] == pytest.approx(alone["sums"], rel=1e-3, abs=1e-3)  # running statistics among them
         assert alone["curve"][-1] < alone["curve"][0]
@@ -149,6 +151,21 @@ def test_settings_added_later_change_no_name() -> None:
     assert set(TrainingConfig().model_dump()) == {
         "epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "warmup_epochs", "clip_norm", "flip", "autocast"
     }  # fmt: skip
+
+
+def test_what_several_processes_left_behind_is_not_gone_on_with_once_they_train_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of two processes from when each normalised by its own part; one of a single process stays good."""
+    monkeypatch.setattr(Group, "current", staticmethod(lambda: Group(0, 2)))
+    monkeypatch.setattr(Group, "key", ())  # as names were then
+    before = trainer("batch", checkpoint=tmp_path / "two.pt")
+    before.save_checkpoint(build_optimizer(before.config, before.backbone, before.head))
+    monkeypatch.undo()
+    monkeypatch.setattr(Group, "current", staticmethod(lambda: Group(0, 2)))
+    with pytest.raises(FaceVeilError, match="is of another run"):
+        trainer("batch", checkpoint=tmp_path / "two.pt").run()
+    assert (Group().key, Group(1, 2).key) == ((), (GROUP_VERSION,))
 
 
 def test_weights_of_cut_batches_have_names_and_checkpoints_of_their_own(tmp_path: Path) -> None:
