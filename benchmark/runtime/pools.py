@@ -82,6 +82,13 @@ class _Worker:
     number: int | None = None  # of the task it runs
     task: bytes = b""
 
+    def let_go(self) -> None:
+        """Closes both ends: it has a second to clean up, and is gone."""
+        self.channel.close()
+        if self.lifeline >= 0:
+            os.close(self.lifeline)
+            self.lifeline = -1
+
 
 @dataclass
 class Processes:
@@ -166,8 +173,7 @@ class Processes:
         return [Finished(number, None, FaceVeilError(reason))]
 
     def _forget(self, worker: _Worker) -> int:
-        worker.channel.close()
-        os.close(worker.lifeline)
+        worker.let_go()
         self._workers.remove(worker)
         try:
             return worker.process.wait(PATIENCE)
@@ -177,8 +183,9 @@ class Processes:
 
     def close(self) -> None:
         """Ends all workers; what one is running is broken off."""
-        for worker in self._workers:
+        for worker in self._workers:  # all before the first is waited for
             worker.process.terminate()
+            worker.let_go()
         for worker in list(self._workers):
             self._forget(worker)
 
