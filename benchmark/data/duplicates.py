@@ -60,8 +60,10 @@ def near_hashes(hashes: NDArray[np.uint64], people: NDArray[np.int64]) -> Iterat
     for band in range(BANDS):
         order = np.argsort(parts[:, band], kind="stable")
         value = parts[order, band]
+        same = np.arange(len(order))  # of equal values, the further apart the fewer: those nearer together were equal, too
         for offset in range(1, len(order)):
-            same = np.flatnonzero(value[:-offset] == value[offset:])
+            same = same[: np.searchsorted(same, len(order) - offset)]
+            same = same[value[same] == value[same + offset]]
             if not len(same):
                 break
             first, second = order[same], order[same + offset]
