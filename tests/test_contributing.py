@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmark.interfaces import AttackSpec, DefenseSpec, Signals
+from benchmark.evaluation.membership.scores import run_contrast
+from benchmark.interfaces import AttackSpec, Contrast, DefenseSpec, FaceVeilError, OwnSignal, Signals
 from benchmark.models import backbones
 from benchmark.protocol import registry
 from benchmark.protocol.tracks import get_track
+from benchmark.signals.kinds import kind_of
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 EXAMPLES = dict(
     zip(
-        ("defense", "attack", "track", "backbone"),
+        ("defense", "attack", "signal", "track", "backbone"),
         re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL),
         strict=True,
     )
@@ -51,6 +53,24 @@ def test_the_attack(load):
     plain, flipped = (request.key for request in attack.requests())
     values = {plain: np.eye(3), flipped: np.eye(3)[[0, 2, 2]]}
     assert attack.score(Signals(values, np.arange(3))).tolist() == [1, 0, 1]
+
+
+def test_the_signal(load, flow):
+    assert load("signal") == ("embedding_spread",)
+    spec = AttackSpec(name="embedding_spread")
+    evidence = flow.evidence([spec])
+    scores = run_contrast(spec, evidence, Contrast.SAMPLE)
+    size = flow.track.backbone.kwargs["embedding_size"]
+    assert len(np.unique(scores.score)) > len(scores.score) / 2
+    assert ((-np.log(size) <= scores.score) & (scores.score <= 0)).all()
+
+
+def test_a_signal_that_nobody_serves_is_named(load):
+    class Orphan(OwnSignal):
+        pass
+
+    with pytest.raises(FaceVeilError, match="no SignalKind serves Orphan"):
+        kind_of(Orphan())
 
 
 def test_the_track(load):

@@ -24,6 +24,7 @@ _STATISTICS: dict[str, tuple[str, ...]] = {
     "activations": ("mean", "mean_std"),
     "map": ("crops",),
     "head": ("loss", "logit", "entropy"),
+    "own": ("value",),
 }
 
 
@@ -53,7 +54,7 @@ class SignalRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layers: Literal["pixels", "similarity", "embedding", "norm", "activations", "map", "head"]
+    layers: Literal["pixels", "similarity", "embedding", "norm", "activations", "map", "head", "own"]
     statistic: Literal["value", "mean", "mean_var", "mean_std", "crops", "loss", "logit", "entropy"] = "value"
     reference: Statistics = "stored"
     view: str = "identity"
@@ -71,6 +72,8 @@ class SignalRequest(BaseModel):
             raise ValueError("map signals need a number of crops, others have none.")
         if self.gradients != "none" and (self.layers != "embedding" or self.view == "identity"):
             raise ValueError("gradients are those of the embedding's agreement with another view than 'identity'.")
+        if self.layers == "own" and not isinstance(self, OwnSignal):
+            raise ValueError("own signals are subclasses of OwnSignal, each with its key and access.")
         return self
 
     @property
@@ -97,6 +100,25 @@ class SignalRequest(BaseModel):
         recalibrated = "" if self.reference == "stored" else f"{self.reference}."
         repeated = "" if self.queries == 1 else f".x{self.queries}"
         return f"{'raw_' if self.raw else ''}embedding.{recalibrated}{self.view}{repeated}"
+
+
+class OwnSignal(SignalRequest):
+    """The base of requests for a kind of signal that is defined outside this package, in the file of its ``SignalKind``.
+
+    A subclass states :attr:`key`, which names its values in the cache and so changes whenever they do, and :attr:`access`.
+    """
+
+    layers: Literal["own"] = "own"
+
+    @property
+    def access(self) -> Access:
+        """The least access that can compute it."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> str:
+        """Its name in a :class:`Signals` and in the cache."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)

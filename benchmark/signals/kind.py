@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from benchmark.interfaces import SignalRequest
+from benchmark.interfaces import OwnSignal, SignalRequest
 from benchmark.signals.channel_moments import ReferenceStatistics
 from benchmark.signals.head import HeadClasses
 from benchmark.signals.target import Target
@@ -65,15 +65,24 @@ class Look:
         return self.batch.target
 
 
-class SignalKind:
-    """One kind of signal; :data:`benchmark.signals.kinds.KINDS` says which requests are whose.
+OWN: dict[type[OwnSignal], SignalKind] = {}  # kinds defined outside this package, by the requests that they serve
 
-    ``reads_pass``: it is read off the forward pass of its view, which all such kinds share.  ``needs_floats``: it works on the
-    photo itself, so that the pass may not take it as bytes (floats held during the pass cost more than the reductions).
+
+class SignalKind:
+    """One kind of signal; :func:`benchmark.signals.kinds.kind_of` says which requests are whose.
+
+    ``serves``: the class of requests that are this kind's alone, for kinds defined outside this package.  ``reads_pass``: it is
+    read off the forward pass of its view, which all such kinds share.  ``needs_floats``: it works on the photo itself, so that
+    the pass may not take it as bytes (floats held during the pass cost more than the reductions).
     """
 
+    serves: ClassVar[type[OwnSignal] | None] = None
     reads_pass: ClassVar[bool] = True
     needs_floats: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        if cls.serves is not None:
+            OWN[cls.serves] = cls()
 
     def check(self, target: Target, request: SignalRequest, head: HeadClasses | None) -> None:
         """Raises :class:`NotApplicableError`, with the reason, where ``target`` cannot serve the request."""

@@ -7,12 +7,12 @@ from contextlib import ExitStack
 
 from torch import Tensor
 
-from benchmark.interfaces import SignalRequest, content_hash
+from benchmark.interfaces import FaceVeilError, OwnSignal, SignalRequest, content_hash
 from benchmark.signals.answers import AnswerKind
 from benchmark.signals.channel_moments import ReferenceStatistics
 from benchmark.signals.gradient_norms import gradient_norms
 from benchmark.signals.head import HeadClasses, check_head, head_logits, own_class
-from benchmark.signals.kind import Batch, Look, SignalKind
+from benchmark.signals.kind import OWN, Batch, Look, SignalKind
 from benchmark.signals.layers import LayerKind
 from benchmark.signals.part_responses import check_map, part_responses, watching
 from benchmark.signals.target import Target
@@ -111,5 +111,14 @@ KINDS: dict[str, SignalKind] = {
 
 
 def kind_of(request: SignalRequest) -> SignalKind:
-    """The kind that serves a request."""
+    """The kind that serves a request.
+
+    Raises:
+        FaceVeilError: a request of one's own that no kind says it serves.
+    """
+    if isinstance(request, OwnSignal):
+        if type(request) not in OWN:
+            name = type(request).__name__
+            raise FaceVeilError(f"no SignalKind serves {name}: define one with serves = {name}.")
+        return OWN[type(request)]
     return KINDS["gradients" if request.gradients != "none" else request.layers]

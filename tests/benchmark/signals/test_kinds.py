@@ -56,7 +56,7 @@ def test_keys_and_costs(request_, key, each):
 
 
 def test_every_layer_that_can_be_requested_has_a_kind():
-    assert {*get_args(SignalRequest.model_fields["layers"].annotation), "gradients"} == set(kinds.KINDS)
+    assert {*get_args(SignalRequest.model_fields["layers"].annotation), "gradients"} == {*kinds.KINDS, "own"}
 
 
 def test_a_kind_is_one_class_and_one_entry_of_the_table(monkeypatch):
