@@ -182,13 +182,16 @@ def _by_name(entry: RankedEntry) -> tuple[str, str]:
 
 
 def _latest(runs: Iterable[Run]) -> list[Run]:
-    """One run a submission: the newest complete one, or the newest if none is complete.  In the order of the seeds.
+    """One run per submission: the newest complete one, or the newest if none is complete.  In the order of the seeds.
 
-    Equal weights under other defences are entries of their own: a defence that changes nothing has the undefended weights.
+    A verified training is identified by its seed: another machine's weights differ in their last digits and are no second
+    seed.  Equal weights under other defences are entries of their own: a defence that changes nothing has the undefended
+    weights.
     """
-    kept: dict[tuple[str, str], Run] = {}
+    kept: dict[tuple[str, str | int], Run] = {}
     for run in sorted(runs, key=lambda r: (r.complete, r.created, r.submission_id)):
-        kept[run.configuration, run.submission_id] = run
+        from_outside = run.board == "weights"
+        kept[run.configuration, run.submission_id if from_outside else run.seed] = run
     return sorted(kept.values(), key=lambda r: (r.seed, r.submission_id))
 
 

@@ -283,6 +283,16 @@ def test_a_submission_evaluated_again_counts_once():
     assert entry.utility.per_seed == (0.6,)
 
 
+@pytest.mark.parametrize(("board", "runs"), [("verified", (0.6,)), ("weights", (0.7, 0.6))])
+def test_a_seed_trained_again_on_another_machine_is_no_second_seed(board, runs):
+    """Its weights differ in their last digits, so it is another submission; weights from outside have only a declared seed."""
+    old = point("a", 0.7, 0.3, created="2026-01-01T00:00:00+00:00", board=board)
+    new = point("a", 0.6, 0.4, created="2026-02-01T00:00:00+00:00", board=board)
+    elsewhere = old.provenance.model_copy(update={"submission_id": "0" * len(old.provenance.submission_id)})
+    (entry,) = rank([new, old.model_copy(update={"provenance": elsewhere})])
+    assert entry.utility.per_seed == runs
+
+
 def test_replicates_that_are_not_numbers_are_not_used():
     record = point("a", 0.7, 0.3)
     headline = record.headline.model_copy(update={"utility_replicates": (float("nan"),) * 50})
