@@ -65,24 +65,38 @@ def _utility(run: Run) -> float | None:
 
 def gain(run: Run, public: Run | None) -> Gain:
     """What a record's utility gains over that of ``public_only``, paired over people and targets."""
-    return difference(run, public, "utility")
+    return differences([run], public, "utility")[0]
 
 
-def difference(run: Run, reference: Run | None, axis: Literal["utility", "leakage"]) -> Gain:
-    """A record's utility or leakage less that of another record of the same people, paired replicate by replicate."""
-    if reference is None or reference.headline is None or run.headline is None:
-        return NO_GAIN
-    own, other = getattr(run.headline, axis), getattr(reference.headline, axis)
-    if own.value is None or other.value is None:
-        return NO_GAIN
-    value = own.value - other.value
-    replicates = [getattr(r, f"{axis}_replicates") for r in (run, reference)]
-    size = min(map(len, replicates))
-    paired = replicates[0][:size] - replicates[1][:size]
-    if size == 0 or not np.isfinite(paired).all():
-        return Gain(value, n=own.n)
-    low, high = np.quantile(paired, [TAIL, 1 - TAIL])
-    return Gain(value, float(low), float(high), own.n)
+def differences(runs: Sequence[Run], reference: Run | None, axis: Literal["utility", "leakage"]) -> list[Gain]:
+    """Each record's utility or leakage less that of another record of the same people, paired replicate by replicate."""
+    if reference is None or reference.headline is None:
+        return [NO_GAIN] * len(runs)
+    own = [getattr(run.headline, axis) if run.headline else None for run in runs]
+    value = getattr(reference.headline, axis).value
+    ends = _paired_ends([getattr(run, f"{axis}_replicates") for run in runs], getattr(reference, f"{axis}_replicates"))
+    found = []
+    for metric, (low, high) in zip(own, ends, strict=True):
+        if metric is None or metric.value is None or value is None:
+            found.append(NO_GAIN)
+        else:
+            found.append(Gain(metric.value - value, low, high, metric.n))
+    return found
+
+
+def _paired_ends(replicates: Sequence[np.ndarray], others: np.ndarray) -> list[tuple[float | None, float | None]]:
+    """The 95 % interval of the differences of each row (B,) from ``others`` (B',); None where there are none to be had."""
+    ends: list[tuple[float | None, float | None]] = [(None, None)] * len(replicates)
+    by_size: dict[int, list[int]] = {}
+    for number, row in enumerate(replicates):
+        by_size.setdefault(min(len(row), len(others)), []).append(number)
+    for size, numbers in by_size.items():
+        paired = np.stack([replicates[number][:size] for number in numbers]) - others[:size]
+        usable = np.flatnonzero(np.isfinite(paired).all(axis=1))
+        if size and len(usable):
+            for i, (low, high) in zip(usable, np.quantile(paired[usable], [TAIL, 1 - TAIL], axis=1).T, strict=True):
+                ends[numbers[i]] = (float(low), float(high))
+    return ends
 
 
 def value_gate(runs: Sequence[Run]) -> ValueGate:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -29,12 +30,11 @@ from benchmark.records.controls import (
     Gain,
     ValueGate,
     control,
-    difference,
-    gain,
+    differences,
     siblings,
     value_gate,
 )
-from benchmark.records.dominance import TAIL, AxisValues, dominance, layers
+from benchmark.records.dominance import TAIL, AxisValues, dominance
 from benchmark.records.record import Record
 from benchmark.records.results import Headline, Metric, nothing_found
 from benchmark.records.runs import Run, Scope, summarise
@@ -93,7 +93,7 @@ class RankedEntry:
         """Whether it is a control rather than a defence."""
         return all(set(run.defense_names) <= {"undefended", PUBLIC_ONLY} for run in self.runs)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A short stable name of the entry, for links."""
         scope = self.scope
@@ -158,10 +158,6 @@ def rank_scope(scope: Scope, runs: Iterable[Run], companions: Sequence[Run] | No
     candidates, unranked = [], []
     for configuration in sorted(groups):
         entry, replicates = _entry(scope, configuration, groups[configuration])
-        if len(entry.runs) == 1:
-            run = entry.runs[0]
-            changes = (difference(run, plain, "utility"), difference(run, plain, "leakage"))
-            entry = replace(entry, gain=gain(run, public), utility_change=changes[0], leakage_change=changes[1])
         if gate.passed is False:
             entry = replace(entry, reasons=(*entry.reasons, gate.reason))
         if entry.reasons:
@@ -169,7 +165,22 @@ def rank_scope(scope: Scope, runs: Iterable[Run], companions: Sequence[Run] | No
         else:
             candidates.append(_Candidate(entry, replicates))
     candidates.sort(key=lambda c: _by_name(c.entry))
-    return sorted(_placed(candidates), key=_in_order) + sorted(unranked, key=_by_name)
+    entries = sorted(_placed(candidates), key=_in_order) + sorted(unranked, key=_by_name)
+    return _compared(entries, public, plain)
+
+
+def _compared(entries: list[RankedEntry], public: Run | None, plain: Run | None) -> list[RankedEntry]:
+    """The entries with their differences from the controls; those of several records have none."""
+    single = [entry.runs[0] for entry in entries if len(entry.runs) == 1]
+    gains = iter(differences(single, public, "utility"))
+    changes = iter(zip(differences(single, plain, "utility"), differences(single, plain, "leakage"), strict=True))
+    compared = []
+    for entry in entries:
+        if len(entry.runs) == 1:
+            utility, leakage = next(changes)
+            entry = replace(entry, gain=next(gains), utility_change=utility, leakage_change=leakage)
+        compared.append(entry)
+    return compared
 
 
 def _in_order(entry: RankedEntry) -> tuple[int, float, tuple[str, str]]:
@@ -247,6 +258,8 @@ def _replicates(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
     paired over people (by the evaluation) and over seeds.
     """
     rows = [(run.utility_replicates, run.leakage_replicates) for run in runs]
+    if len(rows) == 1 and len(rows[0][0]) == len(rows[0][1]) and np.isfinite(rows[0]).all():
+        return rows[0]
     size = min((min(len(u), len(v)) for u, v in rows), default=0)
     values = np.array([(u[:size], v[:size]) for u, v in rows], dtype=float).reshape(len(rows), 2, size)  # (S, 2, B)
     if size == 0 or not np.isfinite(values).all():
@@ -265,8 +278,8 @@ def entry_replicates(entry: RankedEntry) -> tuple[np.ndarray, np.ndarray]:
 
 def envelope(ends: Sequence[tuple[float | None, float | None]]) -> tuple[float | None, float | None]:
     """The lowest and the highest end of some intervals; None, None where one has no interval."""
-    lows = [low for low, _ in ends if low is not None and not np.isnan(low)]
-    highs = [high for _, high in ends if high is not None and not np.isnan(high)]
+    lows = [low for low, _ in ends if low is not None and low == low]
+    highs = [high for _, high in ends if high is not None and high == high]
     return (min(lows), max(highs)) if len(lows) == len(highs) == len(ends) > 0 else (None, None)
 
 
@@ -295,16 +308,17 @@ def _placed(candidates: list[_Candidate]) -> list[RankedEntry]:
     utility = AxisValues.of([c.entry.utility for c in candidates], [c.replicates[0] for c in candidates])
     leaks = [_for_comparison(c) for c in candidates]
     leakage = AxisValues.of([axis for axis, _ in leaks], [replicates for _, replicates in leaks], sign=-1)
-    dominates = dominance(utility, leakage)
-    ranks = layers(dominates)
-    shared = np.bincount(ranks)
+    found = dominance(utility, leakage)
+    shared = np.bincount(found.layers)
+    by_rank = np.lexsort((found.order, found.layers[found.order]))
     entries = []
-    for i, candidate in enumerate(candidates):
-        better = np.flatnonzero(dominates[:, i])
-        named = tuple(candidates[j].entry.label for j in better[np.argsort(ranks[better], kind="stable")][:NAMED])
-        place = int(ranks[i])
-        tied = bool(shared[place] > 1)
-        entries.append(replace(candidate.entry, rank=place, tied=tied, dominated_by=named, dominators=len(better)))
+    for place, number in enumerate(found.order):
+        better = found.dominators(place, by_rank)
+        named = tuple(candidates[j].entry.label for j in better[:NAMED])
+        layer = int(found.layers[number])
+        tied = bool(shared[layer] > 1)
+        entry = replace(candidates[number].entry, rank=layer, tied=tied, dominated_by=named, dominators=len(better))
+        entries.append(entry)
     return entries
 
 

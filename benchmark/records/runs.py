@@ -108,13 +108,17 @@ class Run:
         """One of :data:`BOARDS`."""
         return self.scope.board
 
+    def aucs(self, contrast: Contrast) -> dict[str, tuple[float, float, float]]:
+        """AUC with its interval of each attack by label, of those that were run and could be measured."""
+        found: dict[str, tuple[float, float, float]] = {}
+        for attack, (value, low, high) in zip(self.attacks, self.auc[:, CONTRASTS.index(contrast)].tolist(), strict=True):
+            if value == value and attack.label not in found:  # NaN: not measured
+                found[attack.label] = (value, low, high)
+        return found
+
     def attack_auc(self, label: str, contrast: Contrast) -> tuple[float, float, float] | None:
         """AUC with its interval of the attack of that label; None where it was not run or could not be measured."""
-        for attack, values in zip(self.attacks, self.auc[:, CONTRASTS.index(contrast)], strict=True):
-            if attack.label == label and not np.isnan(values[VALUE]):
-                value, low, high = (float(v) for v in values)
-                return value, low, high
-        return None
+        return self.aucs(contrast).get(label)
 
 
 def summarise(record: Record, source: RecordSource = RecordSource()) -> Run:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmark.records.dominance import AxisValues, dominance, layers
+from benchmark.records.dominance import AxisValues, dominance
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def on_axis(frame: pd.DataFrame, axis: LeakageAxis) -> pd.DataFrame:
     result = frame.assign(**ends, leakage_attack=frame[axis.attack], **contrast)
     ranked = frame["rank"].notna() & result["utility"].notna() & result["leakage"].notna()
     places = pd.array([pd.NA] * len(frame), dtype="Int64")
-    places[ranked.to_numpy()] = layers(dominance(_scores(result[ranked], "utility"), _scores(result[ranked], "leakage", -1)))
+    places[ranked.to_numpy()] = dominance(_scores(result[ranked], "utility"), _scores(result[ranked], "leakage", -1)).layers
     shared = pd.Series(places, index=frame.index)
     return result.assign(rank=shared, tied=(shared.map(shared.value_counts()) > 1).fillna(False).astype(bool))
 

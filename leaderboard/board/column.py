@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -80,7 +80,9 @@ class Column:
             parts[f"{self.name}_unit"] = f"Unit of {self.name}_n."
         return parts
 
-    def cells(self, facts: Facts) -> dict[str, Any]:
-        """Its values of one entry by their names in files."""
-        value = self.value(facts)
-        return dict(zip(self.parts, value if len(self.parts) > 1 else (value,), strict=True))
+    def cells(self, facts: Sequence[Facts]) -> dict[str, list[Any]]:
+        """Its values of some entries by their names in files."""
+        values = [self.value(entry) for entry in facts]
+        if len(self.parts) == 1 or not values:
+            return dict.fromkeys(self.parts, values)
+        return {name: list(part) for name, part in zip(self.parts, zip(*values, strict=True), strict=True)}

@@ -6,10 +6,8 @@ A new column is one entry here.  In files a measured column is three (the value,
 
 from __future__ import annotations
 
-from typing import Any
-
 from benchmark.records.controls import Gain
-from benchmark.records.ranking import Axis, RankedEntry
+from benchmark.records.ranking import Axis
 from benchmark.records.results import Metric
 from benchmark.records.runs import FAMILIES
 from leaderboard.board.column import Column, Shown, Sorting
@@ -155,9 +153,3 @@ TABLE: tuple[Column, ...] = (
 # fmt: on
 COLUMNS: dict[str, str] = {name: text for column in TABLE for name, text in column.parts.items()}
 SORTS: dict[str, tuple[str, Sorting]] = {c.sorting.name: (c.name, c.sorting) for c in TABLE if c.sorting}
-
-
-def row_of(entry: RankedEntry) -> dict[str, Any]:
-    """What every column says of an entry, in the order of :data:`COLUMNS`."""
-    facts = Facts(entry)
-    return {name: value for column in TABLE for name, value in column.cells(facts).items()}

@@ -71,7 +71,8 @@ class Facts:
 
 def mean(values: Sequence[float | None]) -> float | None:
     """Mean, or None where one is missing."""
-    return float(np.mean([float(v) for v in values if v is not None])) if values and None not in values else None
+    numbers = [float(value) for value in values if value is not None]
+    return float(np.mean(numbers)) if values and len(numbers) == len(values) else None
 
 
 def strongest(runs: Sequence[Run], contrast: Contrast) -> tuple[str, float | None, float | None, float | None]:
@@ -79,9 +80,10 @@ def strongest(runs: Sequence[Run], contrast: Contrast) -> tuple[str, float | Non
 
     Attacks that need the head are references and do not count; nor do attacks that were not run on every seed.
     """
+    measured = [run.aucs(contrast) for run in runs]
     best: tuple[str, float | None, float | None, float | None] = ("", None, None, None)
     for label in dict.fromkeys(a.label for r in runs for a in r.attacks if a.headless):
-        found = [values for r in runs if (values := r.attack_auc(label, contrast)) is not None]
+        found = [values[label] for values in measured if label in values]
         if len(found) < len(runs):
             continue
         auc = sum(value for value, _, _ in found) / len(found)

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import pandas as pd
 
 from benchmark.records.ranking import RankedEntry
-from leaderboard.board.columns import COLUMNS, TABLE, row_of
+from leaderboard.board.columns import COLUMNS, TABLE
+from leaderboard.board.facts import Facts
 
 
 def frame_of(entries: Sequence[RankedEntry]) -> pd.DataFrame:
     """The columns of :data:`COLUMNS`, one row an entry, in the order given."""
-    frame = pd.DataFrame([row_of(entry) for entry in entries], columns=list(COLUMNS))
+    facts = [Facts(entry) for entry in entries]
+    cells = {name: values for column in TABLE for name, values in column.cells(facts).items()}
+    frame = pd.DataFrame(cells, columns=list(COLUMNS))
     frame["rank"] = frame["rank"].astype("Int64")
     return frame
 

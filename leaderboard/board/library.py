@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import threading
@@ -29,6 +30,7 @@ from leaderboard.board.frame import frame_of, haystack
 RECORDS = Path(__file__).parents[1] / "records"
 DEFAULT_TRACKS = ("synthetic-64", "synthetic-quick")  # the first that has entries
 _OPEN_RECORDS = 64  # whole records kept in memory
+Place = Callable[[Scope, Sequence[Run], Sequence[Run]], list[RankedEntry]]  # ranks the runs of a scope among its companions
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Library:
         state = (self._store.version(), files)
         with self._lock:
             if self._board is None or state != self._state:
-                self._board, self._state = self._build(files), state
+                with _without_collection():
+                    self._board, self._state = self._build(files), state
             return self._board
 
     def record(self, run: Run) -> Record:
@@ -118,8 +121,13 @@ class Library:
                 problems.append(_why_not(path.name, error))
         self._records.clear()
         runs = [run for found in self._runs.values() for run in found]
-        entries = self._rank(runs, problems)
-        return _board(entries, self._attacks, tuple(problems))
+        told = len(problems)
+        try:
+            return _board(self._rank(runs, problems), self._attacks, tuple(problems))
+        except Exception:  # a scope that cannot be put into a table: the others are shown without it
+            del problems[told:]
+            self._ranked = {}
+            return _board(self._rank(runs, problems, _tabled), self._attacks, tuple(problems))
 
     def _briefs(self, items: Iterable[tuple[str, RecordSource, Callable[[], Record]]], problems: list[str]) -> list[Run]:
         """The records that can be read and shown; of each other one the problem."""
@@ -141,15 +149,27 @@ class Library:
         self._attacks.update(record.attacks)
         return run
 
-    def _rank(self, runs: Iterable[Run], problems: list[str]) -> list[RankedEntry]:
+    def _rank(self, runs: Iterable[Run], problems: list[str], place: Place | None = None) -> list[RankedEntry]:
         """Ranks the scopes in which anything changed, or in those that are judged on the same people."""
         scopes, ranked = by_scope(runs), {}
         for scope, found in scopes.items():
             pool, (before, entries) = tuple(companions(scope, scopes)), self._ranked.get(scope, ((), []))
             same = len(pool) == len(before) and all(a is b for a, b in zip(pool, before, strict=True))
-            ranked[scope] = (pool, entries if same else _ranked(scope, found, pool, problems))
+            ranked[scope] = (pool, entries if same else _ranked(scope, found, pool, problems, place or rank_scope))
         self._ranked = ranked
         return [entry for _, entries in ranked.values() for entry in entries]
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Ten thousand entries are a million objects, all of which stay: looking for garbage among them doubles the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def dated(folder: Path) -> Iterator[tuple[Path, int]]:
@@ -159,33 +179,33 @@ def dated(folder: Path) -> Iterator[tuple[Path, int]]:
             yield path, path.stat().st_mtime_ns
 
 
-def _ranked(scope: Scope, runs: Sequence[Run], pool: Sequence[Run], problems: list[str]) -> list[RankedEntry]:
+def _ranked(scope: Scope, runs: Sequence[Run], pool: Sequence[Run], problems: list[str], place: Place) -> list[RankedEntry]:
     """The entries of a scope; where they cannot be ranked together, without those runs that cannot be ranked at all."""
     try:
-        return _shown(scope, runs, pool)
+        return place(scope, runs, pool)
     except Exception as error:
         reason = error
-    faults = {run.source: fault for run in {*runs, *pool} if (fault := _fault(run)) is not None}
+    faults = {run.source: fault for run in {*runs, *pool} if (fault := _fault(run, place)) is not None}
     problems += [_why_not(f"{r.name} by {r.team}", faults[r.source]) for r in runs if r.source in faults]
     try:
-        return _shown(scope, *([r for r in some if r.source not in faults] for some in (runs, pool)))
+        return place(scope, *([r for r in some if r.source not in faults] for some in (runs, pool)))
     except Exception:
         problems.append(_why_not(f"track {scope.track}, {scope.board}", reason))
         return []
 
 
-def _fault(run: Run) -> Exception | None:
+def _fault(run: Run, place: Place) -> Exception | None:
     """Why a run cannot be ranked even alone."""
     try:
-        _shown(run.scope, [run], [run])
+        place(run.scope, [run], [run])
     except Exception as error:
         return error
     return None
 
 
-def _shown(scope: Scope, runs: Sequence[Run], pool: Sequence[Run]) -> list[RankedEntry]:
+def _tabled(scope: Scope, runs: Sequence[Run], pool: Sequence[Run]) -> list[RankedEntry]:
     """Ranks, and makes sure that what comes out can be put into a table."""
-    entries = rank_scope(scope, list(runs), pool)
+    entries = rank_scope(scope, runs, pool)
     frame_of(entries).to_json(orient="records", double_precision=15)
     return entries
 
@@ -214,6 +234,7 @@ def _from_file(source: RecordSource) -> Record:
 
 def _board(entries: Sequence[RankedEntry], attacks: Mapping[str, PluginInfo], problems: tuple[str, ...] = ()) -> Board:
     frame = frame_of(entries)
+    frame.to_json(orient="records", double_precision=15)  # what cannot be written cannot be shown either
     keys = {entry.key: entry for entry in entries}
     return Board(frame, _by_scope(frame, entries), keys, haystack(frame), dict(attacks), problems)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.records.dominance import TAIL, AxisValues, dominance, layers
+from benchmark.records.dominance import TAIL, AxisValues, dominance
 from benchmark.records.ranking import Axis
 
 
@@ -52,7 +52,7 @@ def drawn_axes(seed, n):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 12))
 def test_it_is_a_strict_partial_order(seed, n):
-    found = dominance(*(scores(*axis) for axis in drawn_axes(seed, n)))
+    found = dominance(*(scores(*axis) for axis in drawn_axes(seed, n))).matrix()
     assert not found.diagonal().any(), "irreflexive"
     assert not (found & found.T).any(), "asymmetric"
     assert not (((found.astype(int) @ found.astype(int)) > 0) & ~found).any(), "transitive"
@@ -63,14 +63,40 @@ def test_it_is_a_strict_partial_order(seed, n):
 def test_it_is_what_the_definition_says(seed, n):
     axes = drawn_axes(seed, n)
     found = dominance(*(scores(*axis) for axis in axes))
-    np.testing.assert_array_equal(found, plain(axes))
+    expected = plain(axes)
+    np.testing.assert_array_equal(found.matrix(), expected)
+    np.testing.assert_array_equal(found.layers, peeled(expected))
+
+
+def peeled(dominates: np.ndarray) -> np.ndarray:
+    """Layers as the definition says them: those that none of the rest dominates are set aside, again and again."""
+    result = np.zeros(len(dominates), int)
+    layer = 0
+    while (result == 0).any():
+        layer += 1
+        rest = result == 0
+        result[rest & ~dominates[rest].any(axis=0)] = layer
+    return result
+
+
+@pytest.mark.parametrize("sizes", [(40,), (0, 40), (0,)])
+def test_many_entries_are_placed_as_the_definition_says(sizes):
+    """More than are compared at once, with replicates, without, and mixed."""
+    rng = np.random.default_rng(len(sizes))
+    axes = []
+    for sign in (1, -1):
+        values = rng.uniform(0, 0.6, 90)
+        noise = [0.05 * rng.standard_normal(rng.choice(sizes)) for _ in values]
+        axes.append((values, [v + e for v, e in zip(values, noise, strict=True)], sign))
+    np.testing.assert_array_equal(dominance(*(scores(*axis) for axis in axes)).matrix(), plain(axes))
 
 
 def test_layers_count_the_longest_chain():
-    chain = np.zeros((4, 4), bool)
-    chain[0, 1] = chain[1, 2] = chain[0, 2] = True
-    assert layers(chain).tolist() == [1, 2, 3, 1]
-    assert layers(np.zeros((0, 0), bool)).tolist() == []
+    values = np.array([0.9, 0.6, 0.3, 0.5])
+    leaks = np.array([0.1, 0.2, 0.3, 0.05])
+    found = dominance(scores(values, []), scores(leaks, [], -1))
+    assert found.layers.tolist() == [1, 2, 3, 1]
+    assert dominance(scores(values[:0], []), scores(leaks[:0], [], -1)).layers.tolist() == []
 
 
 @pytest.mark.slow
@@ -80,7 +106,7 @@ def test_ten_thousand_entries_are_placed_within_a_minute():
     noise = 0.02 * rng.standard_normal(200)
     axes = [[v + noise + 0.01 * rng.standard_normal(200) for v in row] for row in values]
     started = time.perf_counter()
-    ranks = layers(dominance(scores(values[0], axes[0]), scores(values[1], axes[1], -1)))
+    ranks = dominance(scores(values[0], axes[0]), scores(values[1], axes[1], -1)).layers
     seconds = time.perf_counter() - started
     print(f"10,000 entries: {seconds:.1f} s, {ranks.max()} layers")
     assert ranks.min() == 1

@@ -20,23 +20,23 @@ def test_names_in_files_and_on_the_page_are_unique():
     shown = [shown.name or column.name for column in columns.TABLE for shown in column.shown]
     assert len(set(names)) == len(names)
     assert len(set(shown)) == len(shown) == len(page.CONFIG)
-    assert list(columns.row_of(ENTRY)) == names == list(columns.COLUMNS)
+    assert list(frame.frame_of([ENTRY])) == names == list(columns.COLUMNS)
 
 
 def test_a_counted_column_is_five_in_files():
-    cells = BY_NAME["utility"].cells(Facts(ENTRY))
+    cells = BY_NAME["utility"].cells([Facts(ENTRY)])
     assert cells == {
-        "utility": 0.6,
-        "utility_low": ENTRY.utility.low,
-        "utility_high": ENTRY.utility.high,
-        "utility_n": ENTRY.utility.n,
-        "utility_unit": "people",
+        "utility": [0.6],
+        "utility_low": [ENTRY.utility.low],
+        "utility_high": [ENTRY.utility.high],
+        "utility_n": [ENTRY.utility.n],
+        "utility_unit": ["people"],
     }
 
 
 def test_a_value_of_another_length_is_refused():
     with pytest.raises(ValueError, match="zip"):
-        Column("pair", "Two ends are missing.", lambda f: (1.0,), measured=True).cells(Facts(ENTRY))
+        Column("pair", "Two ends are missing.", lambda f: (1.0,), measured=True).cells([Facts(ENTRY)])
 
 
 def test_a_new_entry_of_the_table_reaches_the_file_and_the_search(monkeypatch):
