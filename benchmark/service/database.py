@@ -258,11 +258,14 @@ def _engine(url: URL, busy_seconds: float, read_only: bool = False) -> Engine:
         # without a log nothing can be missed, and no lock file has to be made
         still = "" if log.exists() and log.stat().st_size else "&immutable=1"
         address = f"file:{quote(str(file))}?mode=ro{still}"
-        return create_engine(
+        reader = create_engine(
             url, creator=lambda: sqlite3.connect(address, uri=True, timeout=busy_seconds, check_same_thread=False)
         )
+        event.listen(reader, "connect", _read_damaged_text)
+        return reader
     engine = create_engine(url, connect_args={"timeout": busy_seconds})
     event.listen(engine, "connect", _configure)
+    event.listen(engine, "connect", _read_damaged_text)
     return engine
 
 
@@ -270,6 +273,11 @@ def _configure(connection: Any, _: Any) -> None:
     # readers never wait for the writer, nor the writer for readers; the busy timeout is sqlite3's own ``timeout``
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _read_damaged_text(connection: Any, _: Any) -> None:
+    # a row of which a bit has flipped is one record that cannot be read, not a query that fails for all
+    connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
 
 
 def _translate(error: DBAPIError, name: str) -> StoreError:

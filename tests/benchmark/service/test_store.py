@@ -305,6 +305,23 @@ def test_a_record_of_another_format_is_named(store: Store, tmp_path: Path) -> No
         store.record_named(record_id(make_record()))
 
 
+@pytest.mark.parametrize("column", ["payload", "summary"])
+def test_a_bit_that_flips_in_a_row_costs_that_record_alone(store: Store, tmp_path: Path, column: str) -> None:
+    """What is no UTF-8 any more failed every query that met it: 503 for all."""
+    for name in ("one", "two", "three"):
+        store.add_record(make_record(name, settings={"name": name}))
+    broken = record_id(make_record("two", settings={"name": "two"}))
+    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
+        statement = f"UPDATE records SET {column} = CAST(CAST({column} AS BLOB) || x'ff' AS TEXT) WHERE id = ?"
+        connection.execute(statement, (broken,))
+    told: list[str] = []
+    assert len(store.records(unreadable=told.append)) + len(told) == 3
+    assert len(told) == (column == "payload")
+    assert len(store.index()) == (2 if column == "summary" else 3)
+    assert len(store.fingerprints()) == 3
+    assert len(json.loads(store.export("json"))) == 3 - len(told)
+
+
 def test_the_migrations_make_the_tables_of_the_code(store: Store, tmp_path: Path) -> None:
     with create_engine(url_of(tmp_path / "store.sqlite")).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
