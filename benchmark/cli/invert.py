@@ -161,9 +161,9 @@ def invert(
 
 
 def _record_of(path: Path, submission: Submission) -> Any:
-    from benchmark.records.record import Record
+    from benchmark.records.reading import read_record
 
-    record = Record.model_validate_json(path.read_text(encoding="utf-8"))
+    record = read_record(path)
     if record.provenance.submission_id != submission.submission_id:
         raise FaceVeilError(f"{path} is the record of another submission; evaluate this one first, or leave out --record.")
     return record

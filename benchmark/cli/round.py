@@ -77,13 +77,10 @@ def check(
     """Checks that a record was made with the photos of its round, whose secret is here."""
     from benchmark.data.populations import open_populations
     from benchmark.protocol.tracks import get_track
-    from benchmark.records.record import Record
+    from benchmark.records.reading import read_record
     from benchmark.runtime.rounds import find_round
 
-    try:
-        found = Record.model_validate_json(record.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FaceVeilError(f"{record} is no record: {str(error).splitlines()[0]}. Give one record as JSON.") from None
+    found = read_record(record)
     stated = found.extra.get("round")
     if not isinstance(stated, dict) or not isinstance(stated.get("secret_sha256"), str):
         raise FaceVeilError(f"{record} was made in no round: its photos follow from the track's public seeds.")

@@ -6,7 +6,6 @@ changes nothing; a complete record takes the place of an incomplete one, and of 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections import Counter
@@ -14,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
 from sqlalchemy import select
 
 from benchmark.records.exporting import to_csv, to_json
 from benchmark.records.listing import Listed, Summary
+from benchmark.records.reading import items, problem, record_of
 from benchmark.records.record import Record
 from benchmark.runtime.home import home
 from benchmark.service.backup import backup
@@ -253,18 +252,12 @@ def _read_files(files: list[Path]) -> list[Record]:
     problems = []
     for file in files:
         try:
-            content: Any = json.loads(file.read_text(encoding="utf-8"))
-            for item in content if isinstance(content, list) else [content]:
-                record = Record.model_validate_json(json.dumps(item))
+            for item in items(file):
+                record = record_of(item)
                 check_record(record)
                 records.append(record)
-        except OSError as error:
-            problems.append(f"{file}: {error.strerror}")
-        except ValidationError as error:
-            first = error.errors()[0]
-            problems.append(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}")
-        except (ValueError, RecursionError) as error:
-            problems.append(f"{file}: not JSON ({error})")
+        except (OSError, ValueError, RecursionError) as error:
+            problems.append(f"{file}: {problem(error)}")
     if problems:
         raise RecordFileError("nothing was imported; not records: " + "; ".join(problems))
     return records

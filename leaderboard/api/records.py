@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.records.listing import summarise
+from benchmark.records.reading import items
 from benchmark.records.record import Record
 from benchmark.service.store import Store, UnknownRecordError, record_id
 from leaderboard.board.library import Library, dated
@@ -106,11 +107,11 @@ def _page(total: int, offset: int, name: str, rows: Sequence[str]) -> str:
 def _readable(path: Path) -> dict[str, Record]:
     """The records of a file that can be read and listed, by permanent name."""
     try:
-        content = json.loads(path.read_bytes())
+        content = items(path)
     except (OSError, ValueError, RecursionError):
         return {}
     found = {}
-    for item in content if isinstance(content, list) else [content]:
+    for item in content:
         with contextlib.suppress(ValueError, TypeError, OverflowError, RecursionError):
             record = Record.model_validate(item)
             name = record_id(record)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import threading
 from collections import OrderedDict
@@ -20,6 +19,7 @@ import pandas as pd
 from benchmark.interfaces import FaceVeilError, PluginInfo
 from benchmark.records.listing import summarise as brief
 from benchmark.records.ranking import RankedEntry, by_scope, companions, rank_runs, rank_scope
+from benchmark.records.reading import items
 from benchmark.records.record import Record
 from benchmark.records.runs import QUICKSTART, RecordSource, Run, Scope, summarise
 from benchmark.service.database import StoreLockedError, StoreVanishedError
@@ -104,7 +104,7 @@ class Library:
                 yield run, self._store.record_named(run.source.name)
                 continue
             if run.source.path != path:
-                path, content = run.source.path, _content(Path(run.source.path))
+                path, content = run.source.path, items(Path(run.source.path))
             yield run, Record.model_validate(content[run.source.position])
 
     def _build(self, files: Sequence[tuple[Path, int]]) -> Board:
@@ -218,18 +218,13 @@ def _why_not(name: str, error: Exception) -> str:
 
 def _in_file(path: Path) -> Iterator[tuple[str, RecordSource, Callable[[], Record]]]:
     """The records of a file: what to call each, where it is, how to read it."""
-    for position, item in enumerate(_content(path)):
+    for position, item in enumerate(items(path)):
         source = RecordSource(path=str(path), position=position)
         yield f"{path.name} (record {position + 1})", source, partial(Record.model_validate, item)
 
 
-def _content(path: Path) -> list[Any]:
-    content = json.loads(path.read_bytes())
-    return content if isinstance(content, list) else [content]
-
-
 def _from_file(source: RecordSource) -> Record:
-    return Record.model_validate(_content(Path(source.path))[source.position])
+    return Record.model_validate(items(Path(source.path))[source.position])
 
 
 def _board(entries: Sequence[RankedEntry], attacks: Mapping[str, PluginInfo], problems: tuple[str, ...] = ()) -> Board:

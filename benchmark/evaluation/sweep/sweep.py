@@ -21,6 +21,7 @@ from benchmark.evaluation.session import Session
 from benchmark.evaluation.standard import wanted_attacks
 from benchmark.evaluation.sweep.file import SweepEntry
 from benchmark.interfaces import FaceVeilError
+from benchmark.records.reading import read_record
 from benchmark.records.record import Record
 from benchmark.runtime.checked import intact, write_sealed
 from benchmark.runtime.executor import Engine, Status
@@ -170,7 +171,7 @@ class Sweep:
         path = self.place(entry) / "record.json"
         if not intact(path):
             return None
-        record = Record.model_validate_json(path.read_text(encoding="utf-8"))
+        record = read_record(path)
         same = record.provenance.versions.get("evaluation") == str(EVALUATION_VERSION)
         return record if same and record.protocol_version == entry.track.version else None
 
