@@ -110,7 +110,7 @@ class Dominance:
     layers: np.ndarray
 
     def dominators(self, place: int, sorted_by: np.ndarray) -> np.ndarray:
-        """The entries that dominate the one at a place of ``order``, as ``sorted_by`` (N,), a permutation of places, has them."""
+        """The entries that dominate the one at a place of ``order``, ordered as ``sorted_by`` (N,), a permutation of places."""
         found: np.ndarray = self.order[sorted_by[_mask(self.above[place], len(self.order))[sorted_by]]]
         return found
 
