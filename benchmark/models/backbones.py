@@ -38,6 +38,7 @@ OURS: dict[str, Callable[..., nn.Module]] = {
     "iresnet_slim": lambda **kwargs: IResNet(**(_SLIM | kwargs)),
     **{f"iresnet{depth}": partial(IResNet, layers=_DEPTHS[depth]) for depth in ("18", "34", "50", "100", "200")},
     **{f"ir_{depth}": partial(IRSE, layers=_DEPTHS[depth], se=False) for depth in ("18", "34", "50", "100", "152")},
+    "ir_200": partial(IRSE, layers=(3, 24, 36, 3), se=False, middle_norm=True, bottleneck=True),
     **{f"ir_se_{depth}": partial(IRSE, layers=_DEPTHS[depth]) for depth in ("50", "100", "152")},
     "mobilefacenet_irse": MobileFaceNetIRSE,
     "mobilefacenet_arcface": MobileFaceNetArcFace,

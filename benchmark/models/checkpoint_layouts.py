@@ -22,6 +22,7 @@ DEPTHS = {
 Depths = dict[tuple[int, ...], str]  # blocks of the stages -> name
 IRESNETS: Depths = {blocks: f"iresnet{depth}" for blocks, depth in DEPTHS.items() if depth != "152"}
 IRS: Depths = {blocks: f"ir_{depth}" for blocks, depth in DEPTHS.items() if depth != "200"}
+IR_BOTTLENECKS: Depths = {(3, 8, 36, 3): "ir_152", (3, 24, 36, 3): "ir_200"}
 IR_SES: Depths = {blocks: f"ir_se_{depth}" for blocks, depth in DEPTHS.items() if depth in ("50", "100", "152")}
 RATIOS = tuple(tenths / 20 for tenths in range(2, 20))  # of EdgeFace's ranks
 STRIDE = 16  # image pixels to a pixel of the last map, in all layouts but Inception
@@ -113,18 +114,23 @@ def _ir(state: State, prefix: str) -> Architecture:
 
 
 def _adaface(state: State, prefix: str) -> Architecture:
-    """AdaFace (``model.`` before all names, BGR) and CVLface (``net.``, RGB): BN, conv, BN, PReLU, conv, BN."""
+    """AdaFace (``model.`` before all names, BGR) and CVLface (``net.``, RGB): BN, conv, BN, PReLU, conv, BN; the deepest
+    ones have a convolution, a BatchNorm and a PReLU more.
+    """
     extra = {"middle_norm": True}
+    if "body.0.res_layer.8.weight" in state:
+        extra["bottleneck"] = True
     if "output_layer.4.weight" not in state:
         extra["affine"] = False
-    return _of_blocks(state, IRS, "IR", extra, "RGB" if prefix.endswith("net.") else "BGR")
+    known = IR_BOTTLENECKS if "bottleneck" in extra else IRS
+    return _of_blocks(state, known, "IR", extra, "RGB" if prefix.endswith("net.") else "BGR")
 
 
 def _of_blocks(
     state: State, known: Mapping[tuple[int, ...], str], what: str, extra: dict[str, Any], order: Any
 ) -> Architecture:
     blocks = len({key.split(".")[1] for key in state if key.startswith("body.")})
-    last = 4 if "middle_norm" in extra else 3
+    last = 8 if "bottleneck" in extra else 4 if "middle_norm" in extra else 3
     channels = [state[f"body.{n}.res_layer.{last}.weight"].shape[0] for n in range(blocks)]
     name = _named(known, tuple(channels.count(c) for c in sorted(set(channels))), what)
     linear = state["output_layer.3.weight"]

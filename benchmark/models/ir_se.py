@@ -1,7 +1,7 @@
 """IR and IR-SE, the improved ResNet without and with squeeze-and-excitation, with the module names of the public versions.
 
-InsightFace_Pytorch, face.evoLVe and TFace share one naming; AdaFace and CVLface have a BatchNorm more in each block, and
-no scale in the last one.
+InsightFace_Pytorch, face.evoLVe and TFace share one naming; AdaFace and CVLface have a BatchNorm more in each block,
+no scale in the last one, and blocks of three convolutions at 152 and 200 layers.
 """
 
 from __future__ import annotations
@@ -34,28 +34,46 @@ class SEModule(nn.Module):
         return out
 
 
-class BottleneckIR(nn.Module):
-    """BN, conv 3x3, (BN,) PReLU, conv 3x3 (strided), BN, (SE,) plus the subsampled or projected input."""
+class BlockIR(nn.Module):
+    """``convolutions`` between two BatchNorms, (SE,) plus the subsampled or projected input."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, se: bool, middle_norm: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, convolutions: Sequence[nn.Module], se: bool) -> None:
         super().__init__()
         if inputs == outputs:
             self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
         else:
             self.shortcut_layer = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
         self.res_layer = nn.Sequential(
-            nn.BatchNorm2d(inputs),
-            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
-            *([nn.BatchNorm2d(outputs)] if middle_norm else []),
-            nn.PReLU(outputs),
-            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            *([SEModule(outputs)] if se else []),
+            nn.BatchNorm2d(inputs), *convolutions, nn.BatchNorm2d(outputs), *([SEModule(outputs)] if se else [])
         )
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.shortcut_layer(x) + self.res_layer(x)
         return out
+
+
+def basic(inputs: int, outputs: int, stride: int, middle_norm: bool) -> list[nn.Module]:
+    """Conv 3x3, (BN,) PReLU, conv 3x3 (strided)."""
+    return [
+        nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+        *([nn.BatchNorm2d(outputs)] if middle_norm else []),
+        nn.PReLU(outputs),
+        nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
+    ]
+
+
+def narrow(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    """Conv 1x1, BN, PReLU, conv 3x3, BN, PReLU, conv 1x1 (strided), a quarter of the channels in between."""
+    inner = outputs // 4
+    return [
+        nn.Conv2d(inputs, inner, 1, bias=False),
+        nn.BatchNorm2d(inner),
+        nn.PReLU(inner),
+        nn.Conv2d(inner, inner, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(inner),
+        nn.PReLU(inner),
+        nn.Conv2d(inner, outputs, 1, stride, bias=False),
+    ]
 
 
 class IRSE(nn.Module):
@@ -68,6 +86,7 @@ class IRSE(nn.Module):
         dropout: rate before the final linear layer.
         se: whether blocks end with squeeze-and-excitation.
         middle_norm: whether blocks have a BatchNorm behind their first convolution, too.
+        bottleneck: whether blocks are of three convolutions, with four times the channels outside (and a BatchNorm behind each).
         affine: whether the BatchNorm of the embedding has weights and biases.
     """
 
@@ -81,6 +100,7 @@ class IRSE(nn.Module):
         se: bool = True,
         middle_norm: bool = False,
         affine: bool = True,
+        bottleneck: bool = False,
     ) -> None:
         super().__init__()
         self.num_features = embedding_size
@@ -91,9 +111,11 @@ class IRSE(nn.Module):
         )
         blocks = []
         for repeats, outputs in zip(layers, CHANNELS, strict=True):
-            outputs = scaled(outputs, width)
+            outputs = scaled(outputs, width) * (4 if bottleneck else 1)
             for number in range(repeats):
-                blocks.append(BottleneckIR(channels, outputs, 2 if number == 0 else 1, se, middle_norm))
+                stride = 2 if number == 0 else 1
+                inside = narrow(channels, outputs, stride) if bottleneck else basic(channels, outputs, stride, middle_norm)
+                blocks.append(BlockIR(channels, outputs, stride, inside, se))
                 channels = outputs
         self.body = nn.Sequential(*blocks)
         self.output_layer = nn.Sequential(

@@ -61,20 +61,31 @@ def published_iresnet(blocks: tuple[int, ...], base: int = 64, embedding: int = 
 
 
 def published_ir(
-    blocks: tuple[int, ...] = (3, 4, 14, 3), base: int = 64, embedding: int = 512, se: bool = True, middle: bool = False
+    blocks: tuple[int, ...] = (3, 4, 14, 3),
+    base: int = 64,
+    embedding: int = 512,
+    se: bool = True,
+    middle: bool = False,
+    narrow: bool = False,
 ) -> Shapes:
-    """Names and shapes of InsightFace_Pytorch's IR and IR-SE; with ``middle`` those of AdaFace and CVLface."""
+    """Names and shapes of InsightFace_Pytorch's IR and IR-SE; with ``middle`` those of AdaFace and CVLface, whose deepest ones
+    have ``narrow`` convolutions inside.
+    """
     shapes: Shapes = {"input_layer.0.weight": (base, 3, 3, 3), "input_layer.2.weight": (base,)} | norm("input_layer.1", base)
     inputs, number = base, 0
     for stage, count in enumerate(blocks):
-        channels = base * 2**stage
+        inner = base * 2**stage
+        channels = 4 * inner if narrow else inner
         for _ in range(count):
             body = f"body.{number}.res_layer"
-            act, second, last = (3, 4, 5) if middle else (2, 3, 4)
-            shapes |= norm(f"{body}.0", inputs) | norm(f"{body}.{last}", channels) | {f"{body}.{act}.weight": (channels,)}
-            shapes |= {f"{body}.1.weight": (channels, inputs, 3, 3), f"{body}.{second}.weight": (channels, channels, 3, 3)}
+            act, second, last = (3, 4, 8) if narrow else (3, 4, 5) if middle else (2, 3, 4)
+            kernel = 1 if narrow else 3
+            shapes |= norm(f"{body}.0", inputs) | norm(f"{body}.{last}", channels) | {f"{body}.{act}.weight": (inner,)}
+            shapes |= {f"{body}.1.weight": (inner, inputs, kernel, kernel), f"{body}.{second}.weight": (inner, inner, 3, 3)}
             if middle:
-                shapes |= norm(f"{body}.2", channels)
+                shapes |= norm(f"{body}.2", inner)
+            if narrow:
+                shapes |= norm(f"{body}.5", inner) | {f"{body}.6.weight": (inner,), f"{body}.7.weight": (channels, inner, 1, 1)}
             if se:
                 hidden = max(1, channels // 16)
                 shapes |= {f"{body}.5.fc1.weight": (hidden, channels, 1, 1), f"{body}.5.fc2.weight": (channels, hidden, 1, 1)}
@@ -341,6 +352,16 @@ def test_adaface_and_cvlface(tmp_path, name, blocks, prefix, order):
     assert (imported.backbone_name, imported.input.order) == (name, order)
     assert imported.kwargs["middle_norm"] is True
     assert imported.kwargs["affine"] is False
+    assert all(torch.equal(imported.state_dict[key], state[key]) for key in state)
+    assert imported.backbone()(torch.zeros(1, 3, 112, 112)).shape == (1, 16)
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("ir_152", (3, 8, 36, 3)), ("ir_200", (3, 24, 36, 3))])
+def test_the_deepest_of_adaface(tmp_path, name, blocks):
+    """Their blocks have three convolutions, and the last map 2,048 channels."""
+    state = random_state(published_ir(blocks, 8, 16, se=False, middle=True, narrow=True))
+    imported = import_checkpoint(save(tmp_path, {"state_dict": {f"model.{key}": value for key, value in state.items()}}))
+    assert (imported.backbone_name, imported.input.order) == (name, "BGR")
     assert all(torch.equal(imported.state_dict[key], state[key]) for key in state)
     assert imported.backbone()(torch.zeros(1, 3, 112, 112)).shape == (1, 16)
 
