@@ -17,6 +17,7 @@ from torch import nn
 from benchmark.interfaces import FaceVeilError
 from benchmark.models import graph_network
 from benchmark.models.edgeface import EdgeFace
+from benchmark.models.face_vit import FaceViT
 from benchmark.models.inception_resnet import InceptionResnetV1
 from benchmark.models.input_transforms import fronted
 from benchmark.models.ir_se import IRSE
@@ -28,22 +29,27 @@ from benchmark.protocol import registry
 from benchmark.protocol.track import InputSpec
 
 _DEPTHS = {
-    "18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 14, 3),
-    "100": (3, 13, 30, 3), "152": (3, 8, 36, 3), "200": (6, 26, 60, 6),
+    "18": (2, 2, 2, 2), "34": (3, 4, 6, 3), "50": (3, 4, 14, 3), "100": (3, 13, 30, 3), "101": (3, 4, 23, 3),
+    "152": (3, 8, 36, 3), "185": (3, 22, 33, 3),
 }  # fmt: skip
+_SE_200 = (3, 24, 36, 3)
+_PLAIN_200 = (6, 26, 60, 6)
 # IResNet-18 with a quarter of the channels and a strided stem
 _SLIM: dict[str, Any] = {"layers": (2, 2, 2, 2), "width": 0.25, "stem_stride": 2, "embedding_size": 128}
 OURS: dict[str, Callable[..., nn.Module]] = {
     "mobilefacenet": MobileFaceNet,
     "iresnet_slim": lambda **kwargs: IResNet(**(_SLIM | kwargs)),
-    **{f"iresnet{depth}": partial(IResNet, layers=_DEPTHS[depth]) for depth in ("18", "34", "50", "100", "200")},
+    **{f"iresnet{depth}": partial(IResNet, layers=layers) for depth, layers in _DEPTHS.items() if depth != "185"},
+    "iresnet200": partial(IResNet, layers=_PLAIN_200),
     **{f"ir_{depth}": partial(IRSE, layers=_DEPTHS[depth], se=False) for depth in ("18", "34", "50", "100", "152")},
-    "ir_200": partial(IRSE, layers=(3, 24, 36, 3), se=False, middle_norm=True, bottleneck=True),
-    **{f"ir_se_{depth}": partial(IRSE, layers=_DEPTHS[depth]) for depth in ("50", "100", "152")},
+    "ir_200": partial(IRSE, layers=_SE_200, se=False, middle_norm=True, bottleneck=True),
+    **{f"ir_se_{depth}": partial(IRSE, layers=layers) for depth, layers in _DEPTHS.items()},
+    "ir_se_200": partial(IRSE, layers=_SE_200),
     "mobilefacenet_irse": MobileFaceNetIRSE,
     "mobilefacenet_arcface": MobileFaceNetArcFace,
     "inception_resnet_face": InceptionResnetV1,
     "edgeface": EdgeFace,
+    "face_vit": FaceViT,
 }
 
 # timm arguments that would fetch or read weights, or change what the model returns.

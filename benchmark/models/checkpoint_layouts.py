@@ -16,14 +16,21 @@ from benchmark.protocol.track import InputSpec
 
 State = Mapping[str, Tensor]
 DEPTHS = {
-    (2, 2, 2, 2): "18", (3, 4, 6, 3): "34", (3, 4, 14, 3): "50",
-    (3, 13, 30, 3): "100", (3, 8, 36, 3): "152", (6, 26, 60, 6): "200",
+    (2, 2, 2, 2): "18", (3, 4, 6, 3): "34", (3, 4, 14, 3): "50", (3, 13, 30, 3): "100", (3, 4, 23, 3): "101",
+    (3, 8, 36, 3): "152", (3, 22, 33, 3): "185", (3, 24, 36, 3): "200", (6, 26, 60, 6): "200",
 }  # fmt: skip
 Depths = dict[tuple[int, ...], str]  # blocks of the stages -> name
-IRESNETS: Depths = {blocks: f"iresnet{depth}" for blocks, depth in DEPTHS.items() if depth != "152"}
-IRS: Depths = {blocks: f"ir_{depth}" for blocks, depth in DEPTHS.items() if depth != "200"}
+
+
+def _depths(family: str, *left_out: tuple[int, ...]) -> Depths:
+    return {blocks: f"{family}{depth}" for blocks, depth in DEPTHS.items() if blocks not in left_out}
+
+
+IRESNETS = _depths("iresnet", (3, 22, 33, 3), (3, 24, 36, 3))
+IRS = _depths("ir_", (3, 4, 23, 3), (3, 22, 33, 3), (3, 24, 36, 3), (6, 26, 60, 6))
 IR_BOTTLENECKS: Depths = {(3, 8, 36, 3): "ir_152", (3, 24, 36, 3): "ir_200"}
-IR_SES: Depths = {blocks: f"ir_se_{depth}" for blocks, depth in DEPTHS.items() if depth in ("50", "100", "152")}
+IR_SES = _depths("ir_se_", (6, 26, 60, 6))
+HEADS = {(9, 12): 8, (9, 24): 8, (8, 12): 8, (8, 24): 16}  # of published ViTs, by patch and blocks; no tensor tells
 RATIOS = tuple(tenths / 20 for tenths in range(2, 20))  # of EdgeFace's ranks
 STRIDE = 16  # image pixels to a pixel of the last map, in all layouts but Inception
 BASE = 64  # channels of the first convolution at width 1
@@ -38,17 +45,29 @@ class Architecture:
     input: InputSpec
 
 
+def _renamed(name: str, patterns: tuple[tuple[str, str], ...]) -> str:
+    for pattern, ours in patterns:
+        name = re.sub(pattern, ours, name)
+    return name
+
+
 @dataclass(frozen=True)
 class Layout:
     """A published naming of tensors.
 
     ``keys`` are names that all its checkpoints have, with their numbers of dimensions; ``read`` tells the architecture from the
-    tensors and from the prefix that all their names had in the file.
+    tensors and from the prefix that all their names had in the file.  ``renamed`` (patterns and what stands for them) turns
+    the names of a project that has others than our backbone into those; ``read`` is given the latter.
     """
 
     name: str
     keys: Mapping[str, int]
     read: Callable[[State, str], Architecture]
+    renamed: tuple[tuple[str, str], ...] = ()
+
+    def named(self, state: State) -> dict[str, Tensor]:
+        """Tensors under the names of our backbone."""
+        return {_renamed(name, self.renamed): tensor for name, tensor in state.items()}
 
     @property
     def first(self) -> str:
@@ -184,6 +203,28 @@ def _edgeface(state: State, prefix: str) -> Architecture:
     return Architecture("edgeface", kwargs | {"embedding_size": embedding, "input_size": [112, 112]}, _square((112, 112)))
 
 
+def _face_vit(state: State, prefix: str) -> Architecture:
+    """arcface_torch (patches of 9 pixels) and CVLface (of 8)."""
+    channels, _, patch, _ = state["patch_embed.proj.weight"].shape
+    depth = len({key.split(".")[1] for key in state if key.startswith("blocks.")})
+    if (patch, depth) not in HEADS:
+        allowed = "; ".join(f"{blocks} blocks on patches of {pixels}" for pixels, blocks in HEADS)
+        raise FaceVeilError(f"a ViT of {depth} blocks on patches of {patch} pixels is not supported; supported: {allowed}.")
+    row = math.isqrt(state["pos_embed"].shape[1])
+    side = 112 if 112 // patch == row else row * patch
+    kwargs = {
+        "patch": patch,
+        "channels": channels,
+        "depth": depth,
+        "heads": HEADS[patch, depth],
+        "ratio": state["blocks.0.mlp.fc1.weight"].shape[0] // channels,
+        "masked": "mask_token" in state,
+        "embedding_size": state["feature.2.weight"].shape[0],
+        "input_size": [side, side],
+    }
+    return Architecture("face_vit", kwargs, _square((side, side)))
+
+
 _IR_KEYS = {"input_layer.0.weight": 4, "output_layer.0.weight": 1, "output_layer.3.weight": 2}
 LAYOUTS = (
     Layout(
@@ -219,6 +260,37 @@ LAYOUTS = (
         },
         _iresnet,
     ),
+    Layout(
+        "IR (FRBench)",
+        {"bn_o1.weight": 1, "input_layer.0.weight": 4, "layer1.0.bn1.weight": 1, "fc.weight": 2, "bn_o2.bias": 1},
+        _iresnet,
+        (
+            (r"^input_layer\.0\.", "conv1."),
+            (r"^input_layer\.1\.", "bn1."),
+            (r"^input_layer\.2\.", "prelu."),
+            (r"^bn_o1\.", "bn2."),
+            (r"^bn_o2\.", "features."),
+        ),
+    ),
+    Layout(
+        "IR-SE (FRBench)",
+        {"body.0.res_layer.5.fc1.weight": 4, "input_layer.0.weight": 4, "bn2.weight": 1, "fc.weight": 2, "features.bias": 1},
+        _ir,
+        ((r"^bn2\.", "output_layer.0."), (r"^fc\.", "output_layer.3."), (r"^features\.", "output_layer.4.")),
+    ),
+    Layout(
+        "MobileFaceNet (FRBench)",
+        {"conv_23.conv_expand.conv.weight": 4, "output_layer.conv_dw.conv.weight": 4, "output_layer.fc.weight": 2},
+        _mobilefacenet_irse,
+        (
+            (r"^output_layer\.conv_dw\.", "conv_6_dw."),
+            (r"^output_layer\.fc\.", "linear."),
+            (r"^output_layer\.bn\.", "bn."),
+            (r"\.conv_expand\.", ".conv."),
+            (r"\.conv_project\.", ".project."),
+            (r"\.layers\.", ".model."),
+        ),
+    ),
     Layout("IR (InsightFace_Pytorch, face.evoLVe)", {**_IR_KEYS, "body.0.res_layer.3.weight": 4}, _ir),
     Layout(
         "IR (AdaFace, CVLface)",
@@ -239,5 +311,18 @@ LAYOUTS = (
         "EdgeFace",
         {"model.stem.0.weight": 4, "model.stages.0.blocks.0.conv_dw.weight": 4, "model.head.norm.weight": 1},
         _edgeface,
+    ),
+    Layout(
+        "ViT (InsightFace arcface_torch, CVLface)",
+        {
+            "patch_embed.proj.weight": 4,
+            "pos_embed": 3,
+            "blocks.0.attn.qkv.weight": 2,
+            "blocks.0.mlp.fc1.weight": 2,
+            "norm.weight": 1,
+            "feature.0.weight": 2,
+            "feature.3.running_mean": 1,
+        },
+        _face_vit,
     ),
 )

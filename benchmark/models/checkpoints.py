@@ -208,6 +208,9 @@ def _left_out(content: Any, find: Find) -> list[str]:
 def _imported(
     layout: Layout, state: Mapping[str, Tensor], path: Path, fed: Fed, notes: list[str], prefix: str = ""
 ) -> Imported:
+    if layout.renamed:
+        notes.append(f"names of {layout.name} turned into those of our backbone")
+    state = layout.named(state)
     try:
         architecture = layout.read(state, prefix)
         with torch.random.fork_rng(devices=[]):
@@ -237,9 +240,10 @@ def _by_names(state: Mapping[str, Tensor], path: Path) -> Imported | None:
         if not layout.matches(state) or any(state[key].dim() != rank for key, rank in layout.keys.items()):
             continue
         try:
-            architecture = layout.read(state, "")
+            architecture = layout.read(layout.named(state), "")
             wanted = create(architecture.name, architecture.kwargs).state_dict()
-            named = {name: tensor for name, tensor in state.items() if name in wanted}
+            ours = {name: next(iter(layout.named({name: tensor}))) for name, tensor in state.items()}
+            named = {name: tensor for name, tensor in state.items() if ours[name] in wanted}
             return _imported(layout, named, path, Fed(), ["the names of its tensors are those of a known layout"])
         except (FaceVeilError, LookupError, ValueError):
             continue

@@ -86,7 +86,7 @@ class IRSE(nn.Module):
         dropout: rate before the final linear layer.
         se: whether blocks end with squeeze-and-excitation.
         middle_norm: whether blocks have a BatchNorm behind their first convolution, too.
-        bottleneck: whether blocks are of three convolutions, with four times the channels outside (and a BatchNorm behind each).
+        bottleneck: whether blocks are of three convolutions, a BatchNorm behind each, with four times the channels outside.
         affine: whether the BatchNorm of the embedding has weights and biases.
     """
 

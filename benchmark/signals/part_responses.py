@@ -37,8 +37,10 @@ def watching(backbone: nn.Module) -> Iterator[dict[str, Tensor]]:
             found.clear()
             found[name] = out
 
-    handles = [
-        m.register_forward_hook(lambda _m, _i, out, name=name: look(name, out)) for name, m in backbone.named_modules() if name
+    handles = [  # an Identity stands for no layer: in attention it holds queries and keys, which are no map
+        m.register_forward_hook(lambda _m, _i, out, name=name: look(name, out))
+        for name, m in backbone.named_modules()
+        if name and not isinstance(m, nn.Identity)
     ]
     try:
         yield found
@@ -48,15 +50,21 @@ def watching(backbone: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 
 def check_map(target: Target) -> None:
-    """Tries one empty photo.
+    """Tries one empty photo and one empty part.
 
     Raises:
-        NotApplicableError: the backbone has no feature map of at least 16 places.
+        NotApplicableError: the backbone has no feature map of at least 16 places, or takes no image of a part's size.
     """
     with torch.inference_mode(), watching(target.backbone) as found:
         target.backbone(torch.zeros(1, 3, *target.input.size, device=target.device))
     if not found:
         raise NotApplicableError(f"no feature map of the backbone has {PLACES} places or more for parts to point at.")
+    height, width = part_size(target)
+    try:
+        with torch.inference_mode():
+            plain_parts(target, next(iter(found)), torch.zeros(1, 3, height, width, device=target.device))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise NotApplicableError(f"the backbone takes no parts of {height} x {width} pixels: {str(error)[:120]}") from None
 
 
 class _Reached(Exception):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from benchmark.interfaces import FaceVeilError
@@ -366,6 +367,73 @@ def test_the_deepest_of_adaface(tmp_path, name, blocks):
     assert imported.backbone()(torch.zeros(1, 3, 112, 112)).shape == (1, 16)
 
 
+def starting(shapes: Shapes, starts: dict[str, str]) -> Shapes:
+    """The same shapes, names that start so starting otherwise."""
+    found = {}
+    for name, shape in shapes.items():
+        start = next((s for s in starts if name.startswith(s)), None)
+        found[name if start is None else starts[start] + name.removeprefix(start)] = shape
+    return found
+
+
+def frbench_ir(blocks: tuple[int, ...]) -> Shapes:
+    """FRBench's IR: the blocks of arcface_torch between an input layer and two norms of its own."""
+    starts = {"conv1.": "input_layer.0.", "bn1.": "input_layer.1.", "prelu.": "input_layer.2.", "bn2.": "bn_o1."}
+    return starting(published_iresnet(blocks, 8, 16), starts | {"features.": "bn_o2."})
+
+
+def frbench_ir_se(blocks: tuple[int, ...]) -> Shapes:
+    """FRBench's IR-SE: the blocks of InsightFace_Pytorch, another name for what follows them."""
+    return starting(
+        published_ir(blocks, 8, 16), {"output_layer.0.": "bn2.", "output_layer.3.": "fc.", "output_layer.4.": "features."}
+    )
+
+
+def frbench_mobilefacenet() -> Shapes:
+    """FRBench's MobileFaceNet without attention: that of InsightFace_Pytorch under longer names."""
+    shapes = starting(
+        published_mobilefacenet_irse(8, 16),
+        {"conv_6_dw.": "output_layer.conv_dw.", "linear.": "output_layer.fc.", "bn.": "output_layer.bn."},
+    )
+    parts = {".conv.conv.": ".conv_expand.conv.", ".conv.bn.": ".conv_expand.bn.", ".conv.prelu.": ".conv_expand.prelu."}
+    parts |= {".project.": ".conv_project.", ".model.": ".layers."}
+    found = {}
+    for name, shape in shapes.items():
+        for old, new in parts.items():
+            name = name.replace(old, new)
+        found[name] = shape
+    return found
+
+
+FRBENCH = {
+    "iresnet18": frbench_ir((2, 2, 2, 2)),
+    "iresnet101": frbench_ir((3, 4, 23, 3)),
+    "iresnet152": frbench_ir((3, 8, 36, 3)),
+    "ir_se_18": frbench_ir_se((2, 2, 2, 2)),
+    "ir_se_185": frbench_ir_se((3, 22, 33, 3)),
+    "ir_se_200": frbench_ir_se((3, 24, 36, 3)),
+    "mobilefacenet_irse": frbench_mobilefacenet(),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FRBENCH))
+def test_frbench_names_stand_for_ours(tmp_path, name):
+    state = random_state(FRBENCH[name])
+    imported = import_checkpoint(save(tmp_path, state))
+    assert imported.backbone_name == name
+    assert "FRBench" in imported.layout
+    assert len(imported.state_dict) == len(state)
+    assert sorted(t.sum().item() for t in imported.state_dict.values()) == sorted(t.sum().item() for t in state.values())
+    assert imported.backbone()(torch.zeros(1, 3, 112, 112)).shape == (1, 16)
+
+
+def test_a_tensor_beyond_the_renamed_ones_is_refused(tmp_path):
+    """The MobileFaceNet with attention is another network."""
+    state = random_state(frbench_mobilefacenet()) | {"conv_23.eca.conv.weight": torch.zeros(1, 1, 3)}
+    with pytest.raises(FaceVeilError, match=r"unexpected conv_23\.eca\.conv\.weight"):
+        import_checkpoint(save(tmp_path, state))
+
+
 @pytest.mark.parametrize(("blocks", "scale"), [((1, 4, 6, 2), 2), ((2, 8, 12, 4), 4)])
 def test_mobilefacenets_of_arcface_torch(tmp_path, blocks, scale):
     state = random_state(published_mobilefacenet_arcface(blocks, scale, 8, 16))
@@ -383,6 +451,77 @@ def test_facenet_pytorch_with_its_classes(tmp_path):
     assert sum("classification layer" in note for note in imported.notes) == 2
     embedding = imported.backbone()(torch.rand(1, 3, 160, 160))
     assert float(embedding.norm()) == pytest.approx(1, abs=1e-4)
+
+
+def published_vit(patch: int, depth: int, channels: int, ratio: int, embedding: int, masked: bool) -> Shapes:
+    """Names and shapes of arcface_torch's and CVLface's ViT on 112 x 112."""
+    places = (112 // patch) ** 2
+    shapes: Shapes = {"patch_embed.proj.weight": (channels, 3, patch, patch), "patch_embed.proj.bias": (channels,)}
+    shapes |= {"pos_embed": (1, places, channels)} | ({"mask_token": (1, 1, channels)} if masked else {})
+    for n in range(depth):
+        block, hidden = f"blocks.{n}", ratio * channels
+        shapes |= {f"{block}.{norm}.{part}": (channels,) for norm in ("norm1", "norm2") for part in ("weight", "bias")}
+        shapes |= {f"{block}.attn.qkv.weight": (3 * channels, channels), f"{block}.attn.proj.weight": (channels, channels)}
+        shapes |= {f"{block}.mlp.fc1.weight": (hidden, channels), f"{block}.mlp.fc2.weight": (channels, hidden)}
+        shapes |= {
+            f"{block}.attn.proj.bias": (channels,),
+            f"{block}.mlp.fc1.bias": (hidden,),
+            f"{block}.mlp.fc2.bias": (channels,),
+        }
+    shapes |= {"norm.weight": (channels,), "norm.bias": (channels,), "feature.0.weight": (channels, places * channels)}
+    return shapes | norm("feature.1", channels) | {"feature.2.weight": (embedding, channels)} | norm("feature.3", embedding)
+
+
+def vit_by_hand(state: dict[str, torch.Tensor], images: torch.Tensor, depth: int, heads: int) -> torch.Tensor:
+    """The published forward pass, without any module."""
+
+    def normed(name: str, x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def linear(name: str, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, state[f"{name}.weight"], state.get(f"{name}.bias"))
+
+    kernel = state["patch_embed.proj.weight"]
+    x = F.conv2d(images, kernel, state["patch_embed.proj.bias"], kernel.shape[-1]).flatten(2).mT + state["pos_embed"]
+    for n in range(depth):
+        q, k, v = (
+            part.unflatten(2, (heads, -1)).transpose(1, 2)
+            for part in linear(f"blocks.{n}.attn.qkv", normed(f"blocks.{n}.norm1", x)).chunk(3, 2)
+        )
+        seen = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+        x = x + linear(f"blocks.{n}.attn.proj", seen.transpose(1, 2).flatten(2))
+        x = x + linear(f"blocks.{n}.mlp.fc2", F.relu6(linear(f"blocks.{n}.mlp.fc1", normed(f"blocks.{n}.norm2", x))))
+    x = normed("norm", x).flatten(1)
+    for first, second in ((0, 1), (2, 3)):
+        x = linear(f"feature.{first}", x)
+        mean, var, weight, bias = (
+            state[f"feature.{second}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        x = F.batch_norm(x, mean, var, weight, bias, eps=2e-5)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("patch", "depth", "heads", "ratio", "masked", "prefix"),
+    [(9, 12, 8, 4, True, ""), (9, 24, 8, 4, True, "module."), (8, 12, 8, 5, True, "net."), (8, 24, 16, 3, False, "model.net.")],
+)
+def test_vits_of_arcface_torch_and_cvlface(tmp_path, patch, depth, heads, ratio, masked, prefix):
+    state = random_state(published_vit(patch, depth, 32, ratio, 24, masked))
+    imported = import_checkpoint(save(tmp_path, {f"{prefix}{name}": value for name, value in state.items()}))
+    assert imported.backbone_name == "face_vit"
+    assert imported.kwargs["heads"] == heads
+    assert (imported.input.size, imported.input.order, imported.batchnorms) == ((112, 112), "RGB", (2, 2))
+    assert imported.state_dict.keys() == state.keys()
+    assert all(torch.equal(imported.state_dict[key], state[key]) for key in state)
+    images = torch.rand(2, 3, 112, 112)
+    with torch.no_grad():
+        expected = vit_by_hand(state, images, depth, heads)
+        torch.testing.assert_close(imported.backbone()(images), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_a_vit_whose_heads_nobody_knows_is_refused(tmp_path):
+    with pytest.raises(FaceVeilError, match=r"a ViT of 6 blocks on patches of 8 pixels is not supported"):
+        import_checkpoint(save(tmp_path, random_state(published_vit(8, 6, 32, 4, 24, masked=False))))
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.6])

@@ -33,8 +33,9 @@ def test_plain_passes_are_as_many_as_the_signals_need(target):
     timings, union = measure_signals(target, REQUESTS, photos=8, rounds=2)
     handle.remove()
     plain_and_bn, both = 3 * 8, 2 * passes(union) * 8
-    # one empty photo to see whether there is a map, one to find where parts end; three rounds, the first of which warms up
-    assert sum(shown) == 3 * (plain_and_bn + both) + 1 + 1
+    # an empty photo and an empty part to see whether there is a map, one to find where parts end; three rounds, the first of
+    # which warms up
+    assert sum(shown) == 3 * (plain_and_bn + both) + 2 + 1
     assert [t.beside for t in timings] == ["plain pass"] * 4 + ["plain passes of the union"]
     assert timings[0].relative == 1
     assert all(t.seconds > 0 for t in timings)

@@ -75,10 +75,32 @@ def test_responses_of_parts_step_by_step():
 def test_nothing_behind_the_map_is_computed_for_parts():
     net, photos = Net().eval(), noise_photos(people=3, size=16)
     extract(target_of(net, size=16), photos, [PARTS])
-    assert net.passed == [1 + 6 + 30, 1 + 6]  # one to see whether there is a map
+    assert net.passed == [2 + 6 + 30, 1 + 6]  # a photo and a part to see whether there is a map
 
 
 def test_without_a_map_the_reason_is_told():
     net = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.Flatten(), nn.Linear(16, 4)).eval()
     with pytest.raises(NotApplicableError, match="16 places or more"):
         check_map(target_of(net, size=8))
+
+
+def test_queries_and_keys_of_attention_are_no_map():
+    """They have four dimensions, too, but heads stand where channels do."""
+    arguments = {"patch": 8, "channels": 16, "depth": 1, "heads": 2, "ratio": 1, "embedding_size": 4, "input_size": [32, 32]}
+    network = create("face_vit", arguments).eval()
+    with watching(network) as found:
+        network(torch.zeros(1, 3, 32, 32))
+    assert list(found) == ["patch_embed.proj"]
+    values = extract(target_of(network, size=32), noise_photos(people=2, size=32), [PARTS])[PARTS]
+    assert np.isfinite(values).all()
+
+
+class OneSize(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[-1] == 72, "images of 72 pixels alone"
+        return super().forward(x[..., :16, :16])
+
+
+def test_a_backbone_that_takes_one_size_alone_has_no_parts():
+    with pytest.raises(NotApplicableError, match="takes no parts of 18 x 18 pixels: images of 72 pixels alone"):
+        check_map(target_of(OneSize().eval(), size=72))

@@ -241,9 +241,9 @@ def test_queries_count_what_goes_through_the_target(flow, tmp_path, name, settin
     result, _ = run(spec, own)
     assert result.status == "ok", result.reason
     assert result.queries == passes * len(flow.populations.queried)
-    # Blank images that say whether there is a map for parts to point at: one where what the target can serve is sorted out,
-    # one where signals that are not stored yet are about to be read.
-    probe = 2 if name == "part_crop" else 0
+    # A blank photo and a blank part say whether there is a map for parts to point at: once where what the target can serve is
+    # sorted out, once where signals that are not stored yet are about to be read.
+    probe = 4 if name == "part_crop" else 0
     assert queries.images == result.queries + probe
     with target.counting() as queries:
         gather(target, flow.populations, [spec], cache=tmp_path)
