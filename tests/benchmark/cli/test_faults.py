@@ -93,6 +93,28 @@ def test_a_home_that_cannot_be_written_names_folder_remedy_and_variable(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("data", "export", "--track", "synthetic-smoke", "--out"),
+        ("store", "export", "--out"),
+        ("store", "backup"),
+        pytest.param(("leaderboard", "--static"), marks=pytest.mark.slow),
+    ],
+    ids=["data export", "store export", "store backup", "leaderboard"],
+)
+def test_an_output_below_a_file_is_told_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("FACEVEIL_HOME", str(tmp_path / "home"))
+    assert exit_of(monkeypatch, *arguments, str(tmp_path / "file" / "out")) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert str(tmp_path / "file") in said
+    assert (tmp_path / "file").read_text() == "x"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OSError, match="No space left") as full:

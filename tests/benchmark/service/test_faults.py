@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from collections import Counter
@@ -214,6 +215,22 @@ def test_a_fault_fails_the_job_and_the_worker_goes_on(place: Place, capsys: pyte
     assert "--retry" in job.problems[0].remedy
     assert "ZeroDivisionError" in capsys.readouterr().err, "the evaluator sees where"
     assert place.worker().once().state == State.PUBLISHED
+
+
+def test_an_evaluation_has_only_so_much_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card whose shadows would train for ever kept a worker for ever."""
+    (name,) = place.fill(1)
+    monkeypatch.setattr(sys.modules[__name__], "LIMITS", LIMITS.model_copy(update={"evaluation_seconds": 0.05}))
+
+    def endless(_path: Path, _job: Job, progress: JobReporter) -> Record:
+        for epoch in range(1000):
+            time.sleep(0.02)
+            progress.step(f"epoch {epoch}")
+        raise AssertionError("nobody stopped it")
+
+    job = place.worker(endless).once()
+    assert (job.id, job.state, job.problems[0].code) == (name, State.FAILED, "evaluation_refused")
+    assert "was not done after" in job.problems[0].message
 
 
 TORCH = RuntimeError(

@@ -21,9 +21,13 @@ MAGIC_BYTES = struct.pack("<I", MAGIC)
 
 
 def png(seed: int, side: int = 16) -> bytes:
+    return encoded(seed, side, "PNG")
+
+
+def encoded(seed: int, side: int, kind: str, **options: object) -> bytes:
     out = io.BytesIO()
     array = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    Image.fromarray(array).save(out, "PNG")
+    Image.fromarray(array).save(out, kind, **options)
     return out.getvalue()
 
 
@@ -69,6 +73,12 @@ def insightface() -> dict[int, bytes]:
 def expected(seed: int) -> torch.Tensor:
     array = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     return torch.from_numpy(array).permute(2, 0, 1)
+
+
+def test_webp_in_records_is_read(tmp_path: Path) -> None:
+    webp = {key: payload(encoded(key, 16, "WEBP", lossless=True), float(key)) for key in range(3)}
+    photos = open_records(write(tmp_path, webp), 16)
+    assert torch.equal(photos.load([2, 0]), torch.stack([expected(2), expected(0)]))
 
 
 def test_plain_file_in_any_order(tmp_path: Path) -> None:
