@@ -5,10 +5,13 @@ A board of ten thousand records fits in a small machine that way; the record its
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import AfterValidator, ConfigDict, PlainSerializer, PlainValidator
 
 from benchmark.interfaces import Access, Contrast
 from benchmark.records.record import Record
@@ -20,6 +23,21 @@ CONTRASTS = tuple(Contrast)
 BOARDS = ("verified", "weights", "local")  # the last: what quickstart ran on this machine, beside what was published
 QUICKSTART = "quickstart"  # the team of its entries
 VALUE, LOW, HIGH = range(3)
+
+
+def _packed(array: np.ndarray) -> str:
+    """An array as text, bit by bit: its shape, and its numbers as little-endian doubles in base64."""
+    return f"{','.join(map(str, array.shape))}:{b64encode(array.astype('<f8').tobytes()).decode()}"
+
+
+def _unpacked(value: object) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        return value
+    shape, _, content = str(value).partition(":")
+    return np.frombuffer(b64decode(content), "<f8").reshape([int(side) for side in shape.split(",")])
+
+
+Array = Annotated[np.ndarray, PlainValidator(_unpacked), PlainSerializer(_packed)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +91,10 @@ class Run:
     ``utility_replicates``, ``leakage_replicates`` and ``inversion_replicates`` (B,).
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="constants")
+
     source: RecordSource
-    scope: Scope
+    scope: Annotated[Scope, AfterValidator(lambda scope: _scope(scope))]
     configuration: str
     submission_id: str
     name: str
@@ -97,11 +117,11 @@ class Run:
     tpr_at_1: tuple[float, float, float] | None  # TPR@FPR=1 % of the headline's attack, with its interval
     inversion: Metric | None  # training identities recovered, over held-out people; None: not measured, or not ranked
     inversion_attack: str
-    attacks: tuple[AttackRun, ...]
-    utility_replicates: np.ndarray = field(compare=False, repr=False)
-    leakage_replicates: np.ndarray = field(compare=False, repr=False)
-    inversion_replicates: np.ndarray = field(compare=False, repr=False)
-    auc: np.ndarray = field(compare=False, repr=False)
+    attacks: tuple[Annotated[AttackRun, AfterValidator(lambda attack: _shared(attack))], ...]
+    utility_replicates: Array = field(compare=False, repr=False)
+    leakage_replicates: Array = field(compare=False, repr=False)
+    inversion_replicates: Array = field(compare=False, repr=False)
+    auc: Array = field(compare=False, repr=False)
 
     @property
     def board(self) -> str:
@@ -152,7 +172,9 @@ def summarise(record: Record, source: RecordSource = RecordSource()) -> Run:
         inversion=inversion.leakage if inversion else None,
         inversion_attack=inversion.leakage_attack if inversion else "",
         inversion_replicates=np.array(inversion.leakage_replicates if inversion else (), dtype=float),
-        attacks=tuple(_attack(a.label, a.spec.name, a.access, a.knowledge, a.adaptive, a.status) for a in record.membership),
+        attacks=tuple(
+            _shared(AttackRun(a.label, a.spec.name, a.access, a.knowledge, a.adaptive, a.status)) for a in record.membership
+        ),
         utility_replicates=np.array(headline.utility_replicates if headline else (), dtype=float),
         leakage_replicates=np.array(headline.leakage_replicates if headline else (), dtype=float),
         auc=np.array([_auc(a) for a in record.membership], dtype=float).reshape(-1, len(CONTRASTS), 3),
@@ -171,8 +193,8 @@ def _scope(scope: Scope) -> Scope:
 
 
 @lru_cache(maxsize=65536)
-def _attack(label: str, name: str, access: str, knowledge: str, adaptive: bool, status: str) -> AttackRun:
-    return AttackRun(label, name, access, knowledge, adaptive, status)
+def _shared(attack: AttackRun) -> AttackRun:
+    return attack
 
 
 def _auc(attack: AttackResult) -> list[list[float]]:

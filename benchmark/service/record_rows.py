@@ -10,11 +10,12 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from benchmark.interfaces import content_hash
+from benchmark.records.digest import VERSION, Digest, digest_of
 from benchmark.records.listing import Summary, summarise
 from benchmark.records.record import SCHEMA_VERSION, Record
 from benchmark.service.database import StoreError, StoreVersionError
 from benchmark.service.job_rows import log
-from benchmark.service.tables import CHANGES, JobRow, Meta, RecordRow, RemovalRow, SubmissionRow
+from benchmark.service.tables import CHANGES, DigestRow, JobRow, Meta, RecordRow, RemovalRow, SubmissionRow
 from benchmark.submissions.bounds import check_bounds
 
 _DEPTH, _VALUES, _TEXT = 32, 2_000_000, 20_000  # of a record
@@ -43,7 +44,7 @@ def record_id(record: Record) -> str:
 
 
 def to_row(record: Record) -> RecordRow:
-    """The row of a record.
+    """The row of a record, with that of its digest.
 
     Raises:
         StoreError: it could not be read back, or its date is none.
@@ -60,19 +61,21 @@ def to_row(record: Record) -> RecordRow:
         where = ".".join(str(part) for part in first["loc"])
         message = f"record {record.card.name!r} could not be read back: {where}: {first['msg']} (NaN, perhaps)."
         raise StoreError(message) from None
+    name, fingerprint = record_id(record), record.fingerprint
     return RecordRow(
-        id=record_id(record),
+        id=name,
         submission_id=record.provenance.submission_id,
         track=record.track,
         protocol_version=record.protocol_version,
         split_digest=record.provenance.split_digest,
         board=record.board,
         configuration=record.configuration,
-        fingerprint=record.fingerprint,
+        fingerprint=fingerprint,
         complete=record.complete,
         created=_utc(record.provenance.created),
         payload=payload,
         summary=summarise(record).model_dump_json(),
+        digest=digest_row(name, fingerprint, digest_of(record)),
     )
 
 
@@ -97,8 +100,13 @@ def _utc(created: str) -> str:
     return aware.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def digest_row(name: str, fingerprint: str, digest: Digest) -> DigestRow:
+    """The row of the digest of a record of that name and fingerprint."""
+    return DigestRow(record_id=name, version=VERSION, fingerprint=fingerprint, attacks=digest.attacks, content=digest.text)
+
+
 def add_row(session: Session, row: RecordRow, weights_sha256: str) -> Outcome:
-    """Adds or replaces a record within the session's transaction."""
+    """Adds or replaces a record, with its digest, within the session's transaction."""
     # writing first takes the write lock, so that two writers never both find the record absent
     changes = update(Meta).where(Meta.key == CHANGES)
     session.execute(changes.values(value=Meta.value))

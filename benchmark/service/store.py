@@ -6,34 +6,39 @@ changes nothing; a complete record takes the place of an incomplete one, and of 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import select
 
+from benchmark.records.digest import VERSION, Digest, digest_of, run_of
 from benchmark.records.exporting import to_csv, to_json
 from benchmark.records.listing import Listed, Summary
 from benchmark.records.reading import items, problem, record_of
 from benchmark.records.record import Record
+from benchmark.records.runs import RecordSource, Run
 from benchmark.runtime.home import home
 from benchmark.service.backup import backup
 from benchmark.service.database import BUSY_SECONDS, Database, StoreError
 from benchmark.service.leases import Leases
 from benchmark.service.limits import Limits
 from benchmark.service.queue import Queue
-from benchmark.service.record_rows import Outcome, Removal, add_row, check_record, parse, record_id, removed, to_row
+from benchmark.service.record_rows import Outcome, Removal, add_row, check_record, digest_row, parse, record_id, removed, to_row
 from benchmark.service.rounds import Rounds
-from benchmark.service.tables import CHANGES, Meta, RecordRow, RemovalRow
+from benchmark.service.tables import CHANGES, DigestRow, Meta, RecordRow, RemovalRow
 from benchmark.service.teams import Teams
 
 __all__ = ["Outcome", "RecordFileError", "Store", "StoreError", "UnknownRecordError", "record_id", "store_location"]
 
 
 _log = logging.getLogger("faceveil.store")
+_NAMED = 500  # names in one question; of more records all are read
 
 
 def store_location() -> str:
@@ -48,6 +53,27 @@ class UnknownRecordError(StoreError):
 
 class RecordFileError(StoreError):
     """Files that were to be imported are not records: evaluate again, or remove them."""
+
+
+@dataclass(frozen=True)
+class StoredDigest:
+    """The digest of a record of the store, by the record's permanent name."""
+
+    name: str
+    digest: Digest
+    withdrawn: str | None
+    fingerprint: str = ""  # of the record from which it was made; of one that is kept already it does not matter
+
+    @property
+    def run(self) -> Run:
+        """The record in brief; a withdrawn one says so among the reasons for no rank.
+
+        Raises:
+            ValueError: the digest is damaged.
+        """
+        run = run_of(self.digest.text)
+        unranked = _with_withdrawal(run.unranked, self.withdrawn) if self.withdrawn else run.unranked
+        return replace(run, source=RecordSource(name=self.name), unranked=unranked)
 
 
 class Store:
@@ -173,6 +199,39 @@ class Store:
             raise UnknownRecordError(f"no record {name[:64]!a} in the store; it may have been replaced: read the list again.")
         return _read(*found)
 
+    def digests(self, names: Collection[str]) -> Iterator[StoredDigest]:
+        """The digests of some records, of those that have one of the present version."""
+        query = select(RecordRow.id, RecordRow.withdrawn, DigestRow.attacks, DigestRow.content).join(DigestRow)
+        query = query.where(DigestRow.version == VERSION, DigestRow.fingerprint == RecordRow.fingerprint)
+        if len(names) <= _NAMED:
+            query = query.where(RecordRow.id.in_(names))
+        with self._database.session() as session:
+            for name, withdrawn, attacks, content in session.execute(query).yield_per(500):
+                if name in names:
+                    yield StoredDigest(name, Digest(attacks, content), withdrawn)
+
+    def make_digest(self, name: str) -> StoredDigest:
+        """The digest of a record, made from it as it is now; see :meth:`keep_digests`.
+
+        Raises:
+            StoreError: there is no such record, or it cannot be read.
+            ValueError: it cannot be shown.
+        """
+        query = select(RecordRow.payload, RecordRow.withdrawn, RecordRow.fingerprint).where(RecordRow.id == name)
+        with self._database.session() as session:
+            found = session.execute(query).first()
+        if found is None:
+            raise UnknownRecordError(f"no record {name[:64]!a} in the store; it may have been replaced: read the list again.")
+        return StoredDigest(name, digest_of(parse(found.payload, name)), found.withdrawn, found.fingerprint)
+
+    def keep_digests(self, made: Iterable[StoredDigest]) -> None:
+        """Keeps digests that were missing beside their records; where that cannot be done, they are made again next time."""
+        if self._database.read_only:
+            return
+        with contextlib.suppress(StoreError), self._database.session(write=True) as session:
+            for item in made:
+                session.merge(digest_row(item.name, item.fingerprint, item.digest))
+
     def remove_record(self, name: str, reason: str) -> Removal:
         """Removes a record for good; that it was there, and why it is not any more, stays to be seen.
 
@@ -233,10 +292,11 @@ def _readable(row: Any, unreadable: Callable[[str], None]) -> Iterator[Record]:
 
 def _read(name: str, payload: str, withdrawn: str | None) -> Record:
     record = parse(payload, name)
-    if withdrawn is None:
-        return record
-    reason = f"withdrawn by its team on {withdrawn[:10]}"
-    return record.model_copy(update={"unranked": tuple(dict.fromkeys((*record.unranked, reason)))})
+    return record.model_copy(update={"unranked": _with_withdrawal(record.unranked, withdrawn)}) if withdrawn else record
+
+
+def _with_withdrawal(unranked: tuple[str, ...], withdrawn: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*unranked, f"withdrawn by its team on {withdrawn[:10]}")))
 
 
 def _files(paths: Path | str | Iterable[Path | str]) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 CHANGES = "changes"  # the row of ``meta`` that counts changes of records
 QUEUE = "queue"  # the row that counts changes of jobs and teams
@@ -66,6 +66,22 @@ class RecordRow(Base):
     payload: Mapped[str] = mapped_column(Text)
     summary: Mapped[str] = mapped_column(Text)  # JSON of a benchmark.records.listing.Summary's fields
     withdrawn: Mapped[str | None] = mapped_column(String(40))  # when; the record stays
+    digest: Mapped[DigestRow | None] = relationship(cascade="all, delete-orphan", passive_deletes=True)
+
+
+class DigestRow(Base):
+    """What the board needs of a record (:mod:`benchmark.records.digest`); one of another version or fingerprint does not count.
+
+    A table of its own, so that reading it does not pass over the records.
+    """
+
+    __tablename__ = "digests"
+
+    record_id: Mapped[str] = mapped_column(ForeignKey("records.id", ondelete="CASCADE"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer)
+    fingerprint: Mapped[str] = mapped_column(String(64))  # of the record from which it was made
+    attacks: Mapped[str] = mapped_column(String(64))
+    content: Mapped[str] = mapped_column(Text)
 
 
 class TeamRow(Base):

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,13 @@ from typing import Any
 import pandas as pd
 
 from benchmark.interfaces import FaceVeilError, PluginInfo
-from benchmark.records.listing import summarise as brief
+from benchmark.records.digest import VERSION, FileDigest, keep, kept, shown, state_of
 from benchmark.records.ranking import RankedEntry, by_scope, companions, rank_runs, rank_scope
 from benchmark.records.reading import items
 from benchmark.records.record import Record
 from benchmark.records.runs import QUICKSTART, RecordSource, Run, Scope, summarise
-from benchmark.service.database import StoreLockedError, StoreVanishedError
-from benchmark.service.store import Store, store_location
-from benchmark.submissions.bounds import check_bounds
+from benchmark.service.database import StoreLockedError, StoreVanishedError, StoreVersionError
+from benchmark.service.store import Store, UnknownRecordError, store_location
 from leaderboard.board.frame import frame_of, haystack
 
 RECORDS = Path(__file__).parents[1] / "records"
@@ -59,6 +58,7 @@ class Library:
         self._lock = threading.Lock()  # the first reader builds, the others wait instead of building too
         self._runs: dict[Any, list[Run]] = {}  # by permanent name and fingerprint, or by file and its date
         self._attacks: dict[str, PluginInfo] = {}
+        self._told: set[str] = set()  # hashes of what records of the store say of attacks
         self._ranked: dict[Scope, tuple[tuple[Run, ...], list[RankedEntry]]] = {}
         self._records: OrderedDict[RecordSource, Record] = OrderedDict()
         self._state: Any = None
@@ -109,14 +109,13 @@ class Library:
 
     def _build(self, files: Sequence[tuple[Path, int]]) -> Board:
         problems: list[str] = []
-        known, self._runs = self._runs, {}
-        for name, fingerprint in self._store.fingerprints().items():
-            key, source = (name, fingerprint), RecordSource(name=name)
-            read = partial(self._store.record_named, name)
-            self._runs[key] = known.get(key) or self._briefs([(f"record {name[:16]}", source, read)], problems)
+        current = self._store.fingerprints()
+        known = self._runs
+        self._runs = {key: known.get(key, []) for key in current.items()}
+        self._stored({key[0]: key for key in current.items() if not self._runs[key]}, problems)
         for path, date in files:
             try:
-                self._runs[path, date] = known.get((path, date)) or self._briefs(_in_file(path), problems)
+                self._runs[path, date] = known.get((path, date)) or self._filed(path, problems)
             except Exception as error:
                 problems.append(_why_not(path.name, error))
         self._records.clear()
@@ -129,25 +128,42 @@ class Library:
             self._ranked = {}
             return _board(self._rank(runs, problems, _tabled), self._attacks, tuple(problems))
 
-    def _briefs(self, items: Iterable[tuple[str, RecordSource, Callable[[], Record]]], problems: list[str]) -> list[Run]:
-        """The records that can be read and shown; of each other one the problem."""
-        runs = []
-        for name, source, read in items:
+    def _stored(self, keys: Mapping[str, tuple[str, str]], problems: list[str]) -> None:
+        """Reads the records of these names by their digests; makes those that are missing, and keeps them."""
+        missing, made = dict(keys), []
+        for found in self._store.digests(keys):
+            with contextlib.suppress(ValueError):  # a damaged one is made again
+                self._runs[missing[found.name]] = [self._placed(found.run, found.digest.attacks)]
+                del missing[found.name]
+        for name, key in missing.items():
             try:
-                runs.append(self._brief(read(), source))
+                new = self._store.make_digest(name)
+                self._runs[key] = [self._placed(new.run, new.digest.attacks)]
+                made.append(new)
             except (StoreVanishedError, StoreLockedError):
                 raise  # the store itself, not a record
             except Exception as error:  # one record never keeps the others from being shown
-                problems.append(_why_not(name, error))
-        return runs
+                problems.append(_why_not(f"record {name[:16]}", error))
+        if made:
+            self._store.keep_digests(made)
 
-    def _brief(self, record: Record, source: RecordSource) -> Run:
-        run = summarise(record, source)
-        if source.name and run.team == QUICKSTART:  # beside what was published, not doubles of it
-            run = replace(run, scope=replace(run.scope, board="local"))
-        check_bounds([brief(record).model_dump(), run.training_seconds, run.evaluation_seconds])
-        self._attacks.update(record.attacks)
+    def _placed(self, run: Run, attacks: str) -> Run:
+        """A run of the store; what its record says of attacks is read where it is not known yet."""
+        if attacks not in self._told:
+            with contextlib.suppress(StoreVersionError, UnknownRecordError):  # another record may say the same
+                self._attacks.update(self._store.record_named(run.source.name).attacks)
+                self._told.add(attacks)
+        if run.team == QUICKSTART:  # beside what was published, not doubles of it
+            return replace(run, scope=replace(run.scope, board="local"))
         return run
+
+    def _filed(self, path: Path, problems: list[str]) -> list[Run]:
+        """The records of a file by its digest; where there is none, the file is read, and its digest is kept."""
+        digest = kept(path)
+        if digest is None:
+            digest = _read(path, problems)
+        self._attacks.update(digest.attacks)
+        return [replace(run, source=RecordSource(path=str(path), position=run.source.position)) for run in digest.runs]
 
     def _rank(self, runs: Iterable[Run], problems: list[str], place: Place | None = None) -> list[RankedEntry]:
         """Ranks the scopes in which anything changed, or in those that are judged on the same people."""
@@ -216,11 +232,22 @@ def _why_not(name: str, error: Exception) -> str:
     return f"{name} is not shown: {reason[:200]}"
 
 
-def _in_file(path: Path) -> Iterator[tuple[str, RecordSource, Callable[[], Record]]]:
-    """The records of a file: what to call each, where it is, how to read it."""
+def _read(path: Path, problems: list[str]) -> FileDigest:
+    """The records of a file that can be read and shown; of each other one the problem.  A file without any is kept in brief."""
+    state, runs, told = state_of(path), [], []
+    attacks: dict[str, PluginInfo] = {}
     for position, item in enumerate(items(path)):
-        source = RecordSource(path=str(path), position=position)
-        yield f"{path.name} (record {position + 1})", source, partial(Record.model_validate, item)
+        try:
+            record = Record.model_validate(item)
+            runs.append(replace(shown(record), source=RecordSource(position=position)))
+            attacks.update(record.attacks)
+        except Exception as error:  # one record never keeps the others from being shown
+            told.append(_why_not(f"{path.name} (record {position + 1})", error))
+    digest = FileDigest(version=VERSION, state=state, attacks=attacks, runs=tuple(runs))
+    if not told:
+        keep(path, digest)
+    problems += told
+    return digest
 
 
 def _from_file(source: RecordSource) -> Record:

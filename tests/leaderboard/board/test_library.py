@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import sqlite3
 
+import pandas as pd
 import pytest
 from record_factory import make_record
 
+from benchmark.service import store as store_module
 from benchmark.service.store import Store, StoreError, record_id
 from leaderboard.board import library as library_module
 from leaderboard.board.library import Library, build, library, load
@@ -71,8 +73,8 @@ def test_only_what_changed_is_read_and_ranked_again(tmp_path, monkeypatch):
         store.add_record(make_record(track=track))
     load(url, tmp_path)
     read, ranked = [], []
-    summarise, rank_scope = library_module.summarise, library_module.rank_scope
-    monkeypatch.setattr(library_module, "summarise", lambda r, s: (read.append(r.card.name), summarise(r, s))[1])
+    run_of, rank_scope = store_module.run_of, library_module.rank_scope
+    monkeypatch.setattr(store_module, "run_of", lambda text: (read.append(run_of(text).name), run_of(text))[1])
     monkeypatch.setattr(library_module, "rank_scope", lambda s, r, c: (ranked.append(s.track), rank_scope(s, r, c))[1])
     store.add_record(make_record("new", settings={"a": 1}, track="two"))
     assert len(load(url, tmp_path).frame) == 3
@@ -109,6 +111,7 @@ def spoil(path, name, edit):
     with sqlite3.connect(path) as connection:
         (payload,) = connection.execute("SELECT payload FROM records WHERE id = ?", (name,)).fetchone()
         connection.execute("UPDATE records SET payload = ? WHERE id = ?", (edit(payload), name))
+        connection.execute("DELETE FROM digests WHERE record_id = ?", (name,))
         connection.execute("UPDATE meta SET value = value + 1")
 
 
@@ -181,3 +184,64 @@ def test_what_quickstart_ran_here_stands_beside_what_was_published(tmp_path):
     }
     dp = next(entry for entry in board.entries.values() if entry.label == "dp")
     assert dp.leakage_change.value is not None  # against this machine's own control, as none was published
+
+
+def stored(tmp_path, *records):
+    store = Store(tmp_path / "s.sqlite")
+    for record in records:
+        store.add_record(record)
+    return store
+
+
+def digests(path, change=None):
+    """The rows of digests, after a statement."""
+    with sqlite3.connect(path) as connection:
+        if change:
+            connection.execute(change)
+        return connection.execute("SELECT record_id, version, content FROM digests ORDER BY record_id").fetchall()
+
+
+MADE_AGAIN = {
+    "as written": "SELECT 1",
+    "missing": "DELETE FROM digests",
+    "of another version": "UPDATE digests SET version = version - 1, content = '{}'",
+    "of another record": "UPDATE digests SET fingerprint = 'x', content = '{}'",
+    "damaged": "UPDATE digests SET content = substr(content, 1, 99)",
+}
+
+
+@pytest.mark.parametrize("case", MADE_AGAIN)
+def test_what_is_shown_is_the_same_with_and_without_digests(tmp_path, case):
+    records = [make_record("undefended"), make_record("public", "public_only", utility=0.4, leakage=0.0)]
+    records += [make_record(f"dp {n}", "dp_sgd", settings={"n": n}, utility=0.6 + n / 3, leakage=n / 7) for n in range(4)]
+    store = stored(tmp_path, *records)
+    written = digests(tmp_path / "s.sqlite")
+    assert len(written) == len(records)
+    digests(tmp_path / "s.sqlite", MADE_AGAIN[case])
+    board, direct = Library(store, tmp_path).board(), build(records)
+    pd.testing.assert_frame_equal(board.frame, direct.frame, check_exact=True)
+    assert board.problems == ()
+    assert board.attacks == direct.attacks
+    assert digests(tmp_path / "s.sqlite") == written, "kept again"
+
+
+def test_a_withdrawn_record_says_so_whatever_its_digest_says(tmp_path):
+    store = stored(tmp_path, make_record())
+    digests(tmp_path / "s.sqlite", "UPDATE records SET withdrawn = '2026-01-02T00:00:00'")
+    (entry,) = Library(store, tmp_path).board().entries.values()
+    assert "withdrawn by its team on 2026-01-02" in entry.reasons
+
+
+def test_a_file_is_read_once_for_all_processes(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEVEIL_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "records"
+    folder.mkdir()
+    records = [make_record(), make_record("b", settings={"x": 1})]
+    (folder / "one.json").write_text(f"[{','.join(record.model_dump_json() for record in records)}]")
+    first = Library(Store(tmp_path / "s.sqlite"), folder)
+    shown = first.board().frame
+    monkeypatch.setattr(library_module, "_read", None)
+    second = Library(Store(tmp_path / "s.sqlite"), folder)
+    pd.testing.assert_frame_equal(second.board().frame, shown, check_exact=True)
+    names = {second.record(entry.runs[0]).card.name for entry in second.board().entries.values()}
+    assert names == {record.card.name for record in records}
