@@ -55,8 +55,8 @@ def noise_photos(people: int = 10, each: int = 2, size: int = 8, seed: int = 0) 
 
 
 def target_of(module: nn.Module, access: Access = Access.WEIGHTS, *, size: int = 8, **fields: Any) -> Target:
-    """A target around any module; ``fields`` are ``name``, ``inference``, ``head``, ``mean`` and ``std``."""
-    input_spec = InputSpec(size=(size, size), **{k: fields[k] for k in ("mean", "std") if k in fields})
+    """A target around any module; ``fields`` are ``name``, ``inference``, ``head``, ``mean``, ``std`` and ``order``."""
+    input_spec = InputSpec(size=(size, size), **{k: fields[k] for k in ("mean", "std", "order") if k in fields})
     backbone = BackboneSpec(name=fields.get("name", "in-test"))
     card = SimpleNamespace(input=input_spec, inference=fields.get("inference"), backbone=backbone)
     name = content_hash([v.double().sum().item() for v in module.state_dict().values()], fields.get("inference"))

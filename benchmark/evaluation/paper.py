@@ -19,6 +19,7 @@ from benchmark.records.record import Record
 from benchmark.records.results import InversionRecord
 from benchmark.runtime.atomic import write_text
 from benchmark.submissions.submission import Submission, load_submission
+from benchmark.training.shadows import auxiliary_people
 
 PUBLIC_SETS = {"CASIA-WebFace": 490_000, "MS1M-ArcFace": 5_800_000}  # photos, about
 
@@ -75,9 +76,14 @@ def run_paper(
     generator: Path | None = None,
     reconstructions: int | None = None,
 ) -> list[PaperRun]:
-    """Trains (or resumes, or loads) each backbone undefended and attacks it; writes a record for each to ``out``."""
+    """Trains (or resumes, or loads) each backbone undefended and attacks it; writes a record for each to ``out``.
+
+    Raises:
+        FaceVeilError: a backbone named twice, or too few people for the attacker's shadows.
+    """
     if len({spec.name for spec in backbones}) != len(backbones):
         raise FaceVeilError("each backbone must be named once.")
+    auxiliary_people(session.populations, 0)  # too few of them are a matter of the set: told before hours of training
     runs = []
     for spec in backbones:
         submission = _trained(session, spec, out / spec.name)

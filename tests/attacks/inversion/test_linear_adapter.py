@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
+from photo_arrays import target_of
 
 from attacks.inversion.linear_adapter import LinearAdapter
 from attacks.inversion.random_latents import RandomLatents
@@ -25,6 +28,21 @@ def test_templates_are_rebuilt_in_an_encoder_of_the_attackers_own(bench):
     assert bench.cosines(made.images).min() > bench.cosines(blind.images).mean()
     assert "mapped by 100 public photos" in made.notes[0]
     assert made.trace[-1] < made.trace[0]
+
+
+def test_an_encoder_that_takes_blue_first_is_fed_so(bench):
+    """Both ways: the attacker's own, and the attacked one, whose card alone says in which order its channels stand."""
+    swapped = copy.deepcopy(bench.target.with_access(Access.WEIGHTS).backbone)
+    swapped[0].weight.copy_(swapped[0].weight.flip(1))
+    blue_first, mistaken = (target_of(swapped, size=bench.photos.images.shape[-1], order=order) for order in ("BGR", "RGB"))
+    images = bench.photos.images[:8].float() / 255
+    right = bench.target.features(images)
+    torch.testing.assert_close(blue_first.features(images), right)
+    assert F.cosine_similarity(mistaken.features(images), right).mean() < 0.9
+    own = bench.run(LinearAdapter(**SETTINGS), surrogate=lambda: blue_first.features)
+    assert bench.cosines(own.images).mean() > 0.8
+    attacked = bench.run(LinearAdapter(**SETTINGS), surrogate=turned(bench), target=blue_first)
+    assert bench.cosines(attacked.images).mean() > 0.8
 
 
 def test_an_encoder_that_sees_nothing_of_faces_leaks_nothing(bench):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pair_files import draw_pairs, write_pairs
 from PIL import Image
+from record_files import jpeg
 from tiny_world import FLOW
 from typer.testing import CliRunner
 
@@ -85,6 +86,20 @@ def test_the_paper_runs_end_to_end_on_the_layout_of_a_public_set(
     shown = CliRunner().invoke(app, command)  # what is there is used again
     assert shown.exit_code == 0, shown.output[-3000:]
     assert "linear attack on the distances" in shown.output
+
+
+def test_a_set_too_small_for_shadows_is_refused_before_anything_is_trained(
+    tmp_path: Path, fresh_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = MINI.model_copy(update={"roles": Roles(pool=16, photos=4, verification=4, auxiliary=8, judges=2)})
+    monkeypatch.setitem(TRACKS, MINI.name, few)
+    drawn = ((jpeg(4 * person + photo, 32), person) for person in range(40) for photo in range(4))
+    write_records(tmp_path / "set", drawn, size=(32, 32))
+    found = CliRunner().invoke(
+        app, ["paper", "--track", MINI.name, "--data", str(tmp_path / "set"), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    )
+    assert "too few for a shadow backbone" in str(found.exception or found.output)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_track_that_draws_its_faces_is_refused(tmp_path: Path) -> None:
