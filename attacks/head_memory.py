@@ -16,16 +16,17 @@ from torch import Tensor
 
 from attacks.shared.centres import regrow, unit
 from attacks.shared.shadow_calibration import lira
-from benchmark.interfaces import FaceVeilError, Photos, SignalRequest
+from benchmark.interfaces import FaceVeilError, Photos
 from benchmark.metrics.intervals import bootstrap_over_identities
 from benchmark.metrics.roc import roc
 from benchmark.models.heads import build_head
 from benchmark.protocol.track import HeadSpec, TrainingConfig
 from benchmark.records.results import Metric
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import extract
 from benchmark.signals.target import Target
 
-VIEWS = (SignalRequest(layers="embedding"), SignalRequest(layers="embedding", view="flip"))
+VIEWS = (Embedding(), Embedding(view="flip"))
 
 
 class HeadMemory(BaseModel):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmark.interfaces import SignalRequest, Signals
+from benchmark.interfaces import Signals
+from benchmark.signals.answers import Similarity
+from benchmark.signals.pixels import Pixels
 
-SIMILARITY = SignalRequest(layers="similarity")
-PIXELS = SignalRequest(layers="pixels")
+SIMILARITY = Similarity()
+PIXELS = Pixels()
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

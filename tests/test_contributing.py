@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from benchmark.evaluation.membership.scores import run_contrast
-from benchmark.interfaces import AttackSpec, Contrast, DefenseSpec, FaceVeilError, OwnSignal, Signals
+from benchmark.interfaces import AttackSpec, Contrast, DefenseSpec, Signals
 from benchmark.models import backbones
 from benchmark.protocol import registry
 from benchmark.protocol.tracks import get_track
-from benchmark.signals.kinds import kind_of
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -63,14 +62,6 @@ def test_the_signal(load, flow):
     size = flow.track.backbone.kwargs["embedding_size"]
     assert len(np.unique(scores.score)) > len(scores.score) / 2
     assert ((-np.log(size) <= scores.score) & (scores.score <= 0)).all()
-
-
-def test_a_signal_that_nobody_serves_is_named(load):
-    class Orphan(OwnSignal):
-        pass
-
-    with pytest.raises(FaceVeilError, match="no SignalKind serves Orphan"):
-        kind_of(Orphan())
 
 
 def test_the_track(load):

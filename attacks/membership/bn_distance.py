@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals, Statistics
+from benchmark.signals.layers import NormDistance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,7 @@ class BNDistance(MembershipAttack):
     _classifier: Pipeline = PrivateAttr()
 
     def requests(self) -> tuple[SignalRequest, ...]:
-        return (SignalRequest(layers="norm", statistic=self.statistic, reference=self.statistics),)
+        return (NormDistance(statistic=self.statistic, reference=self.statistics),)
 
     def _features(self, signals: Signals) -> np.ndarray:
         return np.log(np.asarray(signals[self.requests()[0]], np.float64) + 1e-12)

@@ -24,6 +24,7 @@ from benchmark.interfaces import (
     Signals,
     Statistics,
 )
+from benchmark.signals.layers import NormDistance
 
 
 class BNLira(MembershipAttack):
@@ -56,7 +57,7 @@ class BNLira(MembershipAttack):
         return True
 
     def requests(self) -> tuple[SignalRequest, ...]:
-        return (SignalRequest(layers="norm", statistic=self.statistic, reference=self.statistics),)
+        return (NormDistance(statistic=self.statistic, reference=self.statistics),)
 
     def fit(self, signals: Signals, labels: np.ndarray) -> None:
         """Fits the linear layer on auxiliary shadows' own people."""

@@ -12,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from attacks.shared.people import PeopleAttack, models, person_labels, require_people, require_photos
 from benchmark.interfaces import Access, Reference, SignalRequest, Signals
+from benchmark.signals.answers import Embedding
 
-EMBEDDING = SignalRequest(layers="embedding")
+EMBEDDING = Embedding()
 
 
 class Compactness(PeopleAttack):

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
+from benchmark.signals.answers import Embedding
 
 VIEWS = ("identity", "flip", "shift", "dim", "blur", "bright", "contrast", "grey", "zoom", "grain")
 
@@ -43,7 +44,7 @@ class EncoderMI(MembershipAttack):
     _classifier: Pipeline = PrivateAttr()
 
     def requests(self) -> tuple[SignalRequest, ...]:
-        return tuple(SignalRequest(layers="embedding", view=name) for name in dict.fromkeys(self.views))
+        return tuple(Embedding(view=name) for name in dict.fromkeys(self.views))
 
     def _cosines(self, signals: Signals) -> np.ndarray:
         """(N, pairs of views), each photo's in rising order."""

@@ -28,10 +28,12 @@ from benchmark.interfaces import (
     SignalRequest,
     Signals,
 )
+from benchmark.signals.answers import Embedding
+from benchmark.signals.layers import NormDistance
 
 # Means of the features themselves: they exist whatever the normalisation.
-DISTANCES = SignalRequest(layers="norm", statistic="mean_var", reference="feature_means")
-VIEWS = tuple(SignalRequest(layers="embedding", view=view) for view in ("flip", "shift", "dim", "blur"))
+DISTANCES = NormDistance(statistic="mean_var", reference="feature_means")
+VIEWS = tuple(Embedding(view=view) for view in ("flip", "shift", "dim", "blur"))
 GALLERIES = ("mean", "weighted", "marginal")
 FOLDS = 5
 

@@ -13,9 +13,11 @@ from sklearn.preprocessing import StandardScaler
 from attacks.shared.people import PeopleAttack, PeopleCosines, models, person_labels, require_people, require_photos
 from attacks.shared.small_networks import fit_quietly, log_odds, network
 from benchmark.interfaces import Access, NotApplicableError, Reference, SignalRequest, Signals
+from benchmark.signals.answers import Similarity
+from benchmark.signals.pixels import Pixels
 
-SIMILARITY = SignalRequest(layers="similarity")
-PIXELS = SignalRequest(layers="pixels")
+SIMILARITY = Similarity()
+PIXELS = Pixels()
 
 
 class FaceAuditor(PeopleAttack):

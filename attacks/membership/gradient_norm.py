@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
+from benchmark.signals.gradient_norms import AgreementGradient
 
 
 class GradientNorm(MembershipAttack):
@@ -40,9 +41,7 @@ class GradientNorm(MembershipAttack):
 
     def requests(self) -> tuple[SignalRequest, ...]:
         kinds: tuple[Literal["input", "weights"], ...] = ("input", "weights") if self.of == "both" else (self.of,)
-        return tuple(
-            SignalRequest(layers="embedding", gradients=kind, view=view) for view in dict.fromkeys(self.views) for kind in kinds
-        )
+        return tuple(AgreementGradient(of=kind, view=view) for view in dict.fromkeys(self.views) for kind in kinds)
 
     def _features(self, signals: Signals) -> np.ndarray:
         return np.log(np.concatenate([np.asarray(signals[r], np.float64) for r in self.requests()], axis=1) + 1e-12)

@@ -8,8 +8,9 @@ import numpy as np
 
 from attacks.shared.statistics import of_own_class
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
+from benchmark.signals.head import HeadOutput
 
-LOSS = SignalRequest(layers="head", statistic="loss")
+LOSS = HeadOutput(statistic="loss")
 
 
 class HeadLoss(MembershipAttack):

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from attacks.shared.small_networks import fit_quietly, log_odds, network
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
+from benchmark.signals.layers import ChannelMeans
 
 
 class MINT(MembershipAttack):
@@ -42,7 +43,7 @@ class MINT(MembershipAttack):
     _network: Pipeline = PrivateAttr()
 
     def requests(self) -> tuple[SignalRequest, ...]:
-        return (SignalRequest(layers="activations", statistic=self.statistic),)
+        return (ChannelMeans(statistic=self.statistic),)
 
     def _features(self, signals: Signals) -> np.ndarray:
         result: np.ndarray = np.abs(self._scaler.transform(np.asarray(signals[self.requests()[0]], np.float64)))

@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from attacks.shared.small_networks import fit_quietly, log_odds, network
 from benchmark.interfaces import Access, Contrast, Knowledge, MembershipAttack, Reference, SignalRequest, Signals
+from benchmark.signals.part_responses import PartResponses
 
 
 class PartCrop(MembershipAttack):
@@ -37,7 +38,7 @@ class PartCrop(MembershipAttack):
     _network: Pipeline = PrivateAttr()
 
     def requests(self) -> tuple[SignalRequest, ...]:
-        return (SignalRequest(layers="map", statistic="crops", crops=self.parts),)
+        return (PartResponses(parts=self.parts),)
 
     def _features(self, signals: Signals) -> np.ndarray:
         return np.asarray(signals[self.requests()[0]], np.float64)

@@ -24,10 +24,12 @@ from benchmark.interfaces import (
     Signals,
 )
 from benchmark.protocol.registry import build_attack
+from benchmark.signals.answers import Embedding
+from benchmark.signals.pixels import Pixels
 
 FOLDS = 5
 FEWEST = 20  # known non-members to learn a score's distribution from, at least
-_FEATURES = {"pixels": SignalRequest(layers="pixels"), "embedding": SignalRequest(layers="embedding")}
+_FEATURES = {"pixels": Pixels(), "embedding": Embedding()}
 
 
 class Quantile(MembershipAttack):

@@ -33,6 +33,7 @@ from benchmark.interfaces import (
     SignalRequest,
     Signals,
 )
+from benchmark.signals.answers import Embedding
 
 
 class RegrownHead(MembershipAttack):
@@ -102,7 +103,7 @@ class RegrownHead(MembershipAttack):
         return self.requests()[0].access
 
     def requests(self) -> tuple[SignalRequest, ...]:
-        return (SignalRequest(layers="embedding", reference=self.statistics, queries=self.queries, raw=self.raw),)
+        return (Embedding(reference=self.statistics, queries=self.queries, raw=self.raw),)
 
     def fit(self, signals: Signals, labels: np.ndarray) -> None:
         """Takes the densities of the joint inference, or a linear rule, from photos whose membership is known."""

@@ -12,8 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from attacks.shared.people import PeopleAttack, PeopleCosines, models, person_labels, require_people, require_photos
 from benchmark.interfaces import Access, Reference, SignalRequest, Signals
+from benchmark.signals.answers import Similarity
 
-SIMILARITY = SignalRequest(layers="similarity")
+SIMILARITY = Similarity()
 
 
 class SLMIA(PeopleAttack):

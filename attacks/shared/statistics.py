@@ -10,10 +10,12 @@ import numpy as np
 
 from attacks.shared.centres import gallery, regrow, regrow_weighted, unit
 from benchmark.interfaces import NotApplicableError, SignalRequest, Signals
+from benchmark.signals.answers import Embedding
+from benchmark.signals.head import HeadOutput
 
 SCALE = 32.0
-EMBEDDING = SignalRequest(layers="embedding")
-HEAD_LOGIT = SignalRequest(layers="head", statistic="logit")
+EMBEDDING = Embedding()
+HEAD_LOGIT = HeadOutput(statistic="logit")
 StatisticName = Literal["centre_cosine", "regrown_logit", "weighted_logit", "compactness", "embedding_norm", "head_logit"]
 
 

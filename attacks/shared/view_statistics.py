@@ -10,14 +10,15 @@ from scipy.special import logsumexp
 from attacks.shared.centres import gallery, person_sums, regrow, regrow_weighted, unit, weigh
 from attacks.shared.statistics import SCALE
 from benchmark.interfaces import SignalRequest, Signals
+from benchmark.signals.answers import Embedding
 
 SHARPNESS = 0.2  # of the weights of gallery photos, as of the regrown head's
-PHOTO = SignalRequest(layers="embedding")
+PHOTO = Embedding()
 
 
 def request(view: str) -> SignalRequest:
     """The embeddings of a view; ``identity`` is the photo itself."""
-    return PHOTO if view == "identity" else SignalRequest(layers="embedding", view=view)
+    return PHOTO if view == "identity" else Embedding(view=view)
 
 
 def view_logits(signals: Signals, views: Sequence[str]) -> np.ndarray:

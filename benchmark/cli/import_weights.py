@@ -118,7 +118,7 @@ def _norm_notes(imported: Imported) -> list[str]:
 
     names = []
     for name, plugin in sorted(registry.membership_attacks().items()):
-        if any(request.layers == "norm" and request.reference == "stored" for request in plugin().requests()):
+        if any(request.compared_with == "stored" for request in plugin().requests()):
             names.append(name)
     left, _ = imported.batchnorms
     if not names:

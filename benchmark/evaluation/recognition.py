@@ -11,17 +11,18 @@ import torch
 
 from benchmark.data.readers.eye_positions import warnings_of
 from benchmark.data.readers.open import open_faces
-from benchmark.interfaces import Access, Photos, SignalRequest
+from benchmark.interfaces import Access, Photos
 from benchmark.metrics.intervals import Estimate, mean_over_targets
 from benchmark.metrics.roc import NEGATIVES_PER_TARGET
 from benchmark.metrics.verification import HEADLINE, VerificationResult, verification
 from benchmark.records.results import Metric
 from benchmark.runtime.home import cache_dir
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import Reading, extract, extract_many
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission, load_submission
 
-EMBEDDING = SignalRequest(layers="embedding")
+EMBEDDING = Embedding()
 REPLICATES = 200
 
 

@@ -10,18 +10,19 @@ import numpy as np
 import torch
 
 from benchmark.data.readers.pairs import Pairs, load_pairs
-from benchmark.interfaces import Access, FaceVeilError, SignalRequest
+from benchmark.interfaces import Access, FaceVeilError
 from benchmark.metrics.roc import NEGATIVES_PER_TARGET
 from benchmark.metrics.verification import PairsResult, verify_pairs
 from benchmark.records.results import Metric
 from benchmark.runtime.home import cache_dir
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import extract
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission, load_submission
 
 FOLDS = 10
-EMBEDDING = SignalRequest(layers="embedding")
-MIRRORED = SignalRequest(layers="embedding", view="flip")
+EMBEDDING = Embedding()
+MIRRORED = Embedding(view="flip")
 
 
 @dataclass(frozen=True)

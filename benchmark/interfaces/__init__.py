@@ -35,7 +35,7 @@ from benchmark.interfaces.plugins import (
     canonical_json,
     content_hash,
 )
-from benchmark.interfaces.signals import OwnSignal, QueryShadow, SignalRequest, Signals, Statistics
+from benchmark.interfaces.signals import QueryShadow, SignalRequest, Signals, Statistics
 from benchmark.interfaces.threat import Access, Contrast, Goal, Knowledge
 
 __all__ = [
@@ -59,7 +59,6 @@ __all__ = [
     "Knowledge",
     "MembershipAttack",
     "NotApplicableError",
-    "OwnSignal",
     "Photos",
     "Plugin",
     "PluginInfo",

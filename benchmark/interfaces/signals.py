@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from benchmark.interfaces.errors import AccessError
 from benchmark.interfaces.threat import Access
@@ -15,100 +15,21 @@ from benchmark.interfaces.threat import Access
 Statistics = Literal["stored", "auxiliary", "partial", "feature_means", "repaired"]
 
 
-# What may be asked of each kind of layer.
-_STATISTICS: dict[str, tuple[str, ...]] = {
-    "pixels": ("value",),
-    "similarity": ("value",),
-    "embedding": ("value",),
-    "norm": ("mean", "mean_var"),
-    "activations": ("mean", "mean_std"),
-    "map": ("crops",),
-    "head": ("loss", "logit", "entropy"),
-    "own": ("value",),
-}
-
-
 class SignalRequest(BaseModel):
-    """One quantity per photo that an attack wants from the target.
+    """One quantity per photo that an attack wants from the target: the base of every kind's request.
 
-    ``layers="pixels"``: the photo itself, as a grey thumbnail of 16 x 16 with mean 0 and length 1, (N, 256).
-    ``layers="similarity"``: answers that are read as cosines of pairs only, by :meth:`Signals.cosines`.
-    ``layers="embedding"``: the embedding of ``view``, (N, D); with ``raw`` the one before the card's inference transform
-    (needs weights), otherwise what the deployed system returns, the mean of ``queries`` answers.  With
-    ``reference="auxiliary"`` (needs weights) it is that of the backbone whose BatchNorm statistics the attacker has
-    estimated again on public photos.  With ``gradients`` it is the norm (N, 1) of the gradient of
-    1 - cos(f(x), f(view(x))) with respect to the photo (``input``) or to all weights (``weights``).
-    ``layers="norm"``: per normalisation layer a distance between the photo's feature statistics and the layer's
-    ``reference`` statistics, (N, L); ``statistic`` is ``mean`` (arXiv 2401.13719, d_i) or ``mean_var`` (diagonal
-    Mahalanobis of mean and variance: two columns a layer, (N, 2L)).  ``repaired`` puts statistics estimated on public photos
-    back into the backbone first, so that the features before later layers are those of a backbone that nobody perturbed.
-    ``layers="activations"``: the spatial means of every channel before every normalisation layer (every convolution's output
-    where there are none), (N, C_1 + .. + C_L); ``mean_std`` adds one standard deviation a layer, (N, C_1 + .. + C_L + L).
-    ``layers="map"``: how ``crops`` random parts of the photo respond to its last feature map, (N, 2 crops); see
-    :mod:`benchmark.signals.part_responses`.
-    ``layers="head"`` (needs the training head): ``loss``, ``logit`` or ``entropy`` of the photo's own class, (N, 1); see
-    :mod:`benchmark.signals.head`.
-
-    ``view`` is a name of :mod:`benchmark.signals.views`, such as ``flip`` or ``augment-3``.
+    A kind is one file of :mod:`benchmark.signals` (or of whoever brings it along): the subclass of this that attacks name, and
+    the :class:`benchmark.signals.kind.SignalKind` that serves it.  The subclass states :attr:`key` and :attr:`access`; its
+    fields are its settings.  ``view`` is a name of :mod:`benchmark.signals.views`, such as ``flip`` or ``augment-3``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layers: Literal["pixels", "similarity", "embedding", "norm", "activations", "map", "head", "own"]
-    statistic: Literal["value", "mean", "mean_var", "mean_std", "crops", "loss", "logit", "entropy"] = "value"
-    reference: Statistics = "stored"
+    pairs_only: ClassVar[bool] = False  # read as cosines of pairs, by Signals.cosines
+    backward: ClassVar[bool] = False  # needs a pass backward, which takes more memory and cannot run in inference mode
+    follows_architecture: ClassVar[bool] = True  # models whose signals have other shapes do not compare
+
     view: str = "identity"
-    raw: bool = False
-    gradients: Literal["none", "input", "weights"] = "none"
-    queries: int = Field(1, ge=1)
-    crops: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _has_a_meaning(self) -> SignalRequest:
-        allowed = _STATISTICS[self.layers]
-        if self.statistic not in allowed:
-            raise ValueError(f"{self.layers} signals have no statistic {self.statistic!r}; one of {', '.join(allowed)}.")
-        if (self.layers == "map") != (self.crops > 0):
-            raise ValueError("map signals need a number of crops, others have none.")
-        if self.gradients != "none" and (self.layers != "embedding" or self.view == "identity"):
-            raise ValueError("gradients are those of the embedding's agreement with another view than 'identity'.")
-        if self.layers == "own" and not isinstance(self, OwnSignal):
-            raise ValueError("own signals are subclasses of OwnSignal, each with its key and access.")
-        return self
-
-    @property
-    def access(self) -> Access:
-        """The least access that can compute it."""
-        if self.layers == "head":
-            return Access.HEAD
-        if self.layers in ("pixels", "similarity"):
-            return Access.SIMILARITY
-        deployed = self.layers == "embedding" and not self.raw and self.reference == "stored" and self.gradients == "none"
-        return Access.EMBEDDING if deployed else Access.WEIGHTS
-
-    @property
-    def key(self) -> str:
-        """Its name in a :class:`Signals` and in the cache."""
-        if self.gradients != "none":
-            return f"gradient.{self.gradients}.{self.view}"
-        if self.layers == "norm":
-            return f"norm.{self.statistic}.{self.reference}.{self.view}"
-        if self.layers == "map":
-            return f"map.{self.crops}"
-        if self.layers != "embedding":
-            return f"{self.layers}.{self.statistic}.{self.view}"
-        recalibrated = "" if self.reference == "stored" else f"{self.reference}."
-        repeated = "" if self.queries == 1 else f".x{self.queries}"
-        return f"{'raw_' if self.raw else ''}embedding.{recalibrated}{self.view}{repeated}"
-
-
-class OwnSignal(SignalRequest):
-    """The base of requests for a kind of signal that is defined outside this package, in the file of its ``SignalKind``.
-
-    A subclass states :attr:`key`, which names its values in the cache and so changes whenever they do, and :attr:`access`.
-    """
-
-    layers: Literal["own"] = "own"
 
     @property
     def access(self) -> Access:
@@ -117,8 +38,18 @@ class OwnSignal(SignalRequest):
 
     @property
     def key(self) -> str:
-        """Its name in a :class:`Signals` and in the cache."""
+        """Its name in a :class:`Signals` and in the cache: another one whenever its values change."""
         raise NotImplementedError
+
+    @property
+    def compared_with(self) -> Statistics | None:
+        """The layers' statistics that the photo is compared with; None for none."""
+        return None
+
+    @property
+    def recalibrates(self) -> bool:
+        """True where it is read off the backbone with its statistics estimated again on the attacker's photos."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -145,12 +76,12 @@ class Signals:
         return len(self.identity)
 
     def __getitem__(self, request: SignalRequest) -> np.ndarray:
-        if request.layers == "similarity":
+        if request.pairs_only:
             raise AccessError("an attacker with 'similarity' access sees cosines of pairs only: use Signals.cosines.")
         return self._value(request)
 
     def cosines(self, request: SignalRequest, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Similarity scores of photos ``rows`` (n,) to photos ``columns`` (m,), (n, m), of a ``similarity`` request."""
+        """Similarity scores of photos ``rows`` (n,) to photos ``columns`` (m,), (n, m), of a request for pairs only."""
         unit = self._value(request)
         return np.asarray(unit[rows], np.float64) @ np.asarray(unit[columns], np.float64).T
 

@@ -22,17 +22,21 @@ from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec
 from benchmark.runtime.gpu import wait_for
 from benchmark.runtime.memory import peak_memory
+from benchmark.signals.answers import Embedding
 from benchmark.signals.channel_moments import ReferenceStatistics, stored_statistics
 from benchmark.signals.extraction import check_applicable, extract, measure_in_chunks
-from benchmark.signals.part_responses import AREA, part_size, plain_parts, watching
+from benchmark.signals.gradient_norms import AgreementGradient
+from benchmark.signals.kind import kind_of
+from benchmark.signals.layers import NormDistance
+from benchmark.signals.part_responses import AREA, PartResponses, part_size, plain_parts, watching
 from benchmark.signals.target import Target
 from benchmark.signals.views import apply_view, crops
 from benchmark.submissions.card import Card
 from benchmark.submissions.submission import Submission
 
-EMBEDDING = SignalRequest(layers="embedding")
-BN = SignalRequest(layers="norm", statistic="mean")
-BN_VARIANCE = SignalRequest(layers="norm", statistic="mean_var")
+EMBEDDING = Embedding()
+BN = NormDistance(statistic="mean")
+BN_VARIANCE = NormDistance(statistic="mean_var")
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def servable(target: Target, requests: Sequence[SignalRequest]) -> list[SignalRe
     for request in dict.fromkeys(requests):
         with suppress(NotApplicableError):
             check_applicable(target, request)
-            if request.reference == "stored":
+            if not request.recalibrates and request.compared_with in (None, "stored"):
                 found.append(request)
     return found
 
@@ -157,7 +161,7 @@ def growth(target: Target, requests: Sequence[SignalRequest], photos: int) -> Gr
 def _signals(
     target: Target, images: Tensor, requests: Sequence[SignalRequest], references: Mapping[str, ReferenceStatistics]
 ) -> Callable[[], object]:
-    mode = torch.no_grad if any(r.gradients != "none" for r in requests) else torch.inference_mode
+    mode = torch.no_grad if any(r.backward for r in requests) else torch.inference_mode
 
     def run() -> None:
         with mode():
@@ -183,17 +187,17 @@ def _plain_passes(target: Target, images: Tensor, requests: Sequence[SignalReque
     for, summed over photos as training does it.
     """
     floats = images.float().div(255)
-    views = {r.view for r in requests if r.gradients == "none" and r.layers != "pixels"}
+    views = {r.view for r in requests if kind_of(r).reads_pass}
     inputs = [apply_view(view, floats) for view in sorted(views)]
     parts: list[tuple[str, Tensor]] = []
     with torch.inference_mode(), watching(target.backbone) as found:
         target.forward(to_input(floats[:1], target.input))
-    for count in {r.crops for r in requests if r.layers == "map"}:
+    for count in {r.parts for r in requests if isinstance(r, PartResponses)}:
         parts.append((next(iter(found)), crops(floats, count, AREA, part_size(target)).flatten(0, 1)))
     kinds: dict[str, set[str]] = {}
     for request in requests:
-        if request.gradients != "none":
-            kinds.setdefault(request.view, set()).add(request.gradients)
+        if isinstance(request, AgreementGradient):
+            kinds.setdefault(request.view, set()).add(request.of)
 
     def run() -> None:
         with torch.inference_mode():

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmark.interfaces import NotApplicableError, Photos, SignalRequest, Statistics
+from benchmark.interfaces import NotApplicableError, Photos, Statistics
 from benchmark.models.inputs import to_input
 from benchmark.signals.target import Target
 
@@ -22,7 +21,7 @@ Moments = tuple[Tensor, Tensor]  # per channel: mean (C,), variance (C,)
 
 
 def normalisation_layers(backbone: nn.Module, reference: Statistics) -> dict[str, nn.Module]:
-    """The layers whose input a ``norm`` signal looks at, in forward order of definition.
+    """The layers whose input signals of layers look at, in forward order of definition.
 
     BatchNorm layers; with ``feature_means`` every normalisation layer, or, where there are none, every convolution.
 
@@ -155,72 +154,3 @@ def estimated_statistics(target: Target, photos: Photos, reference: Statistics) 
         mean = first / len(photos)
         moments[name] = (mean.float(), (second / len(photos) - mean.square()).clamp_min(0).float())
     return ReferenceStatistics(moments, f"{reference}:{photos.digest}")
-
-
-class FeatureColumns:
-    """What one pass gathers from the layers for ``norm`` and ``activations`` requests.
-
-    The hooks keep one or two numbers a channel; distances are computed for all layers at once after the pass, because many
-    small operations would cost more than the reductions themselves.
-    """
-
-    def __init__(
-        self, backbone: nn.Module, requests: Sequence[SignalRequest], references: Mapping[str, ReferenceStatistics]
-    ) -> None:
-        self._requests = requests
-        self._orders: dict[str, list[str]] = {}  # layers of each request
-        squared: set[str] = set()
-        for request in requests:
-            if request.layers == "norm":
-                order = list(references[request.reference].moments)
-            else:
-                order = list(normalisation_layers(backbone, "feature_means"))
-            self._orders[request.key] = order
-            if request.statistic in ("mean_var", "mean_std"):
-                squared.update(order)
-        self._references = references
-        self._squared = squared
-        self._first: dict[str, Tensor] = {}
-        self._second: dict[str, Tensor] = {}
-        watched = {name for order in self._orders.values() for name in order}
-        self.layers = {name: m for name, m in backbone.named_modules() if name in watched}
-
-    def reduce(self, name: str, features: Tensor) -> None:
-        """Called by the hook of layer ``name``; squares are taken only where a request wants them."""
-        self._first[name] = channel_means(features)
-        if name in self._squared:
-            self._second[name] = channel_squares(features)
-
-    def results(self) -> dict[str, Tensor]:
-        """(B, columns) by request key, layers in order of definition."""
-        found = {}
-        for request in self._requests:
-            order = self._orders[request.key]
-            first = torch.cat([self._first[name] for name in order], dim=1)
-            second = first
-            if request.statistic in ("mean_var", "mean_std"):
-                second = torch.cat([self._second[name] for name in order], dim=1)
-            sizes = [self._first[name].shape[1] for name in order]
-            if request.layers == "norm":
-                found[request.key] = self._distances(request, order, sizes, first, second)
-            elif request.statistic == "mean":
-                found[request.key] = first
-            else:
-                spread = (second - first.square()).clamp_min(0) @ _layer_means(sizes, first)
-                found[request.key] = torch.cat([first, (spread + 1e-12).sqrt()], dim=1)
-        return found
-
-    def _distances(
-        self, request: SignalRequest, order: Sequence[str], sizes: Sequence[int], first: Tensor, second: Tensor
-    ) -> Tensor:
-        moments = self._references[request.reference].moments
-        mean, var = (torch.cat([moments[name][i] for name in order]) for i in (0, 1))
-        over_layers = _layer_means(sizes, first)
-        parts = [term @ over_layers for term in squared_deviations(first, second, (mean, var), request.statistic)]
-        return torch.stack(parts, dim=2).flatten(1)
-
-
-def _layer_means(sizes: Sequence[int], like: Tensor) -> Tensor:
-    """Matrix (C_1 + .. + C_L, L) that averages the channels of each layer."""
-    layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    return F.one_hot(layer, len(sizes)).to(like) / torch.tensor(sizes).to(like)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +28,8 @@ from benchmark.signals.channel_moments import (
     normalisation_layers,
     stored_statistics,
 )
-from benchmark.signals.head import HeadClasses
-from benchmark.signals.kind import Batch, Look, SignalKind
-from benchmark.signals.kinds import kind_of
-from benchmark.signals.target import Target
+from benchmark.signals.kind import Batch, Look, SignalKind, kind_of
+from benchmark.signals.target import HeadClasses, Target
 from benchmark.signals.views import VIEWS
 
 __all__ = [
@@ -107,7 +106,7 @@ def measure(
 
 def _measure_view(batch: Batch, view: str, requests: Sequence[SignalRequest], reads_pass: bool) -> dict[str, Tensor]:
     """The signals of one view: one pass for all kinds that read one off, none for the others."""
-    by_kind: dict[SignalKind, list[SignalRequest]] = {}
+    by_kind: dict[SignalKind[Any], list[SignalRequest]] = {}
     for request in requests:
         by_kind.setdefault(kind_of(request), []).append(request)
     as_bytes = view == "identity" and not any(kind.needs_floats for kind in by_kind)
@@ -229,7 +228,7 @@ class _Pass:
         references = dict(reading.references)
         for request in requests:
             target.require(request.access, f"signal {request.key}")
-            if request.layers == "norm" and request.reference == "stored" and "stored" not in references:
+            if request.compared_with == "stored" and "stored" not in references:
                 references["stored"] = stored_statistics(target.backbone)
         store = SignalFiles(cache, {r.key: _content_name(target, photos, r, references, head) for r in requests})
         missing = [r for r in requests if not store.has(r.key)]
@@ -239,7 +238,7 @@ class _Pass:
 
     def measured(self, images: Tensor, identity: np.ndarray) -> dict[str, Tensor]:
         # tensors made in inference mode can take no part in a pass backward
-        mode = torch.no_grad if any(r.gradients != "none" for r in self.missing) else torch.inference_mode
+        mode = torch.no_grad if any(r.backward for r in self.missing) else torch.inference_mode
         images = images.to(self.target.device, non_blocking=True)
         with mode():
             return measure_in_chunks(self.target, images, self.missing, self.references, self.head, identity)

@@ -7,20 +7,67 @@ layers' inputs and errors (ghost norms, arXiv 2009.03106), with both passages of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import field_validator
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from benchmark.interfaces import Access, SignalRequest
 from benchmark.models.inputs import to_input
 from benchmark.models.layer_gradients import conv_norms, linear_norms, prelu_gradients
+from benchmark.signals.kind import Look, SignalKind
 from benchmark.signals.target import Target
 from benchmark.signals.views import apply_view
 
 PIXELS_AT_ONCE = 32 * 64 * 64  # bounds the graph that is kept for the pass backward
+
+
+class AgreementGradient(SignalRequest):
+    """Norm (N, 1) of the gradient of 1 - cos(f(x), f(view(x))) with respect to the photo (``input``) or to all ``weights``."""
+
+    backward: ClassVar[bool] = True
+
+    of: Literal["input", "weights"]
+    view: str
+
+    @field_validator("view")
+    @classmethod
+    def _another_view(cls, view: str) -> str:
+        if view == "identity":
+            raise ValueError("a photo always agrees with itself: name another view than 'identity', such as 'flip'.")
+        return view
+
+    @property
+    def access(self) -> Access:
+        """Gradients need the weights."""
+        return Access.WEIGHTS
+
+    @property
+    def key(self) -> str:
+        """See :class:`SignalRequest`."""
+        return f"gradient.{self.of}.{self.view}"
+
+
+class GradientKind(SignalKind[AgreementGradient]):
+    """Both norms of a view come of one pass backward."""
+
+    serves = (AgreementGradient,)
+    reads_pass = False
+    needs_floats = True
+
+    def passes(self, request: AgreementGradient) -> dict[Hashable, int]:
+        """The photo and its view."""
+        return {("gradient", request.view): 2}
+
+    def measure(self, look: Look, requests: Sequence[AgreementGradient]) -> dict[str, Tensor]:
+        """See :class:`SignalKind`."""
+        norms = gradient_norms(look.target, look.batch.floats, look.view, {request.of for request in requests})
+        return {request.key: norms[request.of] for request in requests}
 
 
 def gradient_norms(target: Target, images: Tensor, view: str, wanted: Collection[str]) -> dict[str, Tensor]:

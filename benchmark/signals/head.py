@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmark.interfaces import NotApplicableError, content_hash
-from benchmark.signals.target import Target
+from benchmark.interfaces import Access, NotApplicableError, SignalRequest, content_hash
+from benchmark.signals.channel_moments import ReferenceStatistics
+from benchmark.signals.kind import Look, SignalKind
+from benchmark.signals.target import HeadClasses, Target
 
 
-@dataclass(frozen=True)
-class HeadClasses:
-    """Whom the classes of a head stand for: class c is the c-th of ``people`` (sorted); ``scale`` multiplies cosines."""
+class HeadOutput(SignalRequest):
+    """``loss``, ``logit`` or ``entropy`` of the photo's own class, (N, 1); see :func:`own_class`."""
 
-    people: np.ndarray
-    scale: float
+    statistic: Literal["loss", "logit", "entropy"]
 
-    @cached_property
-    def digest(self) -> str:
-        return content_hash(self.people.tolist(), self.scale)
+    @property
+    def access(self) -> Access:
+        """It needs the training head."""
+        return Access.HEAD
 
-    def classes(self, identity: np.ndarray) -> Tensor:
-        """(N,) classes of photos by their ``identity``; -1 for people that the head does not know."""
-        place = np.searchsorted(self.people, identity).clip(max=len(self.people) - 1)
-        return torch.from_numpy(np.where(self.people[place] == identity, place, -1))
+    @property
+    def key(self) -> str:
+        """See :class:`SignalRequest`."""
+        return f"head.{self.statistic}.{self.view}"
+
+
+class HeadKind(SignalKind[HeadOutput]):
+    """Read off the embeddings: the head is one layer."""
+
+    serves = (HeadOutput,)
+
+    def check(self, target: Target, request: HeadOutput, head: HeadClasses | None) -> None:
+        """There must be a head, of these people."""
+        check_head(target, head)
+
+    def source(
+        self, target: Target, request: HeadOutput, references: Mapping[str, ReferenceStatistics], head: HeadClasses | None
+    ) -> str:
+        """The head and its people."""
+        if head is None:
+            return ""
+        return f"{content_hash(sorted((k, v.double().sum().item()) for k, v in target.head.items()))}:{head.digest}"
+
+    def measure(self, look: Look, requests: Sequence[HeadOutput]) -> dict[str, Tensor]:
+        """See :class:`SignalKind`."""
+        head, classes = look.batch.head, look.batch.classes
+        if head is None or classes is None:
+            raise ValueError("head signals need the classes of the head and the people of the photos.")
+        own = own_class(head_logits(look.target, look.raw, head.scale), classes)
+        return {request.key: own[request.statistic] for request in requests}
 
 
 def check_head(target: Target, classes: HeadClasses | None) -> None:

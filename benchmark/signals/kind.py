@@ -6,15 +6,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from benchmark.interfaces import OwnSignal, SignalRequest
+from benchmark.interfaces import FaceVeilError, SignalRequest
 from benchmark.signals.channel_moments import ReferenceStatistics
-from benchmark.signals.head import HeadClasses
-from benchmark.signals.target import Target
+from benchmark.signals.target import HeadClasses, Target
 from benchmark.signals.views import apply_view
 
 
@@ -52,7 +51,7 @@ class Look:
     batch: Batch
     view: str
     as_bytes: bool = False
-    watched: dict[SignalKind, Any] = field(default_factory=dict)
+    watched: dict[SignalKind[Any], Any] = field(default_factory=dict)
     raw: Tensor = field(init=False)
 
     @cached_property
@@ -65,41 +64,54 @@ class Look:
         return self.batch.target
 
 
-OWN: dict[type[OwnSignal], SignalKind] = {}  # kinds defined outside this package, by the requests that they serve
+Request = TypeVar("Request", bound=SignalRequest)
+KINDS: dict[type[SignalRequest], SignalKind[Any]] = {}  # by the requests that they serve, each entered by its own file
 
 
-class SignalKind:
-    """One kind of signal; :func:`benchmark.signals.kinds.kind_of` says which requests are whose.
+class SignalKind(Generic[Request]):
+    """One kind of signal, whole in one file with its requests; to define the class is to have it found by :func:`kind_of`.
 
-    ``serves``: the class of requests that are this kind's alone, for kinds defined outside this package.  ``reads_pass``: it is
-    read off the forward pass of its view, which all such kinds share.  ``needs_floats``: it works on the photo itself, so that
-    the pass may not take it as bytes (floats held during the pass cost more than the reductions).
+    ``serves``: the classes of its requests.  ``reads_pass``: it is read off the forward pass of its view, which all such kinds
+    share.  ``needs_floats``: it works on the photo itself, so that the pass may not take it as bytes (floats held during the
+    pass cost more than the reductions).
     """
 
-    serves: ClassVar[type[OwnSignal] | None] = None
+    serves: ClassVar[tuple[type[SignalRequest], ...]] = ()
     reads_pass: ClassVar[bool] = True
     needs_floats: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        if cls.serves is not None:
-            OWN[cls.serves] = cls()
+        kind = cls()
+        KINDS.update(dict.fromkeys(cls.serves, kind))
 
-    def check(self, target: Target, request: SignalRequest, head: HeadClasses | None) -> None:
+    def check(self, target: Target, request: Request, head: HeadClasses | None) -> None:
         """Raises :class:`NotApplicableError`, with the reason, where ``target`` cannot serve the request."""
 
-    def passes(self, request: SignalRequest) -> dict[Hashable, int]:
+    def passes(self, request: Request) -> dict[Hashable, int]:
         """Images a photo that it sends through the backbone, by what they are: requests that share one share its cost."""
         return {("view", request.view): 1}
 
     def source(
-        self, target: Target, request: SignalRequest, references: Mapping[str, ReferenceStatistics], head: HeadClasses | None
+        self, target: Target, request: Request, references: Mapping[str, ReferenceStatistics], head: HeadClasses | None
     ) -> str:
         """What its values depend on beside the model and the photos; part of their name in the cache."""
         return ""
 
-    def watch(self, batch: Batch, requests: Sequence[SignalRequest], stack: ExitStack) -> Any:
+    def watch(self, batch: Batch, requests: Sequence[Request], stack: ExitStack) -> Any:
         """Enters on ``stack`` what must be open during the pass; returns what :meth:`measure` finds in ``look.watched``."""
 
-    def measure(self, look: Look, requests: Sequence[SignalRequest]) -> dict[str, Tensor]:
+    def measure(self, look: Look, requests: Sequence[Request]) -> dict[str, Tensor]:
         """Tensors (B, ...) by request key, of requests of one view."""
         raise NotImplementedError
+
+
+def kind_of(request: SignalRequest) -> SignalKind[Any]:
+    """The kind that serves a request.
+
+    Raises:
+        FaceVeilError: a request that no kind says it serves.
+    """
+    if type(request) not in KINDS:
+        name = type(request).__name__
+        raise FaceVeilError(f"no SignalKind serves {name}: define one with serves = ({name},).")
+    return KINDS[type(request)]

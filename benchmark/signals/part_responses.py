@@ -6,18 +6,20 @@ knows the parts of a training photo better, so that a part's feature points more
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from statistics import NormalDist
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from benchmark.interfaces import NotApplicableError
+from benchmark.interfaces import Access, NotApplicableError, SignalRequest
 from benchmark.models.inputs import to_input
-from benchmark.signals.target import Target
+from benchmark.signals.kind import Batch, Look, SignalKind
+from benchmark.signals.target import HeadClasses, Target
 from benchmark.signals.views import crops
 
 AREA = (0.08, 0.2)  # share of the photo that a part shows
@@ -25,6 +27,47 @@ PLACES = 16  # a map needs as many, to be pointed at
 SHARPNESS = 10.0  # of the softmax over cosines
 SMALLEST = 16  # pixels of a part's side, at least
 PARTS_AT_ONCE = 512
+
+
+class PartResponses(SignalRequest):
+    """How ``parts`` random parts of the photo respond to its last feature map, (N, 2 parts)."""
+
+    view: Literal["identity"] = "identity"
+    parts: int = Field(ge=1)
+
+    @property
+    def access(self) -> Access:
+        """Feature maps need the weights."""
+        return Access.WEIGHTS
+
+    @property
+    def key(self) -> str:
+        """See :class:`SignalRequest`."""
+        return f"map.{self.parts}"
+
+
+class PartKind(SignalKind[PartResponses]):
+    """The photo's own pass leaves the map; its parts pass as far as that."""
+
+    serves = (PartResponses,)
+    needs_floats = True
+
+    def check(self, target: Target, request: PartResponses, head: HeadClasses | None) -> None:
+        """There must be a map to point at."""
+        check_map(target)
+
+    def passes(self, request: PartResponses) -> dict[Hashable, int]:
+        """The photo, and its parts."""
+        return {("view", request.view): 1, ("parts", request.parts): request.parts}
+
+    def watch(self, batch: Batch, requests: Sequence[PartResponses], stack: ExitStack) -> dict[str, Tensor]:
+        """Holds the last map."""
+        return stack.enter_context(watching(batch.target.backbone))
+
+    def measure(self, look: Look, requests: Sequence[PartResponses]) -> dict[str, Tensor]:
+        """See :class:`SignalKind`."""
+        maps = look.watched[self]
+        return {request.key: part_responses(look.target, look.images, maps, request.parts) for request in requests}
 
 
 @contextmanager

@@ -6,12 +6,14 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.interfaces import Access, AccessError, BackboneSpec, NotApplicableError, Photos
+from benchmark.interfaces import Access, AccessError, BackboneSpec, NotApplicableError, Photos, content_hash
 from benchmark.models import output_transforms
 from benchmark.models.bn_statistics import reestimate, with_statistics
 from benchmark.models.frozen import frozen
@@ -20,6 +22,23 @@ from benchmark.protocol.track import InputSpec
 
 if TYPE_CHECKING:
     from benchmark.submissions.submission import Submission
+
+
+@dataclass(frozen=True)
+class HeadClasses:
+    """Whom the classes of a head stand for: class c is the c-th of ``people`` (sorted); ``scale`` multiplies cosines."""
+
+    people: np.ndarray
+    scale: float
+
+    @cached_property
+    def digest(self) -> str:
+        return content_hash(self.people.tolist(), self.scale)
+
+    def classes(self, identity: np.ndarray) -> Tensor:
+        """(N,) classes of photos by their ``identity``; -1 for people that the head does not know."""
+        place = np.searchsorted(self.people, identity).clip(max=len(self.people) - 1)
+        return torch.from_numpy(np.where(self.people[place] == identity, place, -1))
 
 
 @dataclass

@@ -5,8 +5,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from benchmark.interfaces import Access, DefenseSpec, SignalRequest
+from benchmark.interfaces import Access, DefenseSpec
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import extract
+from benchmark.signals.layers import NormDistance
 from benchmark.signals.target import Target
 from defenses.embedding_quantisation import EmbeddingQuantisation
 
@@ -45,11 +47,11 @@ def test_top_k_keeps_the_k_largest(flow):
 def test_white_box_signals_bypass_it(flow):
     quantised = entry(flow, kind="sign")
     photos = flow.populations.verification.take(np.arange(6))
-    requests = [SignalRequest(layers="embedding", raw=True), SignalRequest(layers="norm", statistic="mean")]
+    requests = [Embedding(raw=True), NormDistance(statistic="mean")]
     for request in requests:
         mine, plain = (extract(Target(s, Access.WEIGHTS), photos, [request])[request] for s in (quantised, flow.submission))
         np.testing.assert_array_equal(mine, plain)
-    deployed = SignalRequest(layers="embedding")
+    deployed = Embedding()
     assert set(np.unique(extract(Target(quantised, Access.EMBEDDING), photos, [deployed])[deployed])) == {-1.0, 1.0}
 
 

@@ -12,12 +12,13 @@ from benchmark.evaluation.audit.module import untrained_copy
 from benchmark.evaluation.audit.question import Question
 from benchmark.evaluation.membership.blind_gate import classifier_scores, estimate, judge, thumbnails
 from benchmark.evaluation.membership.pooling import Scores
-from benchmark.interfaces import Contrast, SignalRequest
+from benchmark.interfaces import Contrast
 from benchmark.records.results import Gate
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import extract
 from benchmark.signals.target import Target
 
-EMBEDDING = SignalRequest(layers="embedding")
+EMBEDDING = Embedding()
 BATCH = 256
 
 

@@ -11,12 +11,13 @@ from scipy.special import logsumexp
 
 from benchmark.data.populations import Populations
 from benchmark.evaluation.audit.canaries import Canaries
-from benchmark.interfaces import NotApplicableError, SignalRequest
+from benchmark.interfaces import NotApplicableError
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import extract
 from benchmark.signals.target import Target
 
 Floats = NDArray[np.float64]
-EMBEDDING = SignalRequest(layers="embedding", raw=True)
+EMBEDDING = Embedding(raw=True)
 SCALE = 32.0  # of the softmax, that of the tracks' heads
 
 

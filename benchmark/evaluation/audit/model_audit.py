@@ -18,14 +18,15 @@ from benchmark.evaluation.audit.question import Question, one_set, pose
 from benchmark.evaluation.audit.report import AuditReport
 from benchmark.evaluation.audit.verdicts import Scored, exposed, verdicts
 from benchmark.evaluation.recognition import utility_metrics
-from benchmark.interfaces import AttackSpec, Contrast, FaceVeilError, SignalRequest
+from benchmark.interfaces import AttackSpec, Contrast, FaceVeilError
 from benchmark.metrics.verification import verification
 from benchmark.protocol.registry import build_attack
 from benchmark.protocol.track import InputSpec
 from benchmark.records.results import AttackResult, Metric
+from benchmark.signals.answers import Embedding
 from benchmark.signals.target import Target
 
-EMBEDDING = SignalRequest(layers="embedding")
+EMBEDDING = Embedding()
 ALIKE = 0.98  # mean cosine of photos of anybody above which the inputs were probably scaled wrongly
 
 

@@ -132,9 +132,9 @@ class _Observer:
             return values
 
     def _together(self, target: Target, requests: Sequence[SignalRequest]) -> dict[str, np.ndarray]:
-        again = [r for r in requests if r.reference == "repaired" or (r.layers == "embedding" and r.reference != "stored")]
-        # Apart, because a pass backward takes more memory and cannot run in inference mode.
-        with_gradients = [r for r in requests if r.gradients != "none"]
+        again = [r for r in requests if r.recalibrates]
+        # apart, because a pass backward takes more memory
+        with_gradients = [r for r in requests if r.backward]
         plain = [r for r in requests if r not in again and r not in with_gradients]
         values: dict[str, np.ndarray] = {}
         for part in (plain, with_gradients):
@@ -157,7 +157,7 @@ class _Observer:
 
     def _references(self, target: Target, requests: Sequence[SignalRequest]) -> dict[str, ReferenceStatistics]:
         found: dict[str, ReferenceStatistics] = {}
-        for reference in sorted({r.reference for r in requests if r.layers == "norm"} - {"stored"}):
+        for reference in sorted({r.compared_with for r in requests if r.compared_with} - {"stored"}):
             known = np.flatnonzero(self.question.labelled & (self.question.side == 0))
             photos = self.question.photos.take(known) if reference == "partial" else self._reference_photos()
             found[reference] = estimated_statistics(target, photos, reference)

@@ -18,15 +18,17 @@ from torch import nn
 from benchmark.evaluation.audit.module import target_of_module
 from benchmark.evaluation.audit.photo_sets import PhotoSet, open_photo_set
 from benchmark.evaluation.audit.question import SIZE, AuditPhotos
-from benchmark.interfaces import AttackSpec, FaceVeilError, Result, SignalRequest, Signals
+from benchmark.interfaces import AttackSpec, FaceVeilError, Result, Signals
 from benchmark.metrics.intervals import clopper_pearson
 from benchmark.protocol.registry import build_attack
 from benchmark.protocol.track import InputSpec
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import extract
+from benchmark.signals.pixels import Pixels
 
 STATISTIC = AttackSpec(name="regrown_head", settings={"gallery": "weighted"})
-EMBEDDING = SignalRequest(layers="embedding")
-PIXELS = SignalRequest(layers="pixels")
+EMBEDDING = Embedding()
+PIXELS = Pixels()
 Outcome = Literal["found", "not_found", "refused", "confounded"]
 
 

@@ -80,7 +80,7 @@ class Guides:
 
     def _references(self, requests: Iterable[SignalRequest]) -> Mapping[str, ReferenceStatistics]:
         found: dict[str, ReferenceStatistics] = {}
-        for reference in {r.reference for r in requests if r.layers == "norm"}:
+        for reference in {r.compared_with for r in requests if r.compared_with}:
             if reference == "stored":
                 found[reference] = stored_statistics(self.target.backbone)
             elif reference == "repaired":

@@ -33,7 +33,7 @@ from benchmark.evaluation.inversion.subjects import (
 )
 from benchmark.evaluation.inversion.template_metrics import View, distribution_metrics, picture_metrics, template_metrics
 from benchmark.evaluation.membership.headline import first_half
-from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal, NotApplicableError, SignalRequest, content_hash
+from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal, NotApplicableError, content_hash
 from benchmark.metrics.cosines import unit_length
 from benchmark.protocol import registry
 from benchmark.protocol.registry import build_inversion, canonical
@@ -41,12 +41,13 @@ from benchmark.protocol.tracks import INVERSION
 from benchmark.records.record import Record
 from benchmark.records.results import InversionRecord, InversionResult, Metric
 from benchmark.runtime.step_cache import Pieces
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import extract
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
 
 INVERSION_VERSION = 1  # part of every judgement's name: raise it when a metric changes its meaning
-EMBEDDING = SignalRequest(layers="embedding")
+EMBEDDING = Embedding()
 REPLICATES = 200  # of the leakage that is ranked, as many as the headline has
 POINTS = 200  # of an objective's trace in the record
 

@@ -34,13 +34,13 @@ from benchmark.interfaces import (
     FaceVeilError,
     Knowledge,
     Photos,
-    SignalRequest,
     Signals,
     content_hash,
 )
 from benchmark.protocol.registry import build_attack, plugin_file_digest
 from benchmark.records.results import Gate, GateProbe, Metric
 from benchmark.runtime.step_cache import Pieces
+from benchmark.signals.answers import Embedding
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
 
@@ -49,7 +49,7 @@ HEADLINE = (Contrast.SAMPLE, Contrast.IDENTITY)
 NUMBERS = 4  # memberships, at most, under which the probes try
 THUMBNAIL = 16
 BATCH = 256
-EMBEDDING = SignalRequest(layers="embedding")
+EMBEDDING = Embedding()
 PIXELS = "linear on pixels"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark.data.populations import SEEN, SIDES, Populations
 from benchmark.interfaces import (
+    Access,
     AccessError,
     AttackSpec,
     Contrast,
@@ -227,7 +228,7 @@ def read_models(
 
 def _headless(requests: Sequence[SignalRequest]) -> list[SignalRequest]:
     """Without those that read the training head: that of a shadow has no class for each of the people asked about."""
-    return [r for r in requests if r.layers != "head"]
+    return [r for r in requests if r.access is not Access.HEAD]
 
 
 @dataclass(frozen=True)
@@ -296,13 +297,13 @@ class _Asked:
 
     def plain(self) -> Reading:
         """The pass over the model as it is."""
-        requests = [r for r in self.requests if not _recalibrates(r)]
+        requests = [r for r in self.requests if not r.recalibrates]
         references = _references(self.target, self.populations, requests, self.photos, self.members)
         return Reading(self.target, requests, references, self.head)
 
     def recalibrated(self) -> Reading | None:
         """The pass over it with its statistics estimated again, where that is asked for."""
-        requests = [r for r in self.requests if _recalibrates(r)]
+        requests = [r for r in self.requests if r.recalibrates]
         if not requests:
             return None
         other = self.target.recalibrated(self.populations.source(reference_pairs(self.populations), "reference"))
@@ -320,10 +321,6 @@ def _extract(asked: Sequence[_Asked], cache: Path | None, progress: Callable[[in
     for number, extra in zip(again, more, strict=True):
         signals[number] = replace(signals[number], values={**signals[number].values, **extra.values})
     return signals
-
-
-def _recalibrates(request: SignalRequest) -> bool:
-    return request.reference == "repaired" or (request.layers == "embedding" and request.reference != "stored")
 
 
 def _head_classes(populations: Populations, photos: Photos, seen: np.ndarray) -> HeadClasses:
@@ -350,7 +347,7 @@ def _references(
     target: Target, populations: Populations, requests: Sequence[SignalRequest], photos: Photos, members: np.ndarray
 ) -> dict[str, ReferenceStatistics]:
     """Statistics that the attacker estimates: on public photos, or (``partial``) on those of ``photos`` known as members."""
-    wanted = {r.reference for r in requests if r.layers == "norm"} - {"stored"}
+    wanted = {r.compared_with for r in requests if r.compared_with} - {"stored"}
     found: dict[str, ReferenceStatistics] = {}
     for reference in sorted(wanted):
         if reference == "partial":

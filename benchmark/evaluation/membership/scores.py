@@ -37,7 +37,7 @@ def _check_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence
                 evidence.missing_on_shadow.get(request.key, f"a shadow backbone gives no {request.key!r}.")
             )
         own, targets = signals.values[request.key].shape[1:], evidence.signals.values[request.key].shape[1:]
-        if request.layers not in ("embedding", "similarity") and own != targets:
+        if request.follows_architecture and own != targets:
             raise NotApplicableError(
                 f"the shadow backbones are of another architecture: {request.key!r} is {own} there, {targets} here."
             )

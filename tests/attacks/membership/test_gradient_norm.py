@@ -25,6 +25,6 @@ def test_small_gradients_pass_for_members():
 
 def test_gradients_take_the_weights():
     assert GradientNorm().required_access() == Access.WEIGHTS
-    assert {r.gradients for r in GradientNorm().requests()} == {"input", "weights"}
-    assert {r.gradients for r in GradientNorm(of="input").requests()} == {"input"}
+    assert {r.of for r in GradientNorm().requests()} == {"input", "weights"}
+    assert {r.of for r in GradientNorm(of="input").requests()} == {"input"}
     assert len(GradientNorm(views=("blur", "flip")).requests()) == 4

@@ -26,4 +26,4 @@ def test_divergences_of_parts_are_learned():
 
 
 def test_asks_for_as_many_parts_as_set():
-    assert PartCrop(parts=12).requests()[0].crops == 12
+    assert PartCrop(parts=12).requests()[0].parts == 12

@@ -10,6 +10,7 @@ from attacks.membership.quantile import Quantile
 from benchmark.evaluation.membership.scores import run_contrast
 from benchmark.interfaces import Access, AttackSpec, Contrast, MembershipAttack, NotApplicableError, SignalRequest, Signals
 from benchmark.metrics.roc import auc
+from benchmark.signals.answers import Embedding
 
 
 class LogNorm(MembershipAttack):
@@ -19,7 +20,7 @@ class LogNorm(MembershipAttack):
     contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE,)
 
     def requests(self) -> tuple[SignalRequest, ...]:
-        return (SignalRequest(layers="embedding"),)
+        return (Embedding(),)
 
     def score(self, signals: Signals) -> np.ndarray:
         return np.log(np.linalg.norm(signals[self.requests()[0]], axis=1))

@@ -8,10 +8,11 @@ from scipy.special import logsumexp
 
 from attacks.shared import centres
 from attacks.shared.centres import gallery, regrow, regrow_weighted, unit, weigh
-from benchmark.interfaces import NotApplicableError, SignalRequest, Signals
+from benchmark.interfaces import NotApplicableError, Signals
 from benchmark.metrics.roc import auc
+from benchmark.signals.answers import Embedding
 
-EMBEDDING = SignalRequest(layers="embedding")
+EMBEDDING = Embedding()
 
 
 def normalised(vector: list[float]) -> list[float]:

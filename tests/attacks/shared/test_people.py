@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from attacks.shared.people import PeopleCosines, models, person_labels, require_people, require_photos
-from benchmark.interfaces import NotApplicableError, SignalRequest, Signals
+from benchmark.interfaces import NotApplicableError, Signals
+from benchmark.signals.answers import Similarity
 
-SIMILARITY = SignalRequest(layers="similarity")
+SIMILARITY = Similarity()
 
 
 def signals() -> Signals:

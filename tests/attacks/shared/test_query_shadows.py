@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.shared.query_shadows import inside_of, of_people, scores_of, spread_over_people
-from benchmark.interfaces import QueryShadow, SignalRequest, Signals
+from benchmark.interfaces import QueryShadow, Signals
+from benchmark.signals.answers import Embedding
 
-EMBEDDING = SignalRequest(layers="embedding")
+EMBEDDING = Embedding()
 
 
 def shadow(rows, identity, inside, values=None) -> QueryShadow:

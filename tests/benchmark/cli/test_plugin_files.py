@@ -24,8 +24,9 @@ import numpy as np
 import torch
 
 from benchmark.interfaces import (
-    Access, AttackSpec, Contrast, Defense, MembershipAttack, Reference, SignalRequest,
+    Access, AttackSpec, Contrast, Defense, MembershipAttack, Reference,
 )
+from benchmark.signals.answers import Embedding
 
 
 class MyNoise(Defense):
@@ -60,7 +61,7 @@ class MyAttack(MembershipAttack):
     contrasts: ClassVar[tuple[Contrast, ...]] = (Contrast.SAMPLE,)
 
     def requests(self):
-        return (SignalRequest(layers="embedding"),)
+        return (Embedding(),)
 
     def score(self, signals):
         return np.asarray(signals[self.requests()[0]])[:, 0]

@@ -37,13 +37,14 @@ from benchmark.records.record import Record
 from benchmark.records.results import Gate
 from benchmark.runtime.executor import Engine
 from benchmark.service.store import Outcome, Store
+from benchmark.signals.answers import Embedding
 from benchmark.submissions.cached import kept
 from benchmark.submissions.submission import pack
 from benchmark.training.build import make_submission
 
 UNDEFENDED = DefenseSpec(name="undefended")
 PERTURBED = DefenseSpec(name="bn_perturbation", settings={"rho": 0.5})
-EMBEDDING = SignalRequest(layers="embedding")
+EMBEDDING = Embedding()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,18 +3,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmark.interfaces import SignalRequest
+from benchmark.signals.answers import Embedding
 from benchmark.signals.bench import NoisePhotos, growth, measure_signals, servable, untrained_target
 from benchmark.signals.extraction import passes
+from benchmark.signals.gradient_norms import AgreementGradient
+from benchmark.signals.head import HeadOutput
+from benchmark.signals.layers import NormDistance
+from benchmark.signals.part_responses import PartResponses
 
 REQUESTS = [
-    SignalRequest(layers="embedding"),
-    SignalRequest(layers="norm", statistic="mean"),
-    SignalRequest(layers="norm", statistic="mean", reference="auxiliary"),
-    SignalRequest(layers="embedding", view="flip"),
-    SignalRequest(layers="map", statistic="crops", crops=4),
-    SignalRequest(layers="embedding", gradients="weights", view="blur"),
-    SignalRequest(layers="head", statistic="loss"),
+    Embedding(),
+    NormDistance(statistic="mean"),
+    NormDistance(statistic="mean", reference="auxiliary"),
+    Embedding(view="flip"),
+    PartResponses(parts=4),
+    AgreementGradient(of="weights", view="blur"),
+    HeadOutput(statistic="loss"),
 ]
 
 
@@ -24,7 +28,9 @@ def target():
 
 
 def test_signals_that_need_more_than_the_backbone_are_left_out(target):
-    assert servable(target, REQUESTS) == [r for r in REQUESTS if r.layers != "head" and r.reference == "stored"]
+    assert servable(target, REQUESTS) == [
+        r for r in REQUESTS if not isinstance(r, HeadOutput) and r.compared_with != "auxiliary"
+    ]
 
 
 def test_plain_passes_are_as_many_as_the_signals_need(target):

@@ -8,8 +8,9 @@ from photo_arrays import ArrayPhotos, noise_photos, target_of
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from benchmark.interfaces import Access, AccessError, NotApplicableError, SignalRequest
+from benchmark.interfaces import Access, AccessError, NotApplicableError
 from benchmark.signals import extraction
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import (
     Reading,
     channel_moments,
@@ -21,11 +22,14 @@ from benchmark.signals.extraction import (
     normalisation_layers,
     stored_statistics,
 )
+from benchmark.signals.gradient_norms import AgreementGradient
+from benchmark.signals.layers import ChannelMeans, NormDistance
+from benchmark.signals.part_responses import PartResponses
 
-MEAN = SignalRequest(layers="norm", statistic="mean")
-MEAN_VAR = SignalRequest(layers="norm", statistic="mean_var")
-EMBEDDING = SignalRequest(layers="embedding")
-RAW = SignalRequest(layers="embedding", raw=True)
+MEAN = NormDistance(statistic="mean")
+MEAN_VAR = NormDistance(statistic="mean_var")
+EMBEDDING = Embedding()
+RAW = Embedding(raw=True)
 
 
 class Net(nn.Module):
@@ -176,7 +180,7 @@ def test_the_inference_transform_is_seen_by_embeddings_alone(net, photos):
 
 
 def test_views_change_the_image_and_nothing_else(net, photos):
-    requests = [SignalRequest(layers="embedding", view=view) for view in extraction.VIEWS]
+    requests = [Embedding(view=view) for view in extraction.VIEWS]
     found = extract(target_of(net), photos, requests)
     floats = photos.images.float() / 255
     for request in requests:
@@ -197,8 +201,8 @@ def test_what_the_views_do():
     torch.testing.assert_close(views["identity"], image)
 
 
-POOLED = SignalRequest(layers="activations", statistic="mean")
-POOLED_SPREAD = SignalRequest(layers="activations", statistic="mean_std")
+POOLED = ChannelMeans(statistic="mean")
+POOLED_SPREAD = ChannelMeans(statistic="mean_std")
 
 
 def test_activations_are_the_means_of_all_channels_and_a_spread_a_layer(net, photos):
@@ -226,26 +230,28 @@ def test_repeated_queries_average_the_noise_of_the_answers(net, photos):
     target = target_of(net, inference={"kind": "noise", "sigma": 2.0})
     clean = torch.nn.functional.normalize(torch.tensor(extract(target_of(net), photos, [EMBEDDING])[EMBEDDING]))
     once = extract(target, photos, [EMBEDDING])[EMBEDDING]
-    often = SignalRequest(layers="embedding", queries=100)
+    often = Embedding(queries=100)
     assert often.access == Access.EMBEDDING
     error = np.abs(extract(target, photos, [often])[often] - clean.numpy()).mean()
     assert error < 0.2 * np.abs(once - clean.numpy()).mean()
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("request_", "settings"),
     [
-        {"layers": "norm"},
-        {"layers": "embedding", "statistic": "mean"},
-        {"layers": "map", "statistic": "crops"},
-        {"layers": "embedding", "crops": 4},
-        {"layers": "embedding", "gradients": "input"},
-        {"layers": "norm", "statistic": "mean", "gradients": "input", "view": "flip"},
+        (NormDistance, {}),
+        (NormDistance, {"statistic": "value"}),
+        (Embedding, {"statistic": "mean"}),
+        (PartResponses, {}),
+        (PartResponses, {"parts": 4, "view": "flip"}),
+        (Embedding, {"queries": 0}),
+        (AgreementGradient, {"of": "input"}),
+        (AgreementGradient, {"of": "input", "view": "identity"}),
     ],
 )
-def test_requests_without_a_meaning_are_refused(settings):
+def test_requests_without_a_meaning_are_refused(request_, settings):
     with pytest.raises(ValidationError):
-        SignalRequest(**settings)
+        request_(**settings)
 
 
 def test_passes_are_what_the_backbone_is_shown(net, photos):
@@ -253,9 +259,9 @@ def test_passes_are_what_the_backbone_is_shown(net, photos):
         MEAN,
         EMBEDDING,
         POOLED,
-        SignalRequest(layers="embedding", view="augment-0"),
-        SignalRequest(layers="embedding", gradients="input", view="augment-0"),
-        SignalRequest(layers="embedding", gradients="weights", view="augment-0"),
+        Embedding(view="augment-0"),
+        AgreementGradient(of="input", view="augment-0"),
+        AgreementGradient(of="weights", view="augment-0"),
     ]
     extract(target_of(net), photos, requests)
     assert net.passed == 4 * len(photos) == extraction.passes(requests) * len(photos)
@@ -275,7 +281,7 @@ def test_batches_and_chunks_change_nothing(name, net, photos, monkeypatch):
 
 
 def test_one_pass_a_view_serves_every_request(net, photos):
-    flip = SignalRequest(layers="embedding", view="flip")
+    flip = Embedding(view="flip")
     extract(target_of(net), photos, [MEAN, MEAN_VAR, EMBEDDING, RAW, flip, MEAN])
     assert net.passed == 2 * len(photos)
     assert photos.loaded == len(photos)
@@ -341,7 +347,7 @@ def test_only_what_is_missing_is_computed(net, photos, tmp_path):
 @pytest.mark.parametrize("change", ["weights", "photos", "order", "inference", "normalisation", "architecture", "reference"])
 def test_the_cache_knows_what_a_signal_depends_on(change, net, photos, tmp_path):
     target, references = target_of(net), {}
-    request = SignalRequest(layers="norm", statistic="mean", reference="auxiliary") if change == "reference" else EMBEDDING
+    request = NormDistance(statistic="mean", reference="auxiliary") if change == "reference" else EMBEDDING
     if change == "reference":
         references = {"auxiliary": estimated_statistics(target, noise_photos(seed=5), "auxiliary")}
     first = extract(target, photos, [request], references=references, cache=tmp_path)[request]
@@ -396,7 +402,7 @@ def test_estimated_statistics_are_those_of_all_photos_and_places(net, photos, mo
 
 
 def test_distances_to_estimated_statistics(net, photos):
-    request = SignalRequest(layers="norm", statistic="mean_var", reference="auxiliary")
+    request = NormDistance(statistic="mean_var", reference="auxiliary")
     references = {"auxiliary": estimated_statistics(target_of(net), noise_photos(seed=3), "auxiliary")}
     found = extract(target_of(net), photos, [request], references=references)[request]
     moments = [(m.double().numpy(), v.double().numpy()) for m, v in references["auxiliary"].moments.values()]
@@ -406,7 +412,7 @@ def test_distances_to_estimated_statistics(net, photos):
 
 
 def test_stored_and_estimated_references_in_one_pass(net, photos):
-    other = SignalRequest(layers="norm", statistic="mean", reference="auxiliary")
+    other = NormDistance(statistic="mean", reference="auxiliary")
     references = {"auxiliary": estimated_statistics(target_of(net), photos, "auxiliary")}
     net.passed = 0
     both = extract(target_of(net), photos, [MEAN, other], references=references)
@@ -425,7 +431,7 @@ def test_no_batchnorm_names_the_remedy(photos):
 
 
 def test_feature_means_take_what_is_there(photos):
-    request = SignalRequest(layers="norm", statistic="mean", reference="feature_means")
+    request = NormDistance(statistic="mean", reference="feature_means")
     pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     nets = {
         "group": (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), *pool), ["1"]),
@@ -448,7 +454,7 @@ def test_feature_means_take_what_is_there(photos):
 def test_layer_norm_over_tokens_of_a_transformer():
     vit = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=0, depth=2).eval()
     photos, target = noise_photos(people=3, size=32), target_of(vit, size=32)
-    request = SignalRequest(layers="norm", statistic="mean", reference="feature_means")
+    request = NormDistance(statistic="mean", reference="feature_means")
     references = {"feature_means": estimated_statistics(target, photos, "feature_means")}
     found = extract(target, photos, [request], references=references)[request]
     layers = normalisation_layers(vit, "feature_means")

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from photo_arrays import noise_photos, target_of
 from torch import Tensor, nn
 
-from benchmark.interfaces import SignalRequest
 from benchmark.models.backbones import create
 from benchmark.signals import gradient_norms as module
+from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import extract, measure
-from benchmark.signals.gradient_norms import gradient_norms
+from benchmark.signals.gradient_norms import AgreementGradient, gradient_norms
 from benchmark.signals.views import apply_view
 
 
@@ -71,7 +71,7 @@ def test_against_the_full_gradient_of_every_photo_alone(name, view, monkeypatch)
 def test_both_come_from_one_pass_and_leave_nothing_behind():
     net = nets()["everything"][0].float()
     photos = noise_photos(people=4, size=8)
-    requests = [SignalRequest(layers="embedding", gradients=g, view="flip") for g in ("input", "weights")]
+    requests = [AgreementGradient(of=g, view="flip") for g in ("input", "weights")]
     passed = []
     net.register_forward_pre_hook(lambda _m, args: passed.append(len(args[0])))
     found = extract(target_of(net), photos, requests)
@@ -84,6 +84,6 @@ def test_both_come_from_one_pass_and_leave_nothing_behind():
 def test_norms_carry_no_gradient_but_other_signals_do():
     net = nets()["everything"][0]
     images = (noise_photos(people=2, size=8).images.double() / 255).requires_grad_(True)
-    requests = [SignalRequest(layers="embedding", gradients="input", view="flip"), SignalRequest(layers="embedding")]
+    requests = [AgreementGradient(of="input", view="flip"), Embedding()]
     norms, embeddings = measure(target_of(net), images, requests, {}).values()
     assert {norms.requires_grad, embeddings.requires_grad} == {False, True}

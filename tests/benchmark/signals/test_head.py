@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from photo_arrays import noise_photos, target_of
 from torch import nn
 
-from benchmark.interfaces import Access, AccessError, NotApplicableError, SignalRequest
+from benchmark.interfaces import Access, AccessError, NotApplicableError
 from benchmark.models.heads import build_head
 from benchmark.protocol.track import HeadSpec
 from benchmark.signals.extraction import HeadClasses, check_applicable, extract
+from benchmark.signals.head import HeadOutput
 
-REQUESTS = [SignalRequest(layers="head", statistic=s) for s in ("loss", "logit", "entropy")]
+REQUESTS = [HeadOutput(statistic=s) for s in ("loss", "logit", "entropy")]
 
 
 def net() -> nn.Module:

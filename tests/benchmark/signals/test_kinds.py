@@ -1,8 +1,8 @@
-"""Each kind of signal is one class, found through one table; the keys under which signals are cached do not move."""
+"""Each kind of signal is one file, found by the requests that it serves; the keys of cached signals do not move."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,22 +10,28 @@ import torch
 from photo_arrays import noise_photos, target_of
 from torch import nn
 
-from benchmark.interfaces import Access, SignalRequest
-from benchmark.signals import kinds
+from benchmark.interfaces import Access, FaceVeilError, SignalRequest
+from benchmark.signals import kind
+from benchmark.signals.answers import Embedding, Similarity
 from benchmark.signals.extraction import HeadClasses, extract, passes
-from benchmark.signals.kind import Look, SignalKind
+from benchmark.signals.gradient_norms import AgreementGradient
+from benchmark.signals.head import HeadOutput
+from benchmark.signals.kind import Look, SignalKind, kind_of
+from benchmark.signals.layers import ChannelMeans, NormDistance
+from benchmark.signals.part_responses import PartResponses
+from benchmark.signals.pixels import Pixels
 
 # each request with the key that caches hold it under, and the images a photo that it sends through the backbone
 REQUESTS = [
-    (SignalRequest(layers="pixels"), "pixels.value.identity", 0),
-    (SignalRequest(layers="similarity"), "similarity.value.identity", 1),
-    (SignalRequest(layers="embedding"), "embedding.identity", 1),
-    (SignalRequest(layers="embedding", raw=True, view="flip"), "raw_embedding.flip", 1),
-    (SignalRequest(layers="norm", statistic="mean"), "norm.mean.stored.identity", 1),
-    (SignalRequest(layers="activations", statistic="mean_std"), "activations.mean_std.identity", 1),
-    (SignalRequest(layers="map", statistic="crops", crops=4), "map.4", 5),
-    (SignalRequest(layers="head", statistic="loss"), "head.loss.identity", 1),
-    (SignalRequest(layers="embedding", gradients="weights", view="blur"), "gradient.weights.blur", 2),
+    (Pixels(), "pixels.value.identity", 0),
+    (Similarity(), "similarity.value.identity", 1),
+    (Embedding(), "embedding.identity", 1),
+    (Embedding(raw=True, view="flip"), "raw_embedding.flip", 1),
+    (NormDistance(statistic="mean"), "norm.mean.stored.identity", 1),
+    (ChannelMeans(statistic="mean_std"), "activations.mean_std.identity", 1),
+    (PartResponses(parts=4), "map.4", 5),
+    (HeadOutput(statistic="loss"), "head.loss.identity", 1),
+    (AgreementGradient(of="weights", view="blur"), "gradient.weights.blur", 2),
 ]
 
 
@@ -46,7 +52,7 @@ class Counting(nn.Module):
 def test_keys_and_costs(request_, key, each):
     assert request_.key == key
     assert passes([request_]) == each
-    if request_.layers == "map":
+    if isinstance(request_, PartResponses):
         return  # its parts stop at the map: tests of part responses count them
     photos = noise_photos(people=3)
     net = Counting().eval()
@@ -55,12 +61,15 @@ def test_keys_and_costs(request_, key, each):
     assert net.passed == each * len(photos)
 
 
-def test_every_layer_that_can_be_requested_has_a_kind():
-    assert {*get_args(SignalRequest.model_fields["layers"].annotation), "gradients"} == {*kinds.KINDS, "own"}
+def test_a_kind_is_found_by_the_requests_it_serves_and_needs_no_table(monkeypatch):
+    monkeypatch.setattr(kind, "KINDS", dict(kind.KINDS))
 
+    class Brightness(SignalRequest):
+        access: ClassVar[Access] = Access.SIMILARITY
+        key: ClassVar[str] = "brightness"
 
-def test_a_kind_is_one_class_and_one_entry_of_the_table(monkeypatch):
-    class Brightness(SignalKind):
+    class BrightnessKind(SignalKind[Brightness]):
+        serves = (Brightness,)
         reads_pass = False
         needs_floats = True
 
@@ -70,9 +79,16 @@ def test_a_kind_is_one_class_and_one_entry_of_the_table(monkeypatch):
         def measure(self, look: Look, requests):
             return {r.key: look.images.mean((1, 2, 3))[:, None] for r in requests}
 
-    monkeypatch.setitem(kinds.KINDS, "pixels", Brightness())
-    photos, request = noise_photos(people=3), REQUESTS[0][0]
+    photos, request = noise_photos(people=3), Brightness()
     net = Counting().eval()
     found = extract(target_of(net), photos, [request])[request]
     np.testing.assert_allclose(found[:, 0], photos.images.float().div(255).mean((1, 2, 3)), rtol=1e-5)
     assert net.passed == 0
+
+
+def test_a_request_that_nobody_serves_is_named():
+    class Orphan(SignalRequest):
+        pass
+
+    with pytest.raises(FaceVeilError, match="no SignalKind serves Orphan"):
+        kind_of(Orphan())

@@ -7,13 +7,13 @@ from photo_arrays import noise_photos, target_of
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from benchmark.interfaces import NotApplicableError, SignalRequest
+from benchmark.interfaces import NotApplicableError
 from benchmark.models.backbones import create
 from benchmark.signals.extraction import extract
-from benchmark.signals.part_responses import AREA, SHARPNESS, check_map, watching
+from benchmark.signals.part_responses import AREA, SHARPNESS, PartResponses, check_map, watching
 from benchmark.signals.views import crops
 
-PARTS = SignalRequest(layers="map", statistic="crops", crops=5)
+PARTS = PartResponses(parts=5)
 
 
 class Net(nn.Module):

@@ -6,7 +6,8 @@ from submission_factory import make_submission
 
 from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN
 from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather, requested
-from benchmark.interfaces import Access, AttackSpec, BackboneSpec, Contrast, Knowledge, SignalRequest
+from benchmark.interfaces import Access, AttackSpec, BackboneSpec, Contrast, Knowledge
+from benchmark.signals.answers import Embedding
 from benchmark.signals.target import Target
 from benchmark.training.build import make_untrained
 from benchmark.training.shadows import reference_pairs
@@ -64,7 +65,7 @@ def test_sides_and_labels_by_contrast(flow):
 
 
 def test_signals_are_those_of_the_queried_photos(flow):
-    evidence = gathered(flow, [REGROWN], extra=(SignalRequest(layers="embedding", view="flip"),))
+    evidence = gathered(flow, [REGROWN], extra=(Embedding(view="flip"),))
     target = Target(flow.submission, Access.EMBEDDING)
     images = flow.populations.queried.load(np.arange(len(flow.populations.queried)))
     np.testing.assert_allclose(evidence.signals.values["embedding.identity"], target.embed(images), rtol=1e-4, atol=1e-4)

@@ -27,11 +27,11 @@ from benchmark.interfaces import (
     MembershipAttack,
     NotApplicableError,
     Reference,
-    SignalRequest,
     Signals,
 )
+from benchmark.signals.answers import Embedding
 
-REQUEST = SignalRequest(layers="embedding")
+REQUEST = Embedding()
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,12 @@ from benchmark.interfaces import (
     Signals,
 )
 from benchmark.protocol.registry import build_attack
+from benchmark.signals.answers import Embedding
+from benchmark.signals.layers import NormDistance
 from benchmark.signals.target import Target
 
-EMBEDDING = SignalRequest(layers="embedding")
-NORM = SignalRequest(layers="norm", statistic="mean")
+EMBEDDING = Embedding()
+NORM = NormDistance(statistic="mean")
 
 
 class Probe(MembershipAttack):
