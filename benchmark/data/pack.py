@@ -15,10 +15,11 @@ from benchmark.data.readers.jpeg import plain_size
 from benchmark.data.readers.record_format import encode_payload, encode_record
 from benchmark.data.readers.scan import Progress
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.atomic import replacing, write_text
 
 
 def write_records(out: Path, photos: Iterable[tuple[bytes, int]], *, size: tuple[int, int], header: bool = True) -> int:
-    """Writes encoded photos with their people as ``train.rec``, ``train.idx`` and ``property`` below ``out``.
+    """Writes encoded photos with their people as ``train.rec``, ``train.idx`` and ``property`` below ``out``: all or none.
 
     Args:
         photos: (encoded photo, person), people numbered 0, 1, 2, ... without a gap, each one's photos together.
@@ -32,12 +33,19 @@ def write_records(out: Path, photos: Iterable[tuple[bytes, int]], *, size: tuple
     Raises:
         FaceVeilError: ``out`` holds something already or cannot be written, or people are out of order.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(file.suffix != ".part" for file in out.iterdir())):
         raise FaceVeilError(f"{out} is not an empty folder; name another one, or empty it first")
     starts: list[int] = []  # first record of each person
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with open(out / "train.rec", "wb") as rec, open(out / "train.idx", "w", encoding="ascii", newline="\n") as idx:
+        for left in out.iterdir():  # by one that was killed
+            left.unlink()
+        with (
+            replacing(out / "train.rec") as records,
+            replacing(out / "train.idx") as index,
+            open(records, "wb") as rec,
+            open(index, "w", encoding="ascii", newline="\n") as idx,
+        ):
 
             def add(key: int, payload: bytes) -> None:
                 idx.write(f"{key}\t{rec.tell()}\n")
@@ -58,7 +66,7 @@ def write_records(out: Path, photos: Iterable[tuple[bytes, int]], *, size: tuple
                     add(key + 1 + person, encode_payload(b"", float(first), float(end)))
                 rec.seek(0)
                 rec.write(encode_record(encode_payload(b"", float(key + 1), float(key + 1 + len(starts)))))
-        (out / "property").write_text(f"{len(starts)},{size[0]},{size[1]}\n", encoding="ascii")
+        write_text(out / "property", f"{len(starts)},{size[0]},{size[1]}\n")
     except OSError as error:
         raise FaceVeilError(f"cannot write below {out} ({error.strerror})") from error
     return key

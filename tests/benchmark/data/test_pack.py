@@ -55,3 +55,16 @@ def test_the_command(tmp_path: Path, fresh_home: Path) -> None:
     assert found.exit_code == 0, found.output
     assert "wrote 10 photos of 3 people" in found.output
     assert len(open_records(tmp_path / "out" / "train.rec")) == 10
+
+
+def test_an_interrupted_packing_leaves_nothing_that_looks_like_a_set(tmp_path):
+    def interrupted():
+        yield jpeg(0), 0
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_records(tmp_path / "out", interrupted(), size=(16, 16))
+    assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "out" / ".train.rec.x.part").write_text("left by one that was killed")
+    assert write_records(tmp_path / "out", [(jpeg(0), 0), (jpeg(1), 1)], size=(16, 16)) == 2
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["property", "train.idx", "train.rec"]
