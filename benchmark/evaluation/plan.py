@@ -7,7 +7,7 @@ graph without their tasks, for estimates.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from benchmark.evaluation.eligibility import flags
 from benchmark.evaluation.membership.scene import Scene, opened
@@ -62,6 +62,14 @@ class Steps:
 
 
 @dataclass(frozen=True)
+class Step:
+    """What a node does, and whether that is done already."""
+
+    task: Task
+    cached: bool = False
+
+
+@dataclass(frozen=True)
 class Outline:
     """The nodes of one evaluation.
 
@@ -78,61 +86,51 @@ class Outline:
 
     def nodes(self, steps: Steps) -> list[Node]:
         """With their tasks; what is finished is cached."""
-        gate, judged = [(probe.which, probe) for probe in steps.probes], steps.gate.cached
-        own: list[CheckEntry | ReadModels | ProbeBlind] = [steps.check, *steps.reads, *steps.probes]
-        done = {id(task): task.cached for task in own}
-        done |= {id(task): judged and task.finished() for task in steps.attacks} | {id(steps.gate): judged}
-        if steps.shadows is not None:
-            done[id(steps.shadows)] = steps.shadows.cached
-        found = self._linked(steps, gate)
-        return [replace(node, cached=done[id(node.task)]) for node in found]
-
-    def _linked(self, steps: Steps, gate: list[tuple[str, ProbeBlind]]) -> list[Node]:
+        gate, shadows = Step(steps.gate, steps.gate.cached), steps.shadows
         return list(
             self._nodes(
-                steps.check,
-                [(task.numbers, task) for task in steps.reads],
-                steps.shadows,
+                Step(steps.check, steps.check.cached),
+                [(task.numbers, Step(task, task.cached)) for task in steps.reads],
+                None if shadows is None else Step(shadows, shadows.cached),
+                [(task.which, Step(task, task.cached)) for task in steps.probes],
                 gate,
-                steps.gate,
-                [(task.spec, task, len(task.scene.targets)) for task in steps.attacks],
+                [(task.spec, Step(task, gate.cached and task.finished()), len(task.scene.targets)) for task in steps.attacks],
             )
         )
 
     def expected(self, attacks: Sequence[AttackSpec], *, workers: int, shadows: bool, probes: Sequence[str]) -> list[Node]:
         """Without tasks: what will be done once the backbones are there."""
-        groups = grouped(range(self.track.population), workers)
-        each = [(spec, nothing, self.track.population) for spec in attacks]
+        unknown = Step(nothing)
         return list(
             self._nodes(
-                nothing,
-                [(g, nothing) for g in groups],
-                nothing if shadows else None,
-                [(p, nothing) for p in probes],
-                nothing,
-                each,
+                unknown,
+                [(numbers, unknown) for numbers in grouped(range(self.track.population), workers)],
+                unknown if shadows else None,
+                [(which, unknown) for which in probes],
+                unknown,
+                [(spec, unknown, self.track.population) for spec in attacks],
             )
         )
 
     def _nodes(
         self,
-        check: Task,
-        reads: Sequence[tuple[Sequence[int], Task]],
-        shadows: Task | None,
-        probes: Sequence[tuple[str, Task]],
-        gate: Task,
-        attacks: Sequence[tuple[AttackSpec, Task, int]],
+        check: Step,
+        reads: Sequence[tuple[Sequence[int], Step]],
+        shadows: Step | None,
+        probes: Sequence[tuple[str, Step]],
+        gate: Step,
+        attacks: Sequence[tuple[AttackSpec, Step, int]],
     ) -> Iterable[Node]:
         yield self._node("checks", check, self.after, PROBING)
         read = []
-        for numbers, task in reads:
+        for numbers, step in reads:
             what = f"backbones {', '.join(map(str, numbers))} read" if len(numbers) > 1 else f"backbone {numbers[0]} read"
-            node = self._node(what, task, self.after, READING * len(numbers), kind=f"read {len(numbers)}")
+            node = self._node(what, step, self.after, READING * len(numbers), kind=f"read {len(numbers)}")
             read.append(node.key)
             yield node
         probed = []
-        for which, task in probes:
-            node = self._node(f"blind gate, {which}", task, self.after, PROBING)
+        for which, step in probes:
+            node = self._node(f"blind gate, {which}", step, self.after, PROBING)
             probed.append(node.key)
             yield node
         verdict = self._node("blind gate judged", gate, tuple(probed), 0.0)
@@ -141,13 +139,14 @@ class Outline:
             node = self._node("auxiliary shadows read", shadows, tuple(read[:1]), READING)
             read.append(node.key)
             yield node
-        for spec, task, targets in attacks:
-            yield self._node(f"attack {spec.label}", task, (*read, verdict.key), ATTACKING * targets)
+        for spec, step, targets in attacks:
+            yield self._node(f"attack {spec.label}", step, (*read, verdict.key), ATTACKING * targets)
 
-    def _node(self, what: str, task: Task, needs: tuple[str, ...], share: float, kind: str = "") -> Node:
+    def _node(self, what: str, step: Step, needs: tuple[str, ...], share: float, kind: str = "") -> Node:
         plain = 120 * self.track.budget.cpu_minutes  # seconds of a core: the budget is that of two
         label = f"{self.label}: {what}" if self.label else what
-        return Node(f"{self.entry} {what}", task, needs, f"{self.track.name} {kind or what}", label, guess=plain * share)
+        kind = f"{self.track.name} {kind or what}"
+        return Node(f"{self.entry} {what}", step.task, needs, kind, label, guess=plain * share, cached=step.cached)
 
 
 def grouped(numbers: Iterable[int], workers: int) -> list[tuple[int, ...]]:

@@ -242,29 +242,7 @@ class Explode(Defense):
     name: ClassVar[str] = "explode"
     family: ClassVar[str] = "training"
 
-    def configure(self, config):
-        return config.model_copy(update={"weight_decay": 0.25})
-
-    def modules(self, trainer):
-        return {"stages": torch.nn.Linear(trainer.embedding_size, trainer.classes)}
-
-    def watched(self, backbone):
-        return ("layer2",)
-
-    def transform_batch(self, batch, trainer):
-        assert trainer.config.weight_decay == 0.25
-        batch.notes["stages"] = batch.step
-        return replace(batch, inputs=batch.inputs.flip(-1))
-
-    def embed(self, embeddings, batch, trainer):
-        return embeddings * 2
-
     def loss(self, loss, batch, trainer):
-        logits, labels = batch.logits, batch.labels
-        assert batch.notes["stages"] == batch.step == batch.epoch * trainer.steps_per_epoch() + batch.step % 3
-        assert batch.features["layer2"].shape[:2] == (len(labels), 16)
-        torch.testing.assert_close(logits, trainer.head(2 * batch.embeddings, labels), equal_nan=True)
-        torch.testing.assert_close(batch.inputs, trainer.batch(batch.index, batch.epoch)[0].flip(-1))
         return loss * float("nan")
 
 
