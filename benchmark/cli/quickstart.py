@@ -56,6 +56,7 @@ def quickstart(
     from benchmark.protocol.variants import parse
     from benchmark.runtime.executor import Engine
     from benchmark.service.store import Store
+    from benchmark.submissions.package import is_packed
     from benchmark.submissions.submission import load_submission
 
     track = get_track(FAST_TRACK if fast else TRACK)
@@ -67,7 +68,7 @@ def quickstart(
             session.prepare_all(ENTRIES)
         folders = [entry_folder(track.name, spec, seed) for spec in ENTRIES]
         for spec, folder in zip(ENTRIES, folders, strict=True):
-            if not (folder / "card.json").exists():
+            if not is_packed(folder):
                 session.train(spec, seed, folder, {"team": QUICKSTART})
         records = session.evaluate_all([load_submission(folder) for folder in folders])
         for record in records:

@@ -18,6 +18,7 @@ from benchmark.protocol.tracks import PAPER, PAPER_INVERSION
 from benchmark.records.record import Record
 from benchmark.records.results import InversionRecord
 from benchmark.runtime.atomic import write_text
+from benchmark.submissions.package import is_packed
 from benchmark.submissions.submission import Submission, load_submission
 from benchmark.training.shadows import auxiliary_people
 
@@ -100,6 +101,6 @@ def run_paper(
 
 
 def _trained(session: Session, spec: BackboneSpec, folder: Path) -> Submission:
-    if (folder / "card.json").exists():
+    if is_packed(folder):
         return load_submission(folder)
     return session.train(DefenseSpec(name="undefended"), 0, folder, {"team": "paper", "name": spec.name}, backbone=spec)

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from benchmark.runtime.atomic import write_text
-from benchmark.submissions.package import CARD
+from benchmark.submissions.package import is_packed
 from benchmark.submissions.problems import SubmissionError
 from benchmark.submissions.submission import Submission, load_submission
 from benchmark.submissions.tensor_file import digest
@@ -35,7 +35,7 @@ def keep(submission: Submission) -> Submission:
 
 def kept(path: Path) -> Submission | None:
     """A submission that was made before; None: there is none, or it was damaged, which is logged, and it is removed."""
-    if not (path / CARD).exists():
+    if not is_packed(path):
         return None
     try:
         submission = load_submission(path)

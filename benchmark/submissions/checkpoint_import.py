@@ -12,6 +12,7 @@ from benchmark.models.imported import Fed, Imported
 from benchmark.models.normalisation import norm_kinds
 from benchmark.runtime.home import cache_dir
 from benchmark.submissions.card import AdditionalData, Card
+from benchmark.submissions.package import is_packed
 from benchmark.submissions.submission import Submission, load_submission, pack, pack_onnx
 
 
@@ -24,7 +25,7 @@ def open_weights(path: Path) -> Submission:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     folder = cache_dir() / "imported" / digest[:16]
-    if not (folder / "card.json").exists():
+    if not is_packed(folder):
         import_submission(path, folder, name=path.stem, track="faces-112")
     return load_submission(folder)
 

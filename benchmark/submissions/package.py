@@ -36,6 +36,11 @@ _END = struct.Struct("<4s4H2LH")  # end of central directory (APPNOTE.TXT 4.3.16
 _ZIP64_LOCATOR, _ZIP64_LOCATOR_SIZE = b"PK\x06\x07", 20
 
 
+def is_packed(folder: Path) -> bool:
+    """True where a submission stands in ``folder``: packing renames it into place as a whole."""
+    return (folder / CARD).exists()
+
+
 @dataclass(frozen=True)
 class PackageFile:
     """One file: its size in bytes and how to open it for reading."""

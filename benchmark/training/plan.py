@@ -11,6 +11,7 @@ from benchmark.data.procedural.faces import SyntheticFaces
 from benchmark.interfaces import BackboneSpec, canonical_json
 from benchmark.protocol.track import Track
 from benchmark.runtime.graph import Node
+from benchmark.submissions.package import is_packed
 from benchmark.training.build import UNDEFENDED
 from benchmark.training.composition import Composition, compose
 from benchmark.training.population import BackboneRecipe, BackboneTraining, Population
@@ -60,7 +61,7 @@ class TrainingPlan:
             path = population.path(recipe)
             label = f"{recipe.defense.label}, backbone {recipe.trained}"
             shared = self._shared(population, recipe.defense, recipe.backbone, f"population {recipe.trained}")
-            task, done = BackboneTraining.of(population, recipe), (path / "card.json").exists()
+            task, done = BackboneTraining.of(population, recipe), is_packed(path)
             roles = ["queried"] * recipe.defense.trains_on_members + ["public"] * recipe.defense.uses_public()
             photos = () if done else tuple(filter(None, (self._drawn(population.populations, role) for role in roles)))
             self._add(str(path), task, shared, recipe, label, done, photos)
@@ -83,7 +84,7 @@ class TrainingPlan:
             path = pool.path(recipe)
             label = f"{recipe.defense.label}, auxiliary shadow {recipe.number}"
             shared = self._shared(pool, recipe.defense, recipe.backbone, f"auxiliary {recipe.number}")
-            self._add(str(path), ShadowTraining.of(pool, recipe), shared, recipe, label, (path / "card.json").exists())
+            self._add(str(path), ShadowTraining.of(pool, recipe), shared, recipe, label, is_packed(path))
 
     @staticmethod
     def _shared(where: Population | ShadowPool, defense: Composition, backbone: BackboneSpec, what: str) -> str:

@@ -19,6 +19,7 @@ from benchmark.models.normalisation import unfolded
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.worker import note_epoch
 from benchmark.submissions.cached import keep, kept
+from benchmark.submissions.package import is_packed
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import make_submission, training_track
 from benchmark.training.composition import Defenses, compose
@@ -83,7 +84,7 @@ class Population:
     def missing(self, recipes: Sequence[BackboneRecipe]) -> list[BackboneRecipe]:
         """Those that are not on disk yet, each folder once."""
         wanted = {self.path(recipe): recipe for recipe in recipes}
-        return [recipe for path, recipe in wanted.items() if not (path / "card.json").exists()]
+        return [recipe for path, recipe in wanted.items() if not is_packed(path)]
 
     def tasks(self, recipes: Sequence[BackboneRecipe]) -> list[BackboneTraining]:
         """Their trainings, for :class:`benchmark.runtime.executor.Engine`; an interrupted one resumes."""

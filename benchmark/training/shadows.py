@@ -20,6 +20,7 @@ from benchmark.models.normalisation import unfolded
 from benchmark.runtime.executor import Engine
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.submissions.cached import keep, kept
+from benchmark.submissions.package import is_packed
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import make_submission
 from benchmark.training.composition import Defenses, compose
@@ -165,7 +166,7 @@ class ShadowPool:
 
     def train_missing(self, recipes: Sequence[ShadowRecipe], engine: Engine, step: Callable[[str], None]) -> None:
         """Trains those that are not on disk yet, wherever the engine runs tasks; an interrupted one resumes."""
-        missing = [recipe for recipe in recipes if not (self.path(recipe) / "card.json").exists()]
+        missing = [recipe for recipe in recipes if not is_packed(self.path(recipe))]
         if len(missing) <= 1:
             return  # trained when it is read, with its own progress
         tasks = [ShadowTraining.of(self, recipe) for recipe in missing]

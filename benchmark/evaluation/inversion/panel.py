@@ -26,6 +26,7 @@ from benchmark.records.results import JudgeInfo, Metric
 from benchmark.runtime.checked import intact, write_sealed
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.signals.target import Target
+from benchmark.submissions.package import is_packed
 from benchmark.submissions.submission import Submission, load_submission
 from benchmark.training.build import UNDEFENDED, make_submission
 
@@ -206,7 +207,7 @@ def _trained(
     settings = track.settings("image_size", "head", "training")
     name = content_hash(settings, populations.judges.digest, spec.model_dump(mode="json"), number)
     path = folder / f"{spec.name}-{name}"
-    if not (path / "card.json").exists():
+    if not is_packed(path):
         make_submission(
             replace(populations, track=track),
             UNDEFENDED,

@@ -29,6 +29,7 @@ from benchmark.metrics.roc import roc
 from benchmark.protocol.registry import build_attack
 from benchmark.records.results import Attribution, AttributionRow, Metric
 from benchmark.signals.target import Target
+from benchmark.submissions.package import is_packed
 from benchmark.submissions.submission import Submission
 from benchmark.training.build import UNDEFENDED, make_untrained
 from benchmark.training.order import cuts, last_batches, remembered
@@ -167,7 +168,7 @@ def _strangers(subject: Subject) -> dict[str, Submission]:
         found["initial weights"] = subject.init
     pool = ShadowPool(subject.populations, folder, subject.device)
     for recipe in pool.recipes(UNDEFENDED, track.backbone)[:1]:
-        if subject.train_shadow or (pool.path(recipe) / "card.json").exists():
+        if subject.train_shadow or is_packed(pool.path(recipe)):
             found["trained on public people"] = pool.trained(recipe)
     return found
 

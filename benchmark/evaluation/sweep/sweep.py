@@ -28,6 +28,7 @@ from benchmark.runtime.executor import Engine, Status
 from benchmark.runtime.graph import Graph
 from benchmark.runtime.progress import Progress, TrainingProgress
 from benchmark.submissions.checkpoint_import import open_weights
+from benchmark.submissions.package import is_packed
 from benchmark.submissions.submission import Submission, load_submission
 from benchmark.training.build import check_on, training_track
 from benchmark.training.plan import TrainingPlan
@@ -154,7 +155,7 @@ class Sweep:
             alone = session.training_plan([entry.named], entry.backbone)
             session.training_plan([entry.named], entry.backbone, plan)
             trained = self.place(entry) / "submission"
-            if not alone.missing and (trained / "card.json").exists():
+            if not alone.missing and is_packed(trained):
                 nodes += session.plan(load_submission(trained), label=own).nodes
                 continue
             wanted = [spec for spec, _ in wanted_attacks(entry.track, [entry.defense])]
@@ -178,7 +179,7 @@ class Sweep:
     def _made(self, entry: SweepEntry) -> Record:
         session, place = self._open(entry), self.place(entry)
         trained = place / "submission"
-        if (trained / "card.json").exists():
+        if is_packed(trained):
             submission = load_submission(trained)
         else:
             card = {"team": self.team, "name": entry.label[:80]}
