@@ -28,7 +28,8 @@ def serving(folder: Path, records: Path) -> Iterator[tuple[Process, int]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "leaderboard.launch", "--port", str(port), "--store", str(folder / "store.sqlite")]
-    environment = {**os.environ, "FACEVEIL_RECORDS": str(records)}
+    # a home of its own: digests of made-up records are nobody else's
+    environment = {**os.environ, "FACEVEIL_RECORDS": str(records), "FACEVEIL_HOME": str(folder / "home")}
     with (folder / "log.txt").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
@@ -103,3 +104,12 @@ def memory_mb(pid: int) -> float | None:
     status = Path(f"/proc/{pid}/status")
     found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text()) if status.is_file() else None
     return int(found[1]) / 1024 if found else None
+
+
+def processor_seconds(pid: int) -> float | None:
+    """Processor time that a process has taken since it started; None where the system does not tell."""
+    status = Path(f"/proc/{pid}/stat")
+    if not status.is_file():
+        return None
+    fields = status.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, proc(5)

@@ -233,7 +233,7 @@ def _why_not(name: str, error: Exception) -> str:
 
 
 def _read(path: Path, problems: list[str]) -> FileDigest:
-    """The records of a file that can be read and shown; of each other one the problem.  A file without any is kept in brief."""
+    """The records of a file that can be read and shown; of each other the problem.  Its digest is kept if there was none."""
     state, runs, told = state_of(path), [], []
     attacks: dict[str, PluginInfo] = {}
     for position, item in enumerate(items(path)):

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import os
+import time
+
+import pytest
+
 from benchmark.cli.bench.board import _verdict
-from leaderboard.bench import records
+from leaderboard.bench import readers, records
 from leaderboard.board.library import library
 
 
@@ -23,3 +28,14 @@ def test_aims_are_met_from_the_right_side():
     row = {"bound": 500.0, "unit": "a second"}
     assert [_verdict({**row, "value": v}) for v in (501, 499)] == ["at least 500: met", "at least 500: missed"]
     assert _verdict({"bound": None, "unit": "s", "value": 1.0}) == ""
+
+
+def test_processor_time_is_that_of_the_process():
+    before = readers.processor_seconds(os.getpid())
+    if before is None:
+        pytest.skip("this system does not tell")
+    started = time.process_time()
+    while time.process_time() - started < 0.2:
+        pass
+    assert 0.1 < readers.processor_seconds(os.getpid()) - before < 1
+    assert readers.processor_seconds(2**30) is None
