@@ -72,6 +72,11 @@ def test_an_interrupted_export_does_not_look_complete(tmp_path: Path) -> None:
     with pytest.raises(FaceVeilError, match=r"cy/2\.png"):
         export_role(photos, tmp_path / "out")
     assert not (tmp_path / "out/README.txt").exists()
+    export_role(faces(tmp_path / "again"), tmp_path / "out")  # goes over what the first one left
+    assert (tmp_path / "out/README.txt").exists()
+    assert not (tmp_path / "out/.incomplete").exists()
+    with pytest.raises(FaceVeilError, match="not an empty folder"):
+        export_role(faces(tmp_path / "once more"), tmp_path / "out")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
