@@ -32,6 +32,7 @@ from benchmark.service.store import Store
 
 FAULTS = int(os.environ.get("FACEVEIL_FAULTS", "2"))
 PATIENCE = 30.0  # seconds from a fault to the end of all processes, on a busy machine; of a signal the test says what it took
+EARLY = 20  # calls before a command has said what SIGTERM is to do
 SIGNALS = (Fault.TERM, Fault.INT, Fault.KILL)
 AGAIN = 3  # runs after a fault: a queue's job that failed is tried once more
 VOLATILE = (
@@ -228,6 +229,9 @@ def disturbed(case: Case, root: Path, fault: Fault, moment: int) -> float | None
     ending = start(root, case.arguments, fault, moment)
     assert "Traceback" not in ending.err, (fault, moment, ending.err[-4000:])
     killed = fault is Fault.KILL and ending.broken is not None
+    early = fault is Fault.TERM and moment <= EARLY and ending.code == -signal.SIGTERM
+    if early:  # nothing was begun
+        return None
     assert ending.code in ((-signal.SIGKILL,) if killed else (0, 1)), (fault, moment, ending.code, ending.err[-1000:])
     assert ending.code == 0 or killed or fault is Fault.READER or ending.err.strip(), (fault, moment, "it says nothing")
     if ending.broken is None:
