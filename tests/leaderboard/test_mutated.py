@@ -20,6 +20,7 @@ from submission_factory import make_submission
 
 from benchmark.interfaces import Contrast, FaceVeilError
 from benchmark.records.exporting import eval_results_yaml, model_index_yaml, to_csv, to_json
+from benchmark.records.runs import Run, summarise
 from benchmark.service.intake import Intake
 from benchmark.service.quarantine import Quarantine
 from benchmark.service.store import Store
@@ -89,14 +90,17 @@ def ask(app: Any, path: str, query: str = "") -> bytes:
     return body
 
 
+def told_apart(run: Run) -> tuple[str, str | int]:
+    """What no two runs of an entry share: verified ones are told apart by their seeds."""
+    return run.configuration, run.submission_id if run.board == "weights" else run.seed
+
+
 def look_at_everything(store: Store, root: Path, rng: random.Random) -> None:
     """What readers, pages and exports make of a store: a fault in any of it is the test's."""
     library = Library(store, root / "none")
     board = library.board()
-    shown = {(run.configuration, run.submission_id) for entry in board.entries.values() for run in entry.runs}
-    stored = {
-        (record.configuration, record.provenance.submission_id) for record in store.records()
-    }  # of one, the newest is shown
+    shown = {told_apart(run) for entry in board.entries.values() for run in entry.runs}
+    stored = {told_apart(summarise(record)) for record in store.records()}  # of one, the newest is shown
     left_out = sum(len(entry.left_out) for entry in board.entries.values())
     assert len(stored - shown) <= len(board.problems) + left_out, "each is shown, or named"
     app = application_of(Api(store, Listing(store, root / "none", library), Intake(store, Quarantine(root / "q")), ""), "")
