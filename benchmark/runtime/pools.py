@@ -83,7 +83,7 @@ class _Worker:
     task: bytes = b""
 
     def let_go(self) -> None:
-        """Closes both ends: it has a second to clean up, and is gone."""
+        """Closes both ends: it has half a second to clean up, and is gone."""
         self.channel.close()
         if self.lifeline >= 0:
             os.close(self.lifeline)

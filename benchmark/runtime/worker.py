@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmark.runtime.progress import ProgressCallback, TrainingProgress
 
-_LINGER = 1.0  # seconds that a task has to clean up after its files once the parent is gone
+_LINGER = 0.5  # seconds that a task has to clean up after its files once the parent is gone
 
 _channel: Connection | None = None
 _listener: ContextVar[ProgressCallback | None] = ContextVar("listener", default=None)
