@@ -150,7 +150,7 @@ def rank_scope(scope: Scope, runs: Iterable[Run], companions: Sequence[Run] | No
         companions: where the controls are looked for; default the runs themselves.
     """
     runs = list(runs)
-    pool = runs if companions is None else companions
+    pool = _latest(runs if companions is None else companions)  # a control that was trained again is one control
     public, plain, gate = control(pool, PUBLIC_ONLY), control(pool, UNDEFENDED), scope_gate(scope, pool)
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in _latest(runs):

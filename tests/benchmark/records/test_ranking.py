@@ -293,6 +293,19 @@ def test_a_seed_trained_again_on_another_machine_is_no_second_seed(board, runs):
     assert entry.utility.per_seed == runs
 
 
+def test_a_control_trained_again_is_the_newer_one():
+    def public(utility: float, created: str) -> Record:
+        record = make_record(
+            name="public", defense="public_only", utility=utility, leakage=0.0, created=created, n_replicates=50
+        )
+        sha = created[:7].encode().hex().ljust(64, "0")
+        return record.model_copy(update={"provenance": record.provenance.model_copy(update={"submission_id": sha})})
+
+    old, new = public(0.5, "2026-01-01T00:00:00+00:00"), public(0.4, "2026-02-01T00:00:00+00:00")
+    entries = {entry.label: entry for entry in rank([old, new, point("a", 0.6, 0.3)])}
+    assert entries["a"].gain.value == pytest.approx(0.2)
+
+
 def test_replicates_that_are_not_numbers_are_not_used():
     record = point("a", 0.7, 0.3)
     headline = record.headline.model_copy(update={"utility_replicates": (float("nan"),) * 50})
