@@ -149,11 +149,11 @@ def rank_scope(scope: Scope, runs: Iterable[Run], companions: Sequence[Run] | No
     Args:
         companions: where the controls are looked for; default the runs themselves.
     """
-    runs = list(runs)
-    pool = _latest(runs if companions is None else companions)  # a control that was trained again is one control
+    counted = _latest(runs)
+    pool = counted if companions is None else _latest(companions)  # a control that was trained again is one control
     public, plain, gate = control(pool, PUBLIC_ONLY), control(pool, UNDEFENDED), scope_gate(scope, pool)
     groups: dict[str, list[Run]] = defaultdict(list)
-    for run in _latest(runs):
+    for run in counted:
         groups[run.configuration].append(run)
     candidates, unranked = [], []
     for configuration in sorted(groups):
