@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from leaderboard.views import about, attacks, board, compare, methods, pareto, queue, submission, submit
+from leaderboard.widgets import foot
 
 # a face, half behind a veil; drawn here, because Streamlit fetches its own icons from the web
 ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="15" fill="#56B4E9"/>
@@ -28,3 +29,4 @@ if __name__ != "__mp_main__":  # not in the process that checks uploads, which i
         st.Page(view.page, title=name.capitalize(), url_path=name, default=name == "board") for name, view in VIEWS.items()
     ]
     st.navigation(pages, position="top").run()
+    foot.draw()

@@ -19,7 +19,7 @@ from streamlit.web import bootstrap
 
 from benchmark.interfaces import FaceVeilError
 from leaderboard.board.library import load
-from leaderboard.charts.palette import BLUE, CATEGORIES, ORANGE, SKY, VERMILION
+from leaderboard.charts.palette import BLUE, CATEGORIES, LINK, ORANGE, SKY, VERMILION
 from leaderboard.connections import BoundedProtocol
 
 APP = Path(__file__).parent / "app.py"
@@ -50,13 +50,13 @@ SETTINGS: dict[str, object] = {
     "theme.light.secondaryBackgroundColor": "#F4F6F8",
     "theme.light.textColor": "#0E1622",
     "theme.light.borderColor": "#DDE2E8",
-    "theme.light.linkColor": "#005A8D",
+    "theme.light.linkColor": LINK["light"],
     "theme.dark.primaryColor": SKY,
     "theme.dark.backgroundColor": "#12171E",
     "theme.dark.secondaryBackgroundColor": "#1B222C",
     "theme.dark.textColor": "#E6EAF0",
     "theme.dark.borderColor": "#323B48",
-    "theme.dark.linkColor": "#7CC7F0",
+    "theme.dark.linkColor": LINK["dark"],
 }
 
 

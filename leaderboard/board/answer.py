@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 from benchmark.interfaces import Contrast
 from benchmark.records.controls import PUBLIC_ONLY, UNDEFENDED, Gain, is_control
@@ -19,6 +20,14 @@ BOARDS = {
     "weights": "Trained elsewhere: nobody can prove on what",
     "local": "Run on this machine, and not submitted",
 }
+
+
+STYLE = """
+.answer { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: 0; padding: 0 }
+.answer dt { font-weight: 600 }
+.answer dd { margin: 0; overflow-wrap: anywhere }
+@media (max-width: 40rem) { .answer { grid-template-columns: 1fr; gap: 0 } .answer dd { margin-bottom: .5rem } }
+"""
 
 
 def answer(entries: Sequence[RankedEntry]) -> list[tuple[str, str]]:
@@ -41,9 +50,10 @@ def answer(entries: Sequence[RankedEntry]) -> list[tuple[str, str]]:
     return [("Best defence", _win(best, plain)), ("Cost", _cost(best, plain, public)), _attack(best), _trust(best)]
 
 
-def text(lines: Sequence[tuple[str, str]]) -> str:
-    """The answers as one text, a line each."""
-    return "\n".join(f"{name}: {line}" for name, line in lines)
+def markup(lines: Sequence[tuple[str, str]]) -> str:
+    """The answers as a list in HTML, a line each; names in them are a submitter's, and stay text."""
+    rows = (f"<dt>{escape(name)}</dt><dd>{escape(line)}</dd>" for name, line in lines)
+    return f'<style>{STYLE}</style><dl class="answer">{"".join(rows)}</dl>'
 
 
 def _control(entries: Sequence[RankedEntry], name: str) -> RankedEntry | None:

@@ -22,7 +22,6 @@ class Shown:
         lead: stands before those that do not lead.
         fixed: cannot be hidden; ``hidden``: is shown only on request.
         may_be_empty: left out where it says nothing of any entry.
-        narrow: heading and width on a phone; columns without it are left out there.
     """
 
     label: str
@@ -35,7 +34,6 @@ class Shown:
     pinned: bool = False
     hidden: bool = False
     may_be_empty: bool = False
-    narrow: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from leaderboard.charts.palette import GREY, INK, PAPER
 from leaderboard.charts.pareto import STYLES
 
 # up to seven groups; Okabe and Ito's colours, each with a shape of its own
-GROUPS = (*(style for name, style in STYLES.items() if name not in ("No defence", "Other")), (GREY, "circle"))
+GROUPS = (*(style for name, style in STYLES.items() if name not in ("No defence", "Control", "Other")), (GREY, "circle"))
 _LINE = 15  # pixels a dot
 _HEAD, _AIR = 26, 9  # pixels a row: for its name and air, for air alone
 CHANCE = 0.5
@@ -60,7 +60,7 @@ def dots(
         else _name_axis([starts[label] + height / 2 for label, height in zip(labels, heights, strict=True)], labels)
     )
     y = alt.Y("row:Q", axis=y_axis, scale=alt.Scale(domain=[0, total], reverse=True, nice=False, zero=False))
-    across = 2 if narrow else max(1, min(6, len(present)))
+    across = 2 if narrow else max(1, min(8, len(present)))
     legend = alt.Legend(orient="top", title=None, labelLimit=260, columns=across, symbolSize=110) if len(present) > 1 else None
     colour = alt.Color("group:N", scale=alt.Scale(domain=present, range=[groups[g][0] for g in present]), legend=legend)
     shape = alt.Shape("group:N", scale=alt.Scale(domain=present, range=[groups[g][1] for g in present]), legend=legend)

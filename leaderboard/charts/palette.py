@@ -12,5 +12,6 @@ GREY = "#8A8F98"
 CATEGORIES = (BLUE, VERMILION, GREEN, PINK, ORANGE, SKY, GREY)
 BROWN = "#9A6324"
 WINE = "#882255"
+LINK = {"light": "#005A8D", "dark": "#7CC7F0"}
 INK = {"light": "#1B2430", "dark": "#E6EAF0"}  # of text on a chart
 PAPER = {"light": "#FFFFFF", "dark": "#12171E"}

@@ -29,7 +29,7 @@ STYLES = {
     "Combined": (SKY, "triangle-right"),
     "Other": (GREY, "stroke"),
 }
-_NAME_LENGTH = 36
+_NAME_LENGTH = 48
 MOST_NAMES = 150  # entries that are named at most
 _TOLD = {  # under the pointer
     "entry": "Entry", "place": "Rank", "defense": "Defence", "utility_text": "Utility", "leakage_text": "Leakage",
@@ -66,7 +66,7 @@ def pareto(
     x_range, y_range = axis_range(data, "leakage", include=least), axis_range(data, "utility")
     families = [f for f in STYLES if f in set(data["family"])]
     colours, shapes = [STYLES[f][0] for f in families], [STYLES[f][1] for f in families]
-    across = max(1, min(len(families), width // 150))
+    across = max(1, min(len(families), width // 128))
     legend = alt.Legend(orient="top", title=None, symbolSize=110, symbolOpacity=1, columns=across, labelLimit=0)
     colour = alt.Color("family:N", scale=alt.Scale(domain=families, range=colours), legend=legend)
     shape = alt.Shape("family:N", scale=alt.Scale(domain=families, range=shapes), legend=legend)

@@ -43,12 +43,9 @@ _PAGE: dict[str, tuple[str, Shown]] = {
 }
 
 
-def printed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the columns as the page's table has them: places, links, and intervals as text."""
-    result = frame.copy()
-    for name, (column, shown) in _PAGE.items():
-        result[name] = _cells(frame, column, shown)
-    return result
+def printed(frame: pd.DataFrame, names: Sequence[str] = tuple(_PAGE)) -> pd.DataFrame:
+    """The frame with these columns as the page's table has them: places, links, and intervals as text."""
+    return frame.assign(**{name: _cells(frame, *_PAGE[name]) for name in names})
 
 
 def _cells(frame: pd.DataFrame, column: str, shown: Shown) -> Any:
@@ -100,12 +97,15 @@ CONFIG = {name: _config(c, shown, shown.label, shown.width, shown.pinned or None
 LABELS = {name: shown.label for name, (_, shown) in _PAGE.items()}
 OPTIONAL = tuple(name for name, (_, shown) in _PAGE.items() if not shown.fixed)
 DEFAULT = tuple(name for name in OPTIONAL if not _PAGE[name][1].hidden)
-_NARROW = {name: _config(c, shown, *shown.narrow) for name, (c, shown) in _PAGE.items() if shown.narrow}
+_LETTER, _BORDER, _LEAST, _MOST = 6.8, 24, 150, 340  # pixels of a name's column
 
 
-def compact(names: Sequence[str]) -> dict[str, Any]:
-    """Those of the columns that fit on a phone without scrolling sideways, with their narrow settings."""
-    return {name: _NARROW[name] for name in names if name in _NARROW}
+def config(names: Sequence[str], titles: pd.Series) -> dict[str, Any]:
+    """How the page's table draws these columns.  ``titles``: the names that have to fit into theirs."""
+    longest = int(titles.str.len().max()) if len(titles) else 0
+    column, shown = _PAGE["title"]
+    width = int(min(_MOST, max(_LEAST, _LETTER * longest + _BORDER)))
+    return {name: CONFIG[name] for name in names} | {"title": _config(column, shown, shown.label, width, True)}
 
 
 def _empty(frame: pd.DataFrame, name: str) -> bool:

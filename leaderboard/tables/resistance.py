@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,11 +22,11 @@ def tries(entries: Sequence[RankedEntry]) -> pd.DataFrame:
     Columns: key, entry, family, attack, name, access, knowledge, adaptive, status, and ``<contrast>``,
     ``<contrast>_low``, ``<contrast>_high`` for each contrast; NaN where there is no value.
     """
-    heads, values = [], []
+    heads, values, names = [], [], distinct(entries)
     for entry in entries:
         run = entry.runs[0]
         for attack in run.attacks:
-            who = (entry.key, entry.label, FAMILIES[run.family])
+            who = (entry.key, names[entry.key], FAMILIES[run.family])
             heads.append((*who, attack.label, attack.name, attack.access, attack.knowledge, attack.adaptive, attack.status))
         values.append(run.auc)
     columns = ["key", "entry", "family", "attack", "name", "access", "knowledge", "adaptive", "status"]
@@ -35,6 +36,13 @@ def tries(entries: Sequence[RankedEntry]) -> pd.DataFrame:
         for end, part in ((VALUE, ""), (LOW, "_low"), (HIGH, "_high")):
             frame[f"{contrast}{part}"] = auc[:, i, end]
     return frame
+
+
+def distinct(entries: Sequence[RankedEntry]) -> dict[str, str]:
+    """The name of each entry by key: that which people use, with the entry's own where several share it."""
+    titles = {entry.key: entry.runs[0].title for entry in entries}
+    often = Counter(titles.values())
+    return {e.key: t if often[t] == 1 else f"{t} ({e.label})" for e, t in zip(entries, titles.values(), strict=True)}
 
 
 def resisted(frame: pd.DataFrame, contrast: Contrast) -> pd.Series:

@@ -10,12 +10,14 @@ from streamlit.delta_generator import DeltaGenerator
 
 from benchmark.interfaces import content_hash
 from leaderboard.board import answer
-from leaderboard.tables import columns
+from leaderboard.tables import columns, narrow
 from leaderboard.widgets import filters, links
 from leaderboard.widgets.filters import Asked, Shown
-from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board, phone
+from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board, phone, theme
 
 AT_ONCE = 200  # rows that are written before anybody asks for them
+ROW = 35  # pixels
+WHOLE = 25  # rows that stand in sight; more scroll inside their table
 PURPOSE = "How much a face-recognition backbone gives away about the faces it was trained on, and what a defence costs."
 
 
@@ -39,7 +41,7 @@ def page() -> None:
         said = st.container(width="content")
         actions = st.container(horizontal=True, width="content", gap="xsmall")
     entries = [board.entries[key] for key in scope["key"]]
-    first.text(answer.text(answer.answer(entries)))  # no Markdown: names in it are a submitter's
+    first.html(answer.markup(answer.answer(entries)))
     shown = filters.select(scope, board, asked)
     said.markdown(filters.count(shown, scope, board, asked))
     announce_smoke(scope)
@@ -59,11 +61,11 @@ def _tables(shown: Shown) -> list[str]:
     selected = []
     controls = rows[rows["control"]]
     if len(controls):
-        selected += _table(controls, "controls", columns.columns(ranked, shown.columns))
+        selected += _table(controls, "controls", columns.columns(ranked, shown.columns), rows["title"])
         st.subheader("Defences", anchor=False)
         ranked, unranked = (part[~part["control"]] for part in (ranked, unranked))
     if len(ranked):
-        selected += _table(ranked, "ranked", columns.columns(ranked, shown.columns))
+        selected += _table(ranked, "ranked", columns.columns(ranked, shown.columns), rows["title"])
         st.caption(
             "**Rank 1** are the entries that no other significantly dominates: none is at least as good on both axes and "
             "significantly better on one. **=** marks a tie. Tick rows to open or to compare them. A sorting chosen under "
@@ -71,25 +73,21 @@ def _tables(shown: Shown) -> list[str]:
         )
     if len(unranked):
         st.subheader("Not ranked", anchor=False)
-        selected += _table(unranked, "unranked", columns.columns(unranked, shown.columns))
+        selected += _table(unranked, "unranked", columns.columns(unranked, shown.columns), rows["title"])
     return selected
 
 
-def _table(frame: pd.DataFrame, name: str, names: list[str]) -> list[str]:
+def _table(frame: pd.DataFrame, name: str, names: list[str], titles: pd.Series) -> list[str]:
     keys = list(frame["key"])
     if phone():  # a tap on the name opens the entry
-        narrow = columns.compact(names)
-        st.dataframe(
-            columns.printed(frame)[list(narrow)], column_config=narrow, hide_index=True, placeholder="–",
-            height="auto" if len(frame) <= 16 else 600, alt=f"Table of {len(frame)} {name} entries.",
-        )  # fmt: skip
+        st.html(narrow.table(frame, f"{name} entries", theme()))
         return []
     key = f"table_{name}_{content_hash(keys)}"  # other rows are another table: selections are positions
     event = st.dataframe(
-        columns.printed(frame)[names],
-        column_config={column: columns.CONFIG[column] for column in names},
+        columns.printed(frame, names)[names],
+        column_config=columns.config(names, titles),
         hide_index=True,
-        height="auto" if len(frame) <= 16 else 600,
+        height=ROW * (len(frame) + 1) + 3 if len(frame) <= WHOLE else 600,
         key=key,
         selection_default={"selection": {"rows": _ticks(key, keys)}},
         on_select="rerun",
@@ -117,17 +115,22 @@ def _remember(selected: list[str]) -> None:
 
 def _actions(place: DeltaGenerator, shown: Shown, selected: list[str]) -> None:
     """What can be done with the ticked rows, and with all that pass."""
-    if place.button("Open", icon=":material/open_in_new:", disabled=len(selected) != 1, help="Tick one row to open it."):
-        links.go("submission", entry=selected[0])
-    help = "Tick two to four rows to see them side by side."
-    if place.button("Compare", icon=":material/compare_arrows:", disabled=not 2 <= len(selected) <= 4, help=help):
-        links.go("compare", entry=selected)
+    if not phone():  # there a tap on the name opens the entry, and the entry's page compares
+        _on_ticked(place, selected)
     name = "faceveil"
     if len(shown.frame):
         first = shown.frame.iloc[0]
         name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"faceveil-{first['track']}-{first['board']}")
     _download(place, "CSV", shown.frame, f"{name}.csv", "text/csv")
     _download(place, "JSON", shown.frame, f"{name}.json", "application/json")
+
+
+def _on_ticked(place: DeltaGenerator, selected: list[str]) -> None:
+    if place.button("Open", icon=":material/open_in_new:", disabled=len(selected) != 1, help="Tick one row to open it."):
+        links.go("submission", entry=selected[0])
+    help = "Tick two to four rows to see them side by side."
+    if place.button("Compare", icon=":material/compare_arrows:", disabled=not 2 <= len(selected) <= 4, help=help):
+        links.go("compare", entry=selected)
 
 
 def _download(place: DeltaGenerator, label: str, frame: pd.DataFrame, name: str, mime: str) -> None:

@@ -12,9 +12,10 @@ from leaderboard.board.methods import KINDS, methods
 from leaderboard.charts import pareto
 from leaderboard.tables import columns
 from leaderboard.widgets import links
-from leaderboard.widgets.scope import open_board, page_width, theme
+from leaderboard.widgets.scope import open_board, page_width, theme, version
 
-SHOWN = ["title", "track", "protocol_version", "board", "utility_interval", "leakage_interval", "found", "leakage_attack"]
+SHOWN = ["title", "track", "protocol_version", "board", "utility", "leakage", "found", "utility_interval", "leakage_interval"]
+SHOWN += ["leakage_attack"]
 
 
 def page() -> None:
@@ -53,29 +54,32 @@ def _what(method: dict[str, Any]) -> None:
         st.markdown("  \n".join(shown))
     if method["settings"]:
         table = pd.DataFrame(method["settings"])
-        table["default"] = table["default"].map(lambda value: "" if value is None else str(value))
+        table["default"] = ["" if field["default"] is None else str(field["default"]) for field in method["settings"]]
         st.dataframe(table, hide_index=True, height="auto", alt="The settings.")
     else:
         st.caption("It has no settings.")
 
 
 def _records(board: Board, method: dict[str, Any]) -> None:
-    """Every entry that uses the defence, on every track, and its strengths on the largest of them."""
+    """Every entry that uses the defence, on every track, and its strengths on the one of the newest protocol with most."""
     frame = board.frame
     used = frame[[method["name"] in names.split(" + ") for names in frame["defense_name"]]]
+    used = used.sort_values("protocol_version", key=lambda column: column.map(version), ascending=False, kind="stable")
     st.subheader("Every record of it", anchor="records")
     if used.empty:
         st.info("No entry of this board uses it yet.", icon=":material/inbox:")
         return
-    printed = columns.printed(used)
-    config = {name: columns.CONFIG.get(name) for name in SHOWN}
-    st.dataframe(printed[SHOWN], column_config=config, hide_index=True, height="auto", alt="Entries that use this defence.")
-    track, version, name = used.groupby(["track", "protocol_version", "board"]).size().idxmax()
-    alike = (frame["track"] == track) & (frame["protocol_version"] == version) & (frame["board"] == name)
+    here = [name for name in SHOWN if name in columns.CONFIG]
+    config = columns.config(here, used["title"])
+    printed = columns.printed(used, here)[SHOWN]
+    st.dataframe(printed, column_config=config, hide_index=True, height="auto", alt="Entries that use this defence.")
+    newest = used["protocol_version"].iloc[0]
+    track, name = used[used["protocol_version"] == newest].groupby(["track", "board"]).size().idxmax()
+    alike = (frame["track"] == track) & (frame["protocol_version"] == newest) & (frame["board"] == name)
     among = frame[alike & (frame["control"] | frame["key"].isin(used["key"]))]
     drawn = among.dropna(subset=["utility", "leakage"])
     if len(drawn) > 1:
-        st.caption(f"Its strengths and the controls on {track}, protocol {version}:")
+        st.caption(f"Its strengths and the controls on {track}, protocol {newest}:")
         st.altair_chart(pareto.pareto(drawn, theme(), width=page_width()), width="stretch", alt=pareto.pareto_alt(drawn))
 
 

@@ -95,13 +95,13 @@ def _dots(table: pd.DataFrame) -> pd.DataFrame:
     texts = [
         f"{interval_text(*v)}, entry {e}" for *v, e in kept[["leakage", "leakage_low", "leakage_high", "entry"]].to_numpy()
     ]
-    names = {"defense_name": "label", "family": "group", "leakage": "value", "leakage_low": "low", "leakage_high": "high"}
+    names = {"title": "label", "family": "group", "leakage": "value", "leakage_low": "low", "leakage_high": "high"}
     return kept.rename(columns=names)[list(names.values())].assign(text=texts)
 
 
 def _printed(table: pd.DataFrame) -> pd.DataFrame:
     columns = {
-        "Defence": table["defense_name"],
+        "Defence": table["title"],
         "Reaches it": ["yes" if r else f"no, at most {u:.3f}" for r, u in zip(table["reached"], table["utility"], strict=True)],
         "Leakage": [interval_text(*v) for v in table[["leakage", "leakage_low", "leakage_high"]].to_numpy(float)],
         "Utility": [interval_text(*v) for v in table[["utility", "utility_low", "utility_high"]].to_numpy(float)],

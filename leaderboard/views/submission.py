@@ -180,10 +180,10 @@ def _extra(value: Any) -> None:
 
 def _gallery(found: list[Path]) -> None:
     """What inversions rebuilt; of made-up people only."""
-    st.caption("InversionImages from the backbone by the evaluator, beside photos of members. No real person is shown.")
+    st.caption("Rebuilt from the backbone by the evaluator, beside photos of members. No real person is shown.")
     for path in found:
         st.text(path.stem)
-        st.image(str(path), alt=f"InversionImages faces: {path.stem}")
+        st.image(str(path), alt=f"Rebuilt faces: {path.stem}")
 
 
 def _card(record: Record) -> None:

@@ -70,7 +70,7 @@ def choose_scope(board: Board) -> pd.DataFrame:
     )
     chosen["board"] = board_chosen or boards[0]
     settings = {_setting(scope): scope for scope in scopes if scope.board == chosen["board"]}
-    names = sorted(settings, key=lambda name: (_version(settings[name].protocol_version), name), reverse=True)
+    names = sorted(settings, key=lambda name: (version(settings[name].protocol_version), name), reverse=True)
     if len(names) > 1:
         options = restored("setting", names, names[0])
         chosen["setting"] = st.selectbox("Protocol and data", options, key="setting", width=330)
@@ -87,7 +87,7 @@ def _setting(scope: Scope) -> str:
     return f"protocol {scope.protocol_version}, data {scope.data_digest[:8]}, split {scope.split_digest[:8]}"
 
 
-def _version(text: str) -> tuple[int, ...]:
+def version(text: str) -> tuple[int, ...]:
     """``0.10`` comes after ``0.9``."""
     return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in text.split("."))
 

@@ -99,7 +99,7 @@ def test_ranked_entries_come_first_and_unranked_with_their_reasons(app):
     assert "incomplete" in unranked["reasons"].iloc[1]
     assert "place" not in unranked
     assert ranked["title"].iloc[0].startswith("submission?entry=")
-    assert "recognises 0.780" in test.text[0].value, "the answer stands first"
+    assert "recognises 0.780" in test.get("html")[0].proto.body, "the answer stands first"
     assert f"**6 of 6 entries** · 1 on the other board · sorted by rank, then utility · protocol {PROTOCOL_VERSION}" in text(
         test
     )

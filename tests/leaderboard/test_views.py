@@ -90,7 +90,7 @@ def test_pareto_offers_the_axes_that_were_measured(page):
 def test_equal_utility_follows_the_slider_and_the_link(page):
     table = page("pareto", tar="0.7").dataframe[0].value
     assert dict(zip(table["Defence"], table["Reaches it"], strict=True)) == {
-        "early_stopping": "yes", "undefended": "yes", "dp_sgd": "no, at most 0.400",
+        "early": "yes", "undefended": "yes", "dp": "no, at most 0.400",
     }  # fmt: skip
 
 

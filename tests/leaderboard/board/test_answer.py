@@ -5,7 +5,7 @@ from __future__ import annotations
 from record_factory import make_record
 
 from benchmark.records.ranking import rank
-from leaderboard.board.answer import answer, text
+from leaderboard.board.answer import answer, markup
 
 
 def answers(*records):
@@ -48,7 +48,12 @@ def test_a_defence_that_leaks_as_much_wins_nothing():
 
 
 def test_a_board_of_controls_alone_says_so():
-    assert text(answer(rank([make_record(**UNDEFENDED)]))).startswith(
-        "Best defence: No defence is ranked here yet. Undefended recognises 0.870"
-    )
+    found = answers(make_record(**UNDEFENDED))
+    assert found["Best defence"].startswith("No defence is ranked here yet. Undefended recognises 0.870")
     assert answers() == {"Best defence": "No defence is ranked here yet."}
+
+
+def test_names_of_submitters_stay_text():
+    text = markup([("Best defence", "<img src=x onerror=alert(1)> & more")])
+    assert "<img" not in text
+    assert "<dt>Best defence</dt><dd>&lt;img src=x onerror=alert(1)&gt; &amp; more</dd>" in text
