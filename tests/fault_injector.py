@@ -79,7 +79,8 @@ class Injector:
         return due
 
     def _called(self, frame: Any, event: str, _argument: Any) -> None:
-        if event != "call" or not frame.f_code.co_filename.startswith(PROJECT) or not self._due("calls"):
+        begins = frame.f_code.co_name == "main"  # nothing can be caught before
+        if event != "call" or begins or not frame.f_code.co_filename.startswith(PROJECT) or not self._due("calls"):
             return
         if self.fault is Fault.MEMORY:
             raise MemoryError
@@ -176,7 +177,7 @@ def _child(arguments: Sequence[str], root: Path, tracks: Sequence[Any], injector
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         TRACKS.update({track.name: track for track in tracks})
-        from benchmark.cli.app import main
+        from benchmark.cli.entry import main
 
         injector.install()
         try:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from benchmark.cli.app import app, main
+from benchmark.cli.entry import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

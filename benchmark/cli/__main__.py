@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark.cli.app import main
+from benchmark.cli.entry import main
 
 if __name__ == "__main__":
     main()

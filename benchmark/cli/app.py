@@ -1,11 +1,7 @@
-"""The root of the command line: global options, and errors reported as messages with an exit code.
-
-Exit codes: 0 done, 1 refused or failed with a message, 2 wrong usage.
-"""
+"""The root of the command line: global options and all commands."""
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -39,12 +35,7 @@ from benchmark.cli import (
     was_i_in_it,
     worker,
 )
-from benchmark.cli.faults import TERMINATED, close_quietly, end_by_exception, expand_tildes, print_everything, told
 from benchmark.cli.groups import arrange
-from benchmark.cli.output import fail
-from benchmark.interfaces import FaceVeilError
-
-INTERRUPTED = 130  # what typer turns Ctrl-C into
 
 app = typer.Typer(
     name="faceveil",
@@ -110,28 +101,3 @@ GROUPS = (
 for module in GROUPS:
     module.register(app)
 arrange(app)
-
-
-def main() -> None:
-    """Console entry point."""
-    sys.argv[1:] = expand_tildes(sys.argv[1:])
-    print_everything((sys.stdout, sys.stderr))
-    end_by_exception()
-    try:
-        app()
-        sys.stdout.flush()
-    except FaceVeilError as error:
-        fail(str(error))
-    except BrokenPipeError:
-        close_quietly()
-        sys.exit(1)
-    except SystemExit as end:
-        if end.code not in (INTERRUPTED, TERMINATED):
-            raise
-        print("interrupted; run the same command again to resume.", file=sys.stderr)
-        sys.exit(1)
-    except Exception as error:
-        message = told(error)
-        if message is None:
-            raise
-        fail(message)

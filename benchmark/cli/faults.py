@@ -1,19 +1,16 @@
-"""Messages for faults that are not the project's: a disk, memory, a reader that went away, a signal."""
+"""Messages for faults that are not the project's: a disk, memory, a reader that went away."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import signal
 import sys
-import threading
-from typing import Any, TextIO
+from typing import TextIO
 
 from benchmark.runtime.disk import disk_problem
 from benchmark.runtime.memory import out_of_memory
 
-TERMINATED = 143
 _TILDE = re.compile(r"(--?[A-Za-z][\w-]*=)?~(?=/|$)")
 
 
@@ -34,16 +31,6 @@ def print_everything(streams: tuple[TextIO, ...]) -> None:
         if reconfigure is not None:
             with contextlib.suppress(OSError, ValueError):
                 reconfigure(errors="backslashreplace")
-
-
-def end_by_exception() -> None:
-    """SIGTERM ends a command as Ctrl-C does: by an exception, so that half-written files are removed."""
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminate)
-
-
-def _terminate(*_: Any) -> None:
-    sys.exit(TERMINATED)
 
 
 def told(error: BaseException) -> str | None:

@@ -15,7 +15,6 @@ from benchmark.cli.output import Device, Json, Ray, Workers, emit, err, out, pic
 from benchmark.cli.submit import StoreOption
 from benchmark.cli.train import Data, Public
 from benchmark.interfaces import FaceVeilError
-from benchmark.runtime.interrupts import graceful_interrupt
 
 if TYPE_CHECKING:
     from benchmark.evaluation.sweep.file import SweepEntry
@@ -60,10 +59,7 @@ def sweep(
     entries = _selected(everything, only or [])
     folder = out_ or runs_dir() / "sweeps" / name
     where = pick_device(device)
-    with (
-        steps() as progress,
-        graceful_interrupt(lambda: err.print("stopping after this epoch or step; Ctrl-C again stops at once")) as asked,
-    ):
+    with steps() as progress:
         work = Sweep(
             entries,
             folder,
@@ -72,7 +68,6 @@ def sweep(
             engine=Engine.fitting(where, workers, ray),
             team=content.team,
             minutes=minutes,
-            should_stop=asked,
             save=Store(store).add_record if keep and not dry_run else lambda _record: None,
             on_status=lambda number, entry, what: err.print(
                 f"{number}/{len(entries)} {entry.label} on {entry.track.name}, seed {entry.seed}: {what}", markup=False

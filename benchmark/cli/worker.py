@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -52,7 +50,6 @@ def worker(
     tracks = [get_track(name).name for name in track or []]
     if not tracks:
         tracks = [name for name, found in TRACKS.items() if found.source == "synthetic" or data is not None]
-    signal.signal(signal.SIGTERM, _terminate)
     opened = open_store(store)
     chosen = pick_device(device)
     if str(chosen) == "cpu":  # a GPU's driver reserves more addresses than there is memory
@@ -69,10 +66,6 @@ def worker(
         intake.close()
     document = job.model_dump(mode="json") if job else None
     emit(document, json, lambda: facts(document or {"queue": "empty"}))
-
-
-def _terminate(*_: Any) -> None:
-    sys.exit(143)  # raised in the main thread: the job is given back on the way out
 
 
 def _log(text: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmark.runtime.disk import disk_is_full
+from benchmark.runtime.unfinished import removed_at_the_end
 
 
 @contextmanager
@@ -21,24 +22,20 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: names the file, also where a library said only that it could not write.
     """
-    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
-        temporary = Path(name)
-        os.close(handle)
-        os.chmod(name, 0o644)  # mkstemp's files are its owner's alone; results are for others, too
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
+        with removed_at_the_end(Path(name)) as temporary:
+            os.close(handle)
+            os.chmod(name, 0o644)  # mkstemp's files are its owner's alone; results are for others, too
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
     except Exception as error:
         named = _named(error, path)
         if named is error:
             raise
         raise named from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _named(error: Exception, path: Path) -> Exception:

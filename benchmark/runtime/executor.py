@@ -95,17 +95,15 @@ class Engine:
         report: Callable[[Status], None] = lambda _status: None,
         *,
         keep_going: bool = False,
-        should_stop: Callable[[], bool] = lambda: False,
     ) -> Outcome:
         """Runs every step that is not cached, each as soon as what it needs is there, the longest chains first.
 
         Args:
             report: called after every step, and every second between.
             keep_going: a failure stops only what needs the failed step; without it the first one is raised.
-            should_stop: asked between steps; once it says True nothing new begins, and what runs is waited for.
         """
         graph = graph if isinstance(graph, Graph) else Graph(graph)
-        return _Run(self, graph, report, keep_going, should_stop).run()
+        return _Run(self, graph, report, keep_going).run()
 
     def estimate(self, graph: Graph) -> float:
         """Seconds that a graph will take, by what steps of its kinds took before."""
@@ -153,10 +151,9 @@ class _Run:
         graph: Graph,
         report: Callable[[Status], None],
         keep_going: bool,
-        should_stop: Callable[[], bool],
     ) -> None:
         self.engine, self.graph, self.report = engine, graph, report
-        self.keep_going, self.should_stop = keep_going, should_stop
+        self.keep_going = keep_going
         self.durations = Durations(engine.durations)
         self.schedule = Schedule(graph, self._seconds)
         self.running: dict[int, tuple[Node, float]] = {}
@@ -172,8 +169,7 @@ class _Run:
         self.pool = self.engine.pool(todo)
         try:
             while True:
-                stopping = self.should_stop()
-                while not stopping and len(self.running) < self.pool.slots and (node := self.schedule.take()) is not None:
+                while len(self.running) < self.pool.slots and (node := self.schedule.take()) is not None:
                     self.running[self.begun] = (node, time.monotonic())
                     self.pool.start(self.begun, node.task)
                     self.begun += 1

@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.graph import Task
+from benchmark.runtime.interrupts import unheard_by_children
 
 ROOT = str(Path(__file__).parents[2])
 ATTEMPTS = 3  # processes that may die over one task before it is taken for the cause
-PATIENCE = 2.0  # seconds that a busy worker has to end
+PATIENCE = 1.0  # seconds that a busy worker has to end
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Processes:
     def _started(self) -> _Worker:
         ours, theirs = socket.socketpair()
         read, write = os.pipe()
-        with theirs:
+        with theirs, unheard_by_children():
             # -P: the folder that the command is given in may hold files named like modules
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "benchmark.runtime.worker", str(theirs.fileno()), str(read)],

@@ -19,7 +19,9 @@ from contextvars import ContextVar
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmark.runtime.interrupts import leave
 from benchmark.runtime.progress import ProgressCallback, TrainingProgress
+from benchmark.runtime.unfinished import remove_unfinished
 
 _LINGER = 0.5  # seconds that a task has to clean up after its files once the parent is gone
 
@@ -57,9 +59,28 @@ def main(connection: int, lifeline: int) -> None:
         connection, lifeline: file descriptors: tasks and results pass through the one, the other closes with the parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what becomes of it
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by an exception, so that half-written files are removed
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_watch, args=(lifeline,), daemon=True).start()
     os.dup2(2, 1)  # standard output belongs to the parent's document
+    code = 1
+    try:
+        _serve(connection)
+        code = 0
+    except (BrokenPipeError, ConnectionResetError):  # nobody is there to take the result
+        pass
+    except Exception:
+        traceback.print_exc()
+    finally:
+        leave(code)
+
+
+def _end(*_: object) -> None:
+    """Ends the process by an exception, so that half-written files are removed; once, for the parent may tell it twice."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
+def _serve(connection: int) -> None:
     global _channel
     channel = _channel = Connection(connection)
     while True:
@@ -100,6 +121,7 @@ def _watch(lifeline: int) -> None:
     os.read(lifeline, 1)  # returns when the other end closes
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_LINGER)
+    remove_unfinished()
     os._exit(1)
 
 

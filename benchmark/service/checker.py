@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.interrupts import unheard_by_children
 from benchmark.submissions.problems import Problem
 from benchmark.submissions.report import Report
 
@@ -111,7 +112,8 @@ class Examiner:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, self.memory, self._check), daemon=True, name="examiner")
-        self._process.start()
+        with unheard_by_children():
+            self._process.start()
         theirs.close()
         if not self._pipe.poll(START_SECONDS):
             raise EOFError
@@ -145,7 +147,7 @@ def _serve(pipe: Connection, memory: int, check: Check | None) -> None:
         check = validate
     _return_memory()
     _confine(memory)
-    with contextlib.suppress(EOFError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # who asked is gone
         pipe.send_bytes(b"ready")
         while True:
             path = Path(pipe.recv_bytes().decode())

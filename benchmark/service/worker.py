@@ -20,6 +20,7 @@ from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
 from benchmark.runtime.disk import disk_is_full
 from benchmark.runtime.executor import Status
+from benchmark.runtime.interrupts import raise_again
 from benchmark.runtime.memory import out_of_memory
 from benchmark.runtime.progress import duration
 from benchmark.service.database import StoreError
@@ -174,11 +175,13 @@ class Worker:
             except StoreError as error:  # of the job's own making: its log and heartbeats do not raise it
                 return self.store.leases.fail(lease, _problem("store", str(error), "Ask the evaluator."))
             except FaceVeilError as error:
+                raise_again()
                 message = str(error).replace(str(path), path.name)  # where it lies here is nobody's business
                 return self.store.leases.fail(
                     lease, _problem("evaluation_refused", message, "Correct what it names, and submit again.")
                 )
             except Exception as error:
+                raise_again()
                 return self._broken(lease, error)
             return self._persistently(lambda: self.store.leases.publish(lease, record))
 

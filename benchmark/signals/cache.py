@@ -6,12 +6,13 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from benchmark.runtime.checked import intact, writing
+from benchmark.runtime.unfinished import removed_at_the_end
 
 
 class SignalFiles:
@@ -43,24 +44,22 @@ class SignalFiles:
     @contextmanager
     def writing(self, n: int) -> Iterator[Callable[[str, int, np.ndarray], None]]:
         """Yields ``write(key, start, rows)``; files take their names only when the block ends well."""
-        if self._folder is None:
+        folder = self._folder
+        if folder is None:
             yield from self._writing_to_memory(n)
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        unfinished: dict[str, _RowFile] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        files: dict[str, _RowFile] = {}
+        with ExitStack() as passing:
 
-        def write(key: str, start: int, rows: np.ndarray) -> None:
-            if key not in unfinished:
-                unfinished[key] = _RowFile(self._folder, (n, *rows.shape[1:]))  # type: ignore[arg-type]
-            unfinished[key].write(start, rows)
+            def write(key: str, start: int, rows: np.ndarray) -> None:
+                if key not in files:
+                    files[key] = _RowFile(passing, folder, (n, *rows.shape[1:]))
+                files[key].write(start, rows)
 
-        try:
             yield write
-            for key in list(unfinished):
-                unfinished.pop(key).finish(self._path(self._folder, key))
-        finally:
-            for file in unfinished.values():
-                file.discard()
+            for key, file in files.items():
+                file.finish(self._path(folder, key))
 
     def _writing_to_memory(self, n: int) -> Iterator[Callable[[str, int, np.ndarray], None]]:
         arrays: dict[str, np.ndarray] = {}
@@ -75,11 +74,12 @@ class SignalFiles:
 
 
 class _RowFile:
-    """A ``.npy`` of float32 under a passing name; rows go to the file and nothing of it stays in memory."""
+    """A ``.npy`` of float32 under a passing name, removed with ``passing``; rows go to the file and none stays in memory."""
 
-    def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
+    def __init__(self, passing: ExitStack, folder: Path, shape: tuple[int, ...]) -> None:
         handle, path = tempfile.mkstemp(dir=folder, suffix=".part")
-        self._path, self._file = Path(path), os.fdopen(handle, "wb")
+        self._path = passing.enter_context(removed_at_the_end(Path(path)))
+        self._file = passing.enter_context(os.fdopen(handle, "wb"))
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
         self._first, self._row = self._file.tell(), 4 * math.prod(shape[1:])
@@ -94,7 +94,3 @@ class _RowFile:
         self._file.close()
         with writing(path) as temporary:
             os.replace(self._path, temporary)
-
-    def discard(self) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)

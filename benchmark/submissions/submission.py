@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from benchmark.models import backbones
 from benchmark.models.graph_network import NAME as GRAPH
 from benchmark.runtime.atomic import replacing
+from benchmark.runtime.unfinished import removed_at_the_end
 from benchmark.submissions.card import Card
 from benchmark.submissions.card_parser import parse_card
 from benchmark.submissions.expected_shapes import compare, expected_shapes
@@ -168,13 +169,13 @@ def pack_onnx(out: Path, card: Card, network: Path) -> Submission:
 def _packed(out: Path, card: Card, write: Callable[[Path], Any]) -> Submission:
     _check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name[:40]}.", suffix=".part") as work:
-        folder = Path(work) / "new"
+    with removed_at_the_end(Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:40]}.", suffix=".part"))) as work:
+        folder = work / "new"
         folder.mkdir()
         write(folder)
         (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         submission = load_submission(folder)
-        _exchange(folder, out, Path(work) / "old")
+        _exchange(folder, out, work / "old")
     return replace(submission, path=out)
 
 
@@ -183,11 +184,12 @@ def _exchange(new: Path, out: Path, old: Path) -> None:
     if not out.exists():
         os.replace(new, out)
         return
-    os.replace(out, old)
     try:
+        os.replace(out, old)
         os.replace(new, out)
-    except OSError:
-        os.replace(old, out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            os.replace(old, out)
         raise
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchmark.interfaces import FaceVeilError, Photos
+from benchmark.runtime.interrupts import unheard_by_children
 
 GROUP_VERSION = 2  # part of the names of what several processes trained: raise it when that changes
 BUCKET = 25 << 20  # bytes of gradients that are exchanged at once
@@ -199,7 +200,9 @@ class PhotoLoader:
             yield from (self._photos.load(index) for index in order)
             return
         self._order.batches = order
-        yield from self._loader
+        with unheard_by_children():
+            batches = iter(self._loader)
+        yield from batches
 
 
 class _Order(Sampler[list[int]]):

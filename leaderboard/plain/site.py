@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from benchmark.protocol.track import PROTOCOL_VERSION
 from benchmark.records.ranking import RankedEntry
 from benchmark.records.record import Record
 from benchmark.records.runs import BOARDS, Run, Scope
+from benchmark.runtime.atomic import write_text
 from benchmark.service.store import record_id
 from leaderboard.board.galleries import pictures
 from leaderboard.board.library import Board
@@ -41,6 +42,7 @@ def write(out: Path, board: Board, every: Callable[[Iterable[Run]], Iterator[tup
     if board.frame.empty:
         raise FaceVeilError("there is no record to show; run `faceveil quickstart`, or name another --store.")
     before = _earlier(out)
+    _note(out, dict.fromkeys(before, ""))  # at once: what is broken off is written anew by the next run
     site = _Site(out, board)
     site.rankings()
     site.entries(every)
@@ -50,9 +52,12 @@ def write(out: Path, board: Board, every: Callable[[Iterable[Run]], Iterator[tup
     site.keep("style.css", (Path(__file__).parent / "style.css").read_text(encoding="utf-8"))
     for name in before - set(site.files):
         (out / name).unlink(missing_ok=True)
-    manifest = json.dumps({"files": site.files}, indent=1)
-    (out / MANIFEST).write_text(manifest, encoding="utf-8")
+    _note(out, site.files)
     return list(site.files)
+
+
+def _note(out: Path, files: Mapping[str, str]) -> None:
+    write_text(out / MANIFEST, json.dumps({"files": files}, indent=1))
 
 
 def _earlier(out: Path) -> set[str]:
@@ -90,7 +95,11 @@ class _Site:
         data = content.encode() if isinstance(content, str) else content
         path = self._out / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        try:
+            path.write_bytes(data)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         self.files[name] = hashlib.sha256(data).hexdigest()
 
     def page(self, name: str, template: str, root: str, **values: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
+import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,8 +17,9 @@ from benchmark.data.readers.images import PhotoError, inspect
 from benchmark.data.readers.recordio import RecordSource, left_out_file
 from benchmark.data.readers.scan import HASH_BYTES, Progress
 from benchmark.runtime.atomic import write_text
+from benchmark.runtime.interrupts import unheard_by_children
 
-AT_ONCE = 2048  # records a task
+AT_ONCE = 512  # records a task: what is begun is waited for when the check is broken off
 
 Examined = tuple[int, np.ndarray, np.ndarray, list[tuple[int, str]]]  # first position, hashes, shapes, problems
 
@@ -74,17 +77,29 @@ def _examined(source: RecordSource, workers: int) -> Iterator[Examined]:
     context = multiprocessing.get_context("spawn")  # a fork of a process that holds threads may hang
     with ProcessPoolExecutor(workers, context, _open, (source,)) as pool:
         waiting: deque[Future[Examined]] = deque()
-        for start in starts:
-            waiting.append(pool.submit(_examine, start))
-            if len(waiting) > 3 * workers:
+        try:
+            for start in starts:
+                with unheard_by_children():
+                    waiting.append(pool.submit(_examine, start))
+                if len(waiting) > 3 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # where it is broken off, nothing that waits is begun
 
 
 def _open(source: RecordSource) -> None:
     global _source
     _source = source
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # the pool's own processes wait for ever for one that was killed
 
 
 def _examine(start: int) -> Examined:

@@ -26,6 +26,7 @@ from benchmark.records.record import Record
 from benchmark.runtime.checked import intact, write_sealed
 from benchmark.runtime.executor import Engine, Status
 from benchmark.runtime.graph import Graph
+from benchmark.runtime.interrupts import raise_again
 from benchmark.runtime.progress import Progress, TrainingProgress
 from benchmark.submissions.checkpoint_import import open_weights
 from benchmark.submissions.package import is_packed
@@ -37,16 +38,15 @@ DONE, FAILED, WAITING = "done", "failed", "waiting"
 
 
 class OutOfTimeError(Exception):
-    """The time that a sweep was given is over, or its end was asked for."""
+    """The time that a sweep was given is over."""
 
 
 @dataclass
 class Limited:
-    """A reporter that ends the work at a deadline or when asked, between two steps or epochs: both are saved before."""
+    """A reporter that ends the work at a deadline, between two steps or epochs: both are saved before."""
 
     inner: Progress
     deadline: float | None  # of time.monotonic
-    should_stop: Callable[[], bool]
 
     def step(self, text: str) -> None:
         self._check()
@@ -62,7 +62,7 @@ class Limited:
             self._check()
 
     def _check(self) -> None:
-        if self.should_stop() or (self.deadline is not None and time.monotonic() >= self.deadline):
+        if self.deadline is not None and time.monotonic() >= self.deadline:
             raise OutOfTimeError
 
 
@@ -83,7 +83,6 @@ class Sweep:
     Args:
         folder: where entries, records and the state are kept.
         minutes: stop when these are over; None: run to the end.
-        should_stop: stop when it says True, as if these were over.
         save: called with each record, beside its file.
     """
 
@@ -93,7 +92,6 @@ class Sweep:
     device: torch.device | str = "cpu"
     team: str = "FaceVeil"
     minutes: float | None = None
-    should_stop: Callable[[], bool] = lambda: False
     save: Callable[[Record], object] = lambda _record: None
     engine: Engine = field(default_factory=Engine)
     on_status: Callable[[int, SweepEntry, str], None] = lambda _number, _entry, _what: None
@@ -123,7 +121,7 @@ class Sweep:
     def run(self) -> list[SweepOutcome]:
         """Every entry's outcome, in order; those that time did not allow are ``waiting``."""
         deadline = None if self.minutes is None else time.monotonic() + 60 * self.minutes
-        self.progress = Limited(self.progress, deadline, self.should_stop)
+        self.progress = Limited(self.progress, deadline)
         outcomes: list[SweepOutcome] = []
         for number, entry in enumerate(self.entries, start=1):
             try:
@@ -138,6 +136,7 @@ class Sweep:
             except OutOfTimeError:
                 return outcomes + [SweepOutcome(e, WAITING) for e in self.entries[number - 1 :]]
             except Exception as error:  # one entry's failure must not lose the others
+                raise_again()
                 reason = str(error) if isinstance(error, FaceVeilError) else f"{type(error).__name__}: {error}"
                 outcome = SweepOutcome(entry, FAILED, reason)
                 self.on_status(number, entry, f"failed: {reason}")

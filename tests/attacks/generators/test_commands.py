@@ -14,7 +14,7 @@ from attacks.generators import commands
 from attacks.generators.files import load_generator, trained_here
 from attacks.generators.sampling import sample, write_grid
 from attacks.generators.stylegan2 import Generator
-from benchmark.cli import app
+from benchmark.cli.app import app
 from benchmark.interfaces import FaceVeilError
 from benchmark.training.build import make_untrained
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from attacks.generators import commands, quality
 from attacks.generators.quality import distributions, probes, project, recognition
 from attacks.generators.stylegan2 import Generator
-from benchmark.cli import app
+from benchmark.cli.app import app
 from benchmark.data.populations import HELD_OUT, open_populations
 from benchmark.evaluation.inversion.panel import Calibration, Judge, Panel
 from benchmark.interfaces import Access, FaceVeilError

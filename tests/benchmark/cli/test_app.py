@@ -14,8 +14,9 @@ import pytest
 from tiny_world import command
 from typer.testing import CliRunner
 
-from benchmark.cli import listing
-from benchmark.cli.app import app, main
+from benchmark.cli import entry, listing
+from benchmark.cli.app import app
+from benchmark.cli.entry import main
 from benchmark.interfaces import FaceVeilError
 
 
@@ -55,6 +56,7 @@ def test_wrong_usage_is_2(monkeypatch, capsys):
 
 def test_an_interrupt_says_how_to_resume(monkeypatch, capsys):
     monkeypatch.setattr(listing, "_tracks", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(entry, "leave", sys.exit)
     assert exit_of(monkeypatch, "list", "tracks") == 1
     assert "run the same command again to resume" in capsys.readouterr().err
 

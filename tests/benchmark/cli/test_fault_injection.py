@@ -46,7 +46,7 @@ VOLATILE = (
     "consent",
     "lease",
     "dates",
-    "images_per_second",
+    "per_second",
 )
 SMALL = ("--set", "images=64", "--set", "warmup_images=32")
 TRACK = ("--track", FLOW.name)

@@ -19,7 +19,7 @@ from record_factory import make_record
 from tiny_world import command
 
 from benchmark.cli import listing
-from benchmark.cli.app import main
+from benchmark.cli.entry import main
 from benchmark.cli.faults import expand_tildes
 from benchmark.evaluation.sweep.file import Block
 from benchmark.runtime import atomic

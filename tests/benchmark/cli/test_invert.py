@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from attacks.generators.files import save_generator
 from attacks.generators.stylegan2 import Generator
-from benchmark.cli import app
+from benchmark.cli.app import app
 from benchmark.interfaces import FaceVeilError
 from benchmark.protocol.tracks import TRACKS
 from benchmark.records.results import InversionRecord

@@ -24,6 +24,7 @@ from record_factory import make_record
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.records.record import Record
+from benchmark.runtime.interrupts import ending_soon
 from benchmark.runtime.memory import limit_memory, out_of_memory
 from benchmark.runtime.step_cache import Pieces
 from benchmark.service.intake import Intake
@@ -281,6 +282,27 @@ def test_a_worker_that_is_told_to_end_gives_its_job_back(place: Place, end: Base
         place.worker(raising(end)).once()
     assert place.store().queue.job(name).state == State.QUEUED
     assert place.worker().once().state == State.PUBLISHED
+
+
+def test_a_signal_that_a_library_makes_an_error_of_is_still_one(place: Place) -> None:
+    """pydantic's serializers do: a job would fail for good because its worker was told to end."""
+
+    def evaluate(_path: Path, _job: Job, _progress: JobReporter) -> Record:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        except SystemExit as error:
+            raise ValueError("Error calling function: SystemExit: 143") from error
+        raise AssertionError("it goes on")
+
+    (name,) = place.fill(1)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with ending_soon(), pytest.raises(SystemExit):
+            place.worker(evaluate).once()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert place.store().queue.job(name).state == State.QUEUED
 
 
 def test_a_withdrawn_job_is_dropped_at_its_next_step(place: Place) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import errno
 import sys
 
 import numpy as np
 import pytest
 
+from benchmark.runtime import atomic
 from benchmark.runtime.memory import peak_memory
 from benchmark.signals.cache import SignalFiles
 
@@ -37,6 +39,21 @@ def test_what_was_not_finished_leaves_nothing(files, tmp_path):
     with pytest.raises(ValueError, match="interrupted"):
         fail()
     assert not files.has("a")
+    assert not list((tmp_path / "signals").iterdir())
+
+
+def test_a_disk_that_is_full_at_the_very_end_leaves_nothing_half_written(files, tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fail() -> None:
+        with files.writing(2) as write:
+            for key in ("a", "b"):
+                write(key, 0, np.ones((2, 3)))
+            monkeypatch.setattr(atomic.tempfile, "mkstemp", full)
+
+    with pytest.raises(OSError, match="No space left"):
+        fail()
     assert not list((tmp_path / "signals").iterdir())
 
 

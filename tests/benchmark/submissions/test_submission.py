@@ -333,3 +333,24 @@ def test_a_public_checkpoint_passes_on_real_photos(tmp_path: Path) -> None:
     report = validate(tmp_path / "entry", torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2))
     assert report.problems == ()
     assert report.submission_id == submission.submission_id
+
+
+def test_an_entry_that_is_packed_anew_is_the_older_or_the_newer_one_whatever_happens(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between the two renames that exchange them."""
+    before = (folder / "model.safetensors").read_bytes()
+    renamed = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        renamed(source, target)
+        if source == folder:
+            raise KeyboardInterrupt
+
+    submission = load_submission(folder)
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pack(folder, submission.card, submission.backbone(), submission.head)
+    monkeypatch.undo()
+    assert (folder / "model.safetensors").read_bytes() == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -133,9 +133,8 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path, fresh_home):
 
 def test_time_that_is_over_ends_it_in_good_order(tmp_path, fresh_home):
     silent = Silent()
-    for over in ({"minutes": 0}, {"should_stop": lambda: True}):
-        outcomes = Sweep(entries(UNDEFENDED, NOISE), tmp_path / "out", silent, **over).run()
-        assert [o.status for o in outcomes] == [WAITING, WAITING]
+    outcomes = Sweep(entries(UNDEFENDED, NOISE), tmp_path / "out", silent, minutes=0).run()
+    assert [o.status for o in outcomes] == [WAITING, WAITING]
     assert silent.epochs == 0
     assert not (tmp_path / "out" / "state.json").exists()
 
