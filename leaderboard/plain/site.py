@@ -66,7 +66,7 @@ def _earlier(out: Path) -> set[str]:
     Raises:
         FaceVeilError: there are files and none says that they are of a board.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and all(file.suffix == ".part" for file in out.iterdir())):
         return set()
     try:
         names = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]

@@ -124,6 +124,17 @@ def test_an_earlier_board_is_replaced_and_other_folders_are_left_alone(made, tmp
         site.write(tmp_path / "other", library.board(), library.every)
 
 
+def test_a_board_that_was_broken_off_is_written_by_the_next_run(made, tmp_path, monkeypatch):
+    _, library, files = made
+    monkeypatch.setattr(site._Site, "methods", lambda _self: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        site.write(tmp_path / "new", library.board(), library.every)
+    monkeypatch.undo()
+    site.write(tmp_path / "new", library.board(), library.every)
+    written = {path.relative_to(tmp_path / "new").as_posix() for path in (tmp_path / "new").rglob("*") if path.is_file()}
+    assert written == {*files, site.MANIFEST}
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_phone_reads_it_from_the_disk_without_scripts_and_axe_finds_nothing_serious(made, browser):
