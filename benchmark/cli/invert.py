@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.evaluate import parse_attack
-from benchmark.cli.output import Device, Json, emit, number, out, pick_device, steps, table
+from benchmark.cli.output import Device, Json, emit, number, numbered, out, pick_device, steps, table
 from benchmark.cli.submit import StoreOption
 from benchmark.cli.train import Data, open_init
 from benchmark.interfaces import FaceVeilError, Goal
 
 if TYPE_CHECKING:
+    from benchmark.protocol.track import Track
     from benchmark.records.record import Record
-    from benchmark.records.results import InversionRecord, JudgeInfo
+    from benchmark.records.results import InversionRecord, InversionResult, JudgeInfo
     from benchmark.submissions.submission import Submission
 
 Judges = Annotated[
@@ -38,12 +39,12 @@ def opened(paths: Sequence[Path] | None) -> list[Submission]:
 
 
 def show_judges(judges: Sequence[JudgeInfo]) -> None:
-    """The panel as a table."""
-    rows = [
-        [j.name, j.architecture, j.trained_on, *(number(j.tar.get(far)) for far in ("1e-2", "1e-3", "1e-4")), j.reason or "yes"]
-        for j in judges
-    ]
-    table("judges", ["judge", "architecture", "trained on", "TAR@FAR=1e-2", "1e-3", "1e-4", "eligible"], rows)
+    """The panel as a table, and who the judges are."""
+    rows = [[j.name, *(number(j.tar.get(far)) for far in ("1e-2", "1e-3", "1e-4"))] for j in judges]
+    table("judges", ["judge", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "TAR@FAR=1e-4"], rows, whole=(1, 2, 3))
+    for j in judges:
+        verdict = f"not eligible: {j.reason}" if j.reason else "eligible"
+        out.print(f"{j.name}: {j.architecture}, trained on {j.trained_on}; {verdict}", markup=False, soft_wrap=True)
 
 
 def show_inversion(found: InversionRecord) -> None:
@@ -53,24 +54,36 @@ def show_inversion(found: InversionRecord) -> None:
         (Goal.TEMPLATE, "template to face, members", TEMPLATE),
         (Goal.TRAINING_IDENTITIES, "training identities from nothing", IDENTITIES),
     ):
-        rows = []
-        measured = {name for r in found.results if r.goal == goal for name in r.metrics}
-        columns = (*names, *(name for name in ("lpips",) if name in measured))
-        for result in (r for r in found.results if r.goal == goal):
-            label = result.label + (" (control)" if result.control else "")
-            if result.status != "ok":
-                rows.append([label, result.status, result.reason, *[""] * (len(columns) + 1)])
-                continue
-            own = number(result.target.get(names[0]))
-            cells = [number(result.metrics.get(name)) for name in columns]
-            rows.append([label, str(result.images), *cells, own, f"{result.seconds:.0f} s, {result.queries} queries"])
-        if rows:
-            table(title, ["attack", "images", *columns, f"{names[0]} by the attacked model", "cost"], rows)
+        results = [r for r in found.results if r.goal == goal]
+        if results:
+            _show_goal(title, names, results)
     if found.leakage is not None:
-        out.print(f"inversion leakage {number(found.leakage)} by {found.leakage_attack}: {found.leakage.note}", markup=False)
-    out.print(f"generator: {found.generator}", markup=False)
+        text = f"inversion leakage {number(found.leakage)} by {found.leakage_attack}: {found.leakage.note}"
+        out.print(text, markup=False, soft_wrap=True)
+    out.print(f"generator: {found.generator}", markup=False, soft_wrap=True)
     for reason in found.unranked:
-        out.print(f"unranked: {reason}", markup=False)
+        out.print(f"unranked: {reason}", markup=False, soft_wrap=True)
+
+
+def _show_goal(title: str, names: Sequence[str], results: Sequence[InversionResult]) -> None:
+    """Tables of three metrics each, which fit 80 columns, and below them the attacks with what they cost."""
+    done = [result for result in results if result.status == "ok"]
+    numbers = numbered(result.label for result in done)
+    measured = {name for result in done for name in result.metrics}
+    cells = {name: [number(result.metrics.get(name)) for result in done] for name in (*names, "lpips") if name in measured}
+    cells[f"{names[0]} by itself"] = [number(result.target.get(names[0])) for result in done]
+    out.print(title, style="bold")
+    for start in range(0, len(cells) if done else 0, 3):
+        part = dict(list(cells.items())[start : start + 3])
+        rows = [[*row, numbers[result.label]] for *row, result in zip(*part.values(), done, strict=True)]
+        table("", [*part, "attack"], rows, whole=range(len(part) + 1))
+    for result in done:
+        label = result.label + (" (control)" if result.control else "")
+        cost = f"{result.images} images, {result.seconds:.0f} s, {result.queries} queries"
+        out.print(f"{numbers[result.label]:>4}  {label}: {cost}", markup=False, soft_wrap=True)
+    for result in results:
+        if result.status != "ok":
+            out.print(f"{result.label}: {result.status.replace('_', ' ')}: {result.reason}", markup=False, soft_wrap=True)
 
 
 def panel(
@@ -109,6 +122,10 @@ def invert(
         bool,
         typer.Option("--keep", help="Put the result into this submission's record in the store, and pictures on the board."),
     ] = False,
+    beside: Annotated[
+        Path | None,
+        typer.Option(help="Folder of record files: write the result, and pictures, beside them, where the board looks."),
+    ] = None,
     store: StoreOption = None,
     data: Data = None,
     init: Annotated[Path | None, typer.Option(help="The weights a fine-tuned submission started from.")] = None,
@@ -134,6 +151,8 @@ def invert(
     folders = [gallery] if gallery is not None else []
     if keep and get_track(track).shows_faces:
         folders.append(gallery_dir(loaded.submission_id))
+    if beside is not None and get_track(track).shows_faces:
+        folders.append(beside / "galleries" / loaded.submission_id[:16])
     with steps() as progress:
         session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
         evaluation = session.inversion(
@@ -155,9 +174,27 @@ def invert(
         document = combined = with_inversion(whole, found)
         if keep:
             Store(store).add_record(combined)
+    if beside is not None:
+        _put_beside(beside, loaded, get_track(track), found)
     if out_ is not None:
         write_text(out_, document.model_dump_json(indent=1))
     emit(found.model_dump(mode="json"), json, lambda: show_inversion(found))
+
+
+def _put_beside(folder: Path, submission: Submission, track: Track, found: InversionRecord) -> None:
+    from benchmark.evaluation.inversion.judgement import attacks_of
+    from benchmark.records.beside import InversionFile, write
+
+    write(
+        folder,
+        InversionFile(
+            submission_id=submission.submission_id,
+            track=track.name,
+            protocol_version=track.version,
+            inversion=found,
+            attacks=attacks_of(found),
+        ),
+    )
 
 
 def _record_of(path: Path, submission: Submission) -> Any:

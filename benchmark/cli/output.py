@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmark.cli import logfile
 from benchmark.runtime.progress import duration
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto (a GP
 def fail(message: str) -> NoReturn:
     """Reports what went wrong and exits with 1."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    if logfile.failed is not None:
+        err.print(f"log: {escape(str(logfile.failed))}", soft_wrap=True)
     sys.exit(1)
 
 
@@ -159,6 +162,7 @@ class Steps:
     def step(self, text: str) -> None:
         """The current step."""
         self._what = text
+        logfile.note(text)
         self._progress.update(self._task, description=escape(text), total=None, completed=0)
         if not self._progress.console.is_terminal:
             log(text)
@@ -166,24 +170,30 @@ class Steps:
     def tasks(self, status: Status) -> None:
         """How far a graph of tasks is; in a log, one line per finished task."""
         self._progress.update(self._task, description=escape(status.line), total=status.total, completed=status.done)
-        if status.finished is not None and not self._progress.console.is_terminal:
-            log(f"{status.finished.name}: {duration(status.seconds)}; {status.line}")
+        if status.finished is None:
+            return
+        text = f"{status.finished.name}: {duration(status.seconds)}; {status.line}"
+        logfile.note(text)
+        if not self._progress.console.is_terminal:
+            log(text)
 
     def training(self, report: TrainingProgress) -> None:
         """One finished epoch."""
         text = f"{self._what}: epoch {report.epoch}/{report.epochs} loss {report.loss:.2f}"
+        logfile.note(text)
         self._progress.update(self._task, description=escape(text), total=report.epochs, completed=report.epoch)
 
 
 def complain(warnings: Iterable[str]) -> None:
     """Warns on stderr about what may be wrong with the input."""
     for warning in warnings:
+        logfile.note(f"warning: {warning}")
         err.print(f"warning: {warning}", markup=False, soft_wrap=True)
 
 
 @contextmanager
 def steps() -> Iterator[Steps]:
-    """Shows progress while open."""
+    """Shows progress while open, and writes it to a log."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with logfile.opened(), Progress(*columns, console=err, transient=True) as progress:
         yield Steps(progress)

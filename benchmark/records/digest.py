@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from benchmark.interfaces import FaceVeilError, PluginInfo, content_hash
+from benchmark.records import beside
 from benchmark.records.listing import summarise as listed
 from benchmark.records.record import Record
 from benchmark.records.runs import Run, summarise
@@ -22,7 +23,7 @@ from benchmark.runtime.atomic import replacing
 from benchmark.runtime.home import cache_dir
 from benchmark.submissions.bounds import check_bounds
 
-VERSION = 1  # of what a Run holds and means: raise it with every change of Run, of its parts or of how they are computed
+VERSION = 2  # of what a Run holds and means: raise it with every change of Run, of its parts or of how they are computed
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class FileDigest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     version: int
-    state: tuple[int, int]  # date of the last change in ns, and size
+    state: tuple[int, int, int]  # date of the last change in ns, size, and what lies beside it
     attacks: Mapping[str, PluginInfo]
     runs: tuple[Run, ...]
 
@@ -98,10 +99,10 @@ def keep(file: Path, digest: FileDigest) -> None:
         temporary.write_bytes(digest.model_dump_json().encode())
 
 
-def state_of(file: Path) -> tuple[int, int]:
-    """What tells one content of a file from another."""
+def state_of(file: Path) -> tuple[int, int, int]:
+    """What tells one content of a file, and of what lies beside it, from another."""
     found = file.stat()
-    return found.st_mtime_ns, found.st_size
+    return found.st_mtime_ns, found.st_size, beside.state(file.parent)
 
 
 def _place(file: Path) -> Path:

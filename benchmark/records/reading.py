@@ -1,4 +1,4 @@
-"""Records in files: JSON, one record or a list of them."""
+"""Records in files: JSON, one record or a list of them; what lies beside them is joined to them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.records import beside
 from benchmark.records.record import Record
 
 
@@ -19,7 +20,8 @@ def items(path: Path) -> list[Any]:
         OSError, ValueError, RecursionError: the file cannot be read, or not as JSON.
     """
     content = json.loads(path.read_bytes())
-    return content if isinstance(content, list) else [content]
+    found = content if isinstance(content, list) else [content]
+    return [beside.joined(item, path.parent) for item in found]
 
 
 def record_of(item: Any) -> Record:

@@ -115,7 +115,8 @@ class Run:
     evaluation_seconds: float
     headline: Headline | None  # without replicates
     tpr_at_1: tuple[float, float, float] | None  # TPR@FPR=1 % of the headline's attack, with its interval
-    inversion: Metric | None  # training identities recovered, over held-out people; None: not measured, or not ranked
+    inversion: Metric | None  # training identities recovered, over held-out people; None: not measured
+    inversion_unranked: tuple[str, ...]  # why it is shown and not ranked
     inversion_attack: str
     attacks: tuple[Annotated[AttackRun, AfterValidator(lambda attack: _shared(attack))], ...]
     utility_replicates: Array = field(compare=False, repr=False)
@@ -145,7 +146,7 @@ def summarise(record: Record, source: RecordSource = RecordSource()) -> Run:
     """The record in brief."""
     card, headline = record.card, record.headline
     seconds = card.training.get("seconds")
-    inversion = record.inversion if record.inversion and not record.inversion.unranked else None
+    inversion = record.inversion
     return Run(
         source=source,
         scope=_scope(Scope.of(record)),
@@ -170,6 +171,7 @@ def summarise(record: Record, source: RecordSource = RecordSource()) -> Run:
         headline=headline.model_copy(update={"utility_replicates": (), "leakage_replicates": ()}) if headline else None,
         tpr_at_1=_tpr(record),
         inversion=inversion.leakage if inversion else None,
+        inversion_unranked=inversion.unranked if inversion else (),
         inversion_attack=inversion.leakage_attack if inversion else "",
         inversion_replicates=np.array(inversion.leakage_replicates if inversion else (), dtype=float),
         attacks=tuple(

@@ -26,6 +26,11 @@ def runs_dir() -> Path:
     return _created("runs")
 
 
+def logs_dir() -> Path:
+    """What long commands wrote down of their steps.  Created on demand."""
+    return _created("logs")
+
+
 def gallery_dir(submission_id: str) -> Path:
     """Where the board of this machine looks for pictures of a submission's inversion; it may not exist yet."""
     return home() / "galleries" / submission_id[:16]

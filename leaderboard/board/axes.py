@@ -15,6 +15,7 @@ class LeakageAxis:
     """A column of the board's frame that says how much leaks; lower is better.
 
     ``least``: the value at which nothing leaks.  ``ranked``: the board's ranks are made on it.
+    ``unranked``: the column that says why a value is shown on the board and is not compared with others.
     """
 
     title: str
@@ -23,6 +24,7 @@ class LeakageAxis:
     contrast: str  # on which contrast; empty: a column of its own says
     least: float
     ranked: bool = False
+    unranked: str = ""
 
 
 AXES = {
@@ -30,13 +32,21 @@ AXES = {
     "TPR@1 %": LeakageAxis("TPR@FPR=1 % of the strongest attack", "tpr_at_1", "leakage_attack", "", 0.01),
     "Sample AUC": LeakageAxis("AUC, seen against unseen photos", "sample_auc", "sample_attack", "sample", 0.5),
     "Identity AUC": LeakageAxis("AUC, members against others", "identity_auc", "identity_attack", "identity", 0.5),
-    "Inversion": LeakageAxis("training identities recovered, over held-out", "inversion", "inversion_attack", "", 0.0),
+    "Inversion": LeakageAxis(
+        "training identities recovered, over held-out", "inversion", "inversion_attack", "", 0.0, unranked="inversion_unranked"
+    ),
 }
 
 
 def measured(frame: pd.DataFrame) -> list[str]:
     """The axes that any entry has a value on."""
-    return [name for name, axis in AXES.items() if axis.column in frame and frame[axis.column].notna().any()]
+    return [name for name, axis in AXES.items() if axis.column in frame and _compared(frame, axis)[axis.column].notna().any()]
+
+
+def _compared(frame: pd.DataFrame, axis: LeakageAxis) -> pd.DataFrame:
+    """The columns of an axis, without the values that are not compared with others."""
+    ends = frame[[axis.column, f"{axis.column}_low", f"{axis.column}_high"]].astype(float)
+    return ends.mask(frame[axis.unranked].notna()) if axis.unranked else ends
 
 
 def on_axis(frame: pd.DataFrame, axis: LeakageAxis) -> pd.DataFrame:
@@ -47,7 +57,7 @@ def on_axis(frame: pd.DataFrame, axis: LeakageAxis) -> pd.DataFrame:
     """
     if axis.ranked:
         return frame
-    ends = {f"leakage{end}": frame[f"{axis.column}{end}"].astype(float) for end in ("", "_low", "_high")}
+    ends = dict(zip(("leakage", "leakage_low", "leakage_high"), _compared(frame, axis).to_numpy(float).T, strict=True))
     contrast = {"leakage_contrast": axis.contrast} if axis.contrast else {}
     result = frame.assign(**ends, leakage_attack=frame[axis.attack], **contrast)
     ranked = frame["rank"].notna() & result["utility"].notna() & result["leakage"].notna()

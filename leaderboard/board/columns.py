@@ -105,9 +105,13 @@ TABLE: tuple[Column, ...] = (
     Column("tpr_at_1", "TPR@FPR=1 % of the attack that gave the leakage. Empty: too few photos to measure it.",
            lambda f: f.tpr_at_1, measured=True, over=_SEEDS, shown=(Shown("TPR@1 % ↓", "number", hidden=True),)),
     Column("inversion", "Inversion leakage: share of members whose faces could be rebuilt from the backbone alone, less that "
-           "of people never trained on, for the best inversion attack; mean over seeds. 0 = none. Lower is better.",
+           "of people never trained on, for the best inversion attack; mean over seeds. 0 = none. Lower is better. "
+           "inversion_unranked says why a value is shown and not ranked.",
            lambda f: f.inversion, measured=True, over=_SEEDS, sorting=Sorting("Inversion", "inversion, the lowest first"),
-           shown=(Shown("Inversion ↓", "number", may_be_empty=True),)),
+           shown=(Shown("Inversion ↓", "change", "inversion_text", 170, may_be_empty=True),)),
+    Column("inversion_unranked", "Why the inversion leakage is shown and not ranked. Empty: it is ranked, or was not measured.",
+           lambda f: "; ".join(f.inversion_unranked) or None,
+           shown=(Shown("Inversion: why unranked", width="medium", may_be_empty=True),)),
     Column("inversion_n", "How many people were counted for inversion.", _inversion_n),
     Column("inversion_attack", "The attack that gave the inversion leakage.",
            lambda f: f.first.inversion_attack if f.inversion[0] is not None else ""),

@@ -51,6 +51,13 @@ class Facts:
         return (value, *envelope([(metric.low, metric.high) for metric in found]))
 
     @property
+    def inversion_unranked(self) -> list[str]:
+        """Why it is shown and not ranked; nothing where it was not measured."""
+        if self.inversion == NOTHING:
+            return []
+        return list(dict.fromkeys(reason for run in self.runs for reason in run.inversion_unranked))
+
+    @property
     def tpr_at_1(self) -> Ends:
         """Mean over seeds, and the envelope of their intervals."""
         found = [run.tpr_at_1 for run in self.runs if run.headline]

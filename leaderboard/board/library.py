@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.interfaces import FaceVeilError, PluginInfo
+from benchmark.records import beside
 from benchmark.records.digest import VERSION, FileDigest, keep, kept, shown, state_of
 from benchmark.records.ranking import RankedEntry, by_scope, companions, rank_runs, rank_scope
 from benchmark.records.reading import items
@@ -189,10 +190,14 @@ def _without_collection() -> Iterator[None]:
 
 
 def dated(folder: Path) -> Iterator[tuple[Path, int]]:
-    """The record files of a folder, each with the date of its last change; one that vanishes meanwhile is left out."""
+    """The record files of a folder, each with a number that changes with it, or with what lies beside it.
+
+    One that vanishes meanwhile is left out.
+    """
+    there = beside.state(folder)
     for path in sorted(folder.glob("*.json")):
         with contextlib.suppress(OSError):
-            yield path, path.stat().st_mtime_ns
+            yield path, path.stat().st_mtime_ns + there
 
 
 def _ranked(scope: Scope, runs: Sequence[Run], pool: Sequence[Run], problems: list[str], place: Place) -> list[RankedEntry]:

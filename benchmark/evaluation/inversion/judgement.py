@@ -33,7 +33,7 @@ from benchmark.evaluation.inversion.subjects import (
 )
 from benchmark.evaluation.inversion.template_metrics import View, distribution_metrics, picture_metrics, template_metrics
 from benchmark.evaluation.membership.headline import first_half
-from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal, NotApplicableError, content_hash
+from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Goal, NotApplicableError, PluginInfo, content_hash
 from benchmark.metrics.cosines import unit_length
 from benchmark.protocol import registry
 from benchmark.protocol.registry import build_inversion, canonical
@@ -299,6 +299,10 @@ def _thinned(trace: Sequence[float]) -> list[float]:
 
 def with_inversion(record: Record, found: InversionRecord) -> Record:
     """A record with its inversion part, and what its attacks are."""
+    return record.model_copy(update={"inversion": found, "attacks": {**record.attacks, **attacks_of(found)}})
+
+
+def attacks_of(found: InversionRecord) -> dict[str, PluginInfo]:
+    """What the attacks of an inversion are, by name."""
     known = registry.inversion_attacks()
-    infos = {r.spec.name: registry.info(known[r.spec.name]) for r in found.results}
-    return record.model_copy(update={"inversion": found, "attacks": {**record.attacks, **infos}})
+    return {r.spec.name: registry.info(known[r.spec.name]) for r in found.results}

@@ -14,6 +14,7 @@ from attacks.generators.stylegan2 import Generator
 from benchmark.cli.app import app
 from benchmark.interfaces import FaceVeilError
 from benchmark.protocol.tracks import TRACKS
+from benchmark.records.beside import InversionFile, place
 from benchmark.records.results import InversionRecord
 from benchmark.runtime.seeding import seeded
 from benchmark.service.store import Store
@@ -82,6 +83,7 @@ def test_the_record_in_the_store_takes_the_result_and_the_board_its_pictures(flo
     arguments = (
         "invert", flow.submission.path, "--track", FLOW.name, "--generator", generator, "--targets", 2, "--attacks",
         "template:steps=1:pool=4:latents=1,nearest_public:photos=4", "--keep", "--device", "cpu",
+        "--beside", fresh_home / "records",
     )  # fmt: skip
     assert "Evaluate it, or import its record" in str(invoke(*arguments).exception)
     assert not list(fresh_home.rglob("*.npz")), "told before anything is computed"
@@ -95,6 +97,10 @@ def test_the_record_in_the_store_takes_the_result_and_the_board_its_pictures(flo
     assert {"template", "nearest_public"} <= set(stored.attacks)
     assert stored.membership == record.membership
     assert [path.name for path in pictures(stored)] == ["template-template.png"]
+    beside = InversionFile.model_validate_json(place(fresh_home / "records", identity).read_bytes())
+    assert (beside.submission_id, beside.track, beside.inversion) == (identity, FLOW.name, stored.inversion)
+    assert set(beside.attacks) == {"template", "nearest_public"}
+    assert (fresh_home / "records" / "galleries" / identity[:16] / "template-template.png").is_file()
 
 
 def test_the_record_of_other_weights_is_refused(flow, fresh_home, tmp_path):

@@ -6,9 +6,12 @@ import pandas as pd
 import pytest
 from record_factory import make_record
 
+from benchmark.records import beside
+from benchmark.records.results import InversionRecord, Metric
 from benchmark.service import store as store_module
 from benchmark.service.store import Store, StoreError, record_id
 from leaderboard.board import library as library_module
+from leaderboard.board.axes import measured
 from leaderboard.board.library import Library, build, library, load
 
 
@@ -245,3 +248,28 @@ def test_a_file_is_read_once_for_all_processes(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(second.board().frame, shown, check_exact=True)
     names = {second.record(entry.runs[0]).card.name for entry in second.board().entries.values()}
     assert names == {record.card.name for record in records}
+
+
+@pytest.mark.parametrize("unranked", [(), ("120 of 360 reconstructions were made",)])
+def test_an_inversion_beside_a_file_is_shown_and_noticed_when_it_comes(tmp_path, unranked):
+    record = make_record()
+    (tmp_path / "one.json").write_text(record.model_dump_json())
+    url = str(tmp_path / "store.sqlite")
+    assert load(url, tmp_path).frame["inversion"].isna().all()
+    leakage = Metric(value=0.12, low=0.05, high=0.2, n=60)
+    found = InversionRecord(results=(), judges=(), leakage=leakage, leakage_attack="bn_guided", unranked=unranked)
+    file = beside.InversionFile(
+        submission_id=record.provenance.submission_id,
+        track=record.track,
+        protocol_version=record.protocol_version,
+        inversion=found,
+        attacks={},
+    )
+    beside.write(tmp_path, file)
+    board = load(url, tmp_path)
+    (row,) = board.frame.to_dict("records")
+    assert (row["inversion"], row["inversion_n"], row["inversion_attack"]) == (0.12, 60, "bn_guided")
+    assert (row["inversion_unranked"] or "") == "; ".join(unranked)
+    assert ("Inversion" in measured(board.frame)) == (not unranked)  # what is not ranked is compared with nothing
+    (entry,) = board.entries.values()
+    assert library(url, tmp_path).record(entry.runs[0]).inversion == found

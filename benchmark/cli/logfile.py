@@ -1,0 +1,89 @@
+"""The log of a long command: ``FACEVEIL_HOME/logs/<date>-<time>-<command>-<process>.log``, a line with its time for each step.
+
+What a terminal shows while a command runs is gone afterwards; this stays.  The newest :data:`KEPT` are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.home import logs_dir
+
+KEPT = 100
+_log = logging.getLogger("faceveil")
+failed: Path | None = None  # the log of the command that just failed in this process
+
+
+def note(text: str) -> None:
+    """A line of the log of the command that runs; nothing where none is open."""
+    if _log.handlers:
+        _log.info(text)
+
+
+@contextlib.contextmanager
+def opened(arguments: list[str] | None = None) -> Iterator[None]:
+    """Writes a log while open: the command, its steps, warnings of caches and stores, and how it ended.
+
+    A home that cannot be written to costs the log and nothing else.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    global failed
+    failed = None
+    file = _begin(words)
+    if file is None:
+        yield
+        return
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    before = _log.level
+    on_screen = logging.StreamHandler()  # warnings, which go there by themselves where no handler stands
+    on_screen.setLevel(logging.WARNING)
+    for each in (handler, on_screen):
+        _log.addHandler(each)
+    _log.setLevel(logging.INFO)
+    started = time.monotonic()
+    note(f"faceveil {' '.join(_harmless(words))}")
+    try:
+        yield
+        note(f"done after {time.monotonic() - started:.0f} s")
+    except BaseException as error:
+        failed = file
+        note(f"ended after {time.monotonic() - started:.0f} s by {type(error).__name__}: {error}")
+        raise
+    finally:
+        for each in (handler, on_screen):
+            _log.removeHandler(each)
+        _log.setLevel(before)
+        handler.close()
+
+
+def _begin(words: list[str]) -> Path | None:
+    """The file to write; older ones beyond :data:`KEPT` are removed."""
+    command = next((word for word in words if word.isidentifier() or word.replace("-", "").isalpha()), "faceveil")
+    with contextlib.suppress(OSError, FaceVeilError):
+        folder = logs_dir()
+        for old in sorted(folder.glob("*.log"))[: -(KEPT - 1)]:
+            old.unlink(missing_ok=True)
+        file = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.log"
+        file.touch()
+        return file
+    return None
+
+
+def _harmless(words: list[str]) -> list[str]:
+    """The words of a command without a team's token."""
+    shown = []
+    for before, word in zip(["", *words], words, strict=False):
+        if before == "--token":
+            word = "(hidden)"
+        elif word.startswith("--token="):
+            word = "--token=(hidden)"
+        shown.append(word)
+    return shown

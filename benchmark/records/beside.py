@@ -1,0 +1,84 @@
+"""Results of inversion in files of their own beside files of records: ``inversions/<16 digits of the submission>.json``.
+
+They are joined to the records of that submission when a file of records is read
+(:func:`benchmark.records.reading.items`).  So a file of records can be written anew from a store that never ran an
+inversion, and the board loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from benchmark.interfaces import PluginInfo
+from benchmark.records.results import InversionRecord
+from benchmark.runtime.atomic import write_text
+
+FOLDER = "inversions"
+_log = logging.getLogger("faceveil.records")
+
+
+class InversionFile(BaseModel):
+    """What one such file holds.  It belongs to records of this submission on this track under this protocol, to no others."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    submission_id: str
+    track: str
+    protocol_version: str
+    inversion: InversionRecord
+    attacks: Mapping[str, PluginInfo]  # what its attacks are
+
+
+def place(folder: Path, submission_id: str) -> Path:
+    """The file of a submission beside the record files of ``folder``."""
+    return folder / FOLDER / f"{submission_id[:16]}.json"
+
+
+def write(folder: Path, result: InversionFile) -> Path:
+    """Writes a result beside the record files of ``folder`` and returns its file; an older one is replaced."""
+    file = place(folder, result.submission_id)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, result.model_dump_json(indent=1) + "\n")
+    return file
+
+
+def joined(item: Any, folder: Path) -> Any:
+    """What stands in a file of records, with the inversion that lies beside it; as it is where it has its own."""
+    if not isinstance(item, dict) or item.get("inversion") is not None:
+        return item
+    origin = item.get("provenance")
+    name = origin.get("submission_id") if isinstance(origin, dict) else None
+    if not isinstance(name, str) or not name.isalnum():
+        return item
+    found = _read(place(folder, name))
+    if found is None or any(found[key] != item.get(key) for key in ("track", "protocol_version")):
+        return item
+    if found["submission_id"] != name:
+        return item
+    return {**item, "inversion": found["inversion"], "attacks": {**item.get("attacks", {}), **found["attacks"]}}
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    """The content of a file as plain data; None where there is none, or where it is damaged, which is logged."""
+    if not file.is_file():
+        return None
+    try:
+        InversionFile.model_validate_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        _log.warning("%s is left out: %s", file, str(error).splitlines()[0])
+        return None
+    found: dict[str, Any] = json.loads(file.read_bytes())
+    return found
+
+
+def state(folder: Path) -> int:
+    """A number that changes when a file of :data:`FOLDER` is added, replaced or removed; 0 where there is none."""
+    files = sorted((folder / FOLDER).glob("*.json"))
+    return zlib.crc32(repr([(file.name, file.stat().st_mtime_ns) for file in files]).encode()) if files else 0
