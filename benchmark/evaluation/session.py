@@ -29,7 +29,7 @@ from benchmark.runtime.graph import Graph, Node
 from benchmark.runtime.home import cache_dir
 from benchmark.runtime.progress import Progress
 from benchmark.submissions.submission import Submission, pack
-from benchmark.training.build import UNDEFENDED, make_submission
+from benchmark.training.build import make_submission
 from benchmark.training.composition import Defenses, compose
 from benchmark.training.plan import TrainingPlan
 from benchmark.training.population import Population
@@ -152,12 +152,8 @@ class Session:
                 composition, own = recipes[0].defense, recipes[0].backbone
                 released = composition.released_spec(composition.prepare(own))
                 plan.add_shadows(self._pool, self._pool.recipes(defense, released, self.init))
-        self._add_blind(plan)
+        plan.add_shadows(self._pool, self._pool.blind(self.init))
         return plan
-
-    def _add_blind(self, plan: TrainingPlan) -> None:
-        """The public backbone of the blind gate."""
-        plan.add_shadows(self._pool, self._pool.recipes(UNDEFENDED, self.populations.track.backbone)[:1])
 
     @property
     def _pool(self) -> ShadowPool:
@@ -196,7 +192,7 @@ class Session:
             asked = [spec for spec, _ in wanted_attacks(self.populations.track, known_defenses(card), attacks)]
             if wants(asked, Knowledge.AUXILIARY) and all_known(card):
                 plan.add_shadows(self._pool, self._pool.recipes(card.defenses, card.backbone, self.init))
-        self._add_blind(plan)
+        plan.add_shadows(self._pool, self._pool.blind(self.init))
         return plan
 
     def outlook(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None) -> Graph:

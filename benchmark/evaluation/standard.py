@@ -45,7 +45,7 @@ from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.step_cache import Pieces
 from benchmark.submissions.report import Flag
 from benchmark.submissions.submission import Submission
-from benchmark.training.build import UNDEFENDED, make_untrained
+from benchmark.training.build import make_untrained
 from benchmark.training.shadows import ShadowPool
 
 Step = Callable[[str], None]
@@ -183,7 +183,7 @@ class Evaluation:
         p, work = self.populations, self.cache / "shadows"
         blind = {"untrained backbone": make_untrained(p.track, work)}
         pool = ShadowPool(p, work, self.device)
-        for recipe in pool.recipes(UNDEFENDED, p.track.backbone)[:1]:
+        for recipe in pool.blind(self.init):
             blind["public backbone"] = pool.trained(recipe, self.training)
         if self.init is not None:
             blind["initial weights"] = self.init

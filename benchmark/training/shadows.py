@@ -22,7 +22,7 @@ from benchmark.runtime.progress import ProgressCallback
 from benchmark.submissions.cached import keep, kept
 from benchmark.submissions.package import is_packed
 from benchmark.submissions.submission import Submission
-from benchmark.training.build import make_submission
+from benchmark.training.build import UNDEFENDED, make_submission
 from benchmark.training.composition import Defenses, compose
 from benchmark.training.recipes import Recipe, RecipeTask
 
@@ -130,6 +130,13 @@ class ShadowPool:
         backbone = BackboneSpec(name=backbone.name, kwargs=complete_kwargs(backbone.name, backbone.kwargs, (size, size)))
         count = self.populations.track.shadows.auxiliary
         return [ShadowRecipe(number, compose(defense), backbone, init) for number in range(count)]
+
+    def blind(self, init: Submission | None) -> list[ShadowRecipe]:
+        """The undefended backbone that the blind gate asks: on public people, from the weights ``init`` where the track always
+        starts from some, else from scratch.  Empty where the track's budget has no such backbone.
+        """
+        start = init if self.populations.track.needs_init else None
+        return self.recipes(UNDEFENDED, start.card.backbone if start else self.populations.track.backbone, start)[:1]
 
     def auxiliary(
         self,

@@ -9,6 +9,7 @@ from tiny_world import FLOW
 from benchmark.evaluation.membership import scene
 from benchmark.evaluation.session import Session
 from benchmark.interfaces import AttackSpec, FaceVeilError
+from benchmark.protocol.track import TrainingConfig
 from benchmark.protocol.variants import variant
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import load_submission
@@ -95,3 +96,19 @@ def test_another_seed_is_a_backbone_of_its_own(session, tmp_path):
     record = session.evaluate(other, [AttackSpec(name="embedding_norm")])
     assert record.board == "verified"
     assert record.population[0] == other.submission_id
+
+
+def test_a_track_that_always_starts_from_public_weights_is_evaluated(fresh_home, tmp_path):
+    """The blind gate's backbone on public people starts from those weights, too: from scratch there is no schedule."""
+    public = Session(variant(FLOW, {"shadows": 0, "population": 2}), None, "cpu", progress=Silent())
+    init = public.train(parse_defenses("undefended", {}), 0, tmp_path / "public")
+    track = variant(FLOW, {"population": 2}).model_copy(
+        update={"name": "tiny-tuned", "needs_init": True, "fine_tuning": TrainingConfig(epochs=1, batch_size=12, lr=0.01)}
+    )
+    session = Session(track, None, "cpu", init=init, progress=Silent())
+    session.prepare_all([parse_defenses("undefended", {})])
+    trained = session.train(parse_defenses("undefended", {}), 0, tmp_path / "tuned")
+    record = session.evaluate(trained, [AttackSpec(name="bn_distance"), AttackSpec(name="regrown_head")])
+    asked = " ".join(probe.classifier for probe in record.gate.probes)
+    assert "public backbone" in asked and "initial weights" in asked
+    assert {attack.status for attack in record.membership} == {"ok"}
