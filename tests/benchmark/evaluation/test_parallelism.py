@@ -37,7 +37,9 @@ def test_ways_are_named_and_compared(monkeypatch, tmp_path):
     monkeypatch.setenv("FACEVEIL_HOME", str(tmp_path))
     first, second = measure_ways(TRACK, UNDEFENDED, [Way(1), Way(2)], Silent())
     assert (first.way, second.way) == ("1 process", "2 processes")
-    assert first.speedup == 1 and first.same and second.same
+    assert first.speedup == 1
+    assert first.same
+    assert second.same
     assert Way(nodes=2).label == "2 Ray nodes"
     assert not any(tmp_path.iterdir()), "each way has a home of its own"
 
