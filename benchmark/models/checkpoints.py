@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +24,8 @@ __all__ = ["import_checkpoint", "load_reason", "read_weights"]
 
 MAX_DEPTH = 8  # of containers in containers
 _SHOWN = 6  # names in a message
+# What wrappers of single modules (compiled, sharded, recomputed) leave inside names
+_WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
 @dataclass(frozen=True)
@@ -101,10 +105,17 @@ def _mappings(content: Any, where: str = "", depth: int = 0) -> Iterator[tuple[s
         content = dict(enumerate(content)) if any(isinstance(item, Mapping) for item in content) else None
     if not isinstance(content, Mapping) or depth > MAX_DEPTH:
         return
-    yield where, {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    tensors = {_WRAPPERS.sub("", str(name)): _tensor(value) for name, value in content.items()}
+    yield where, {name: tensor for name, tensor in tensors.items() if tensor is not None}
     for name, value in content.items():
         if isinstance(value, Mapping | list | tuple):
             yield from _mappings(value, f"{where}.{name}" if where else str(name), depth + 1)
+
+
+def _tensor(value: Any) -> Tensor | None:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        return torch.from_numpy(np.ascontiguousarray(value).reshape(value.shape))
+    return value if isinstance(value, Tensor) else None
 
 
 def _finds(content: Any) -> list[Find]:
@@ -137,7 +148,7 @@ def _one(found: list[Find], content: Any, path: Path, notes: list[str]) -> Find:
     first = _stripped(found[0])
     if all(_equal(first, _stripped(other)) for other in found[1:]):
         notes.append(f"the same weights stand in it {len(found)} times")
-        return found[0]
+        return min(found, key=lambda find: len(find.where))
     raise FaceVeilError(
         f"{path} holds {len(found)} networks, and nothing says which is meant: {'; '.join(map(str, found[:_SHOWN]))}. "
         "Save the state_dict() of that one by itself."
@@ -278,8 +289,13 @@ def _account(
             continue
         if state[name].shape != wanted.shape:
             problems.append(f"{name} is {tuple(state[name].shape)}, not {tuple(wanted.shape)}")
+        elif wanted.is_floating_point() and not state[name].is_floating_point():
+            kind = str(state[name].dtype).removeprefix("torch.")
+            problems.append(f"{name} holds whole numbers ({kind}), as quantised weights do")
         elif not bool(torch.isfinite(state[name]).all()):
             problems.append(f"{name} is not finite")
+        elif name.endswith("running_var") and bool((state[name] < 0).any()):
+            problems.append(f"{name} holds negative variances")
     if problems:
         more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         text = f"{path} has a known layout but does not fit it: {'; '.join(problems[:_SHOWN])}{more}."

@@ -12,6 +12,7 @@ import importlib
 import pathlib
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,6 +68,8 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF document, not weights"),
 )
 
+_OTHERS = frozenset((".pb", ".caffemodel", ".mlmodel", ".mnn", ".engine", ".trt", ".tflite", ".keras", ".h5", ".msgpack"))
+
 
 def read_content(path: Path) -> Any:
     """What the file holds: tensors, numbers, text and containers of them.
@@ -80,8 +83,10 @@ def read_content(path: Path) -> Any:
     try:
         if _is_safetensors(path):
             return safetensors.torch.load_file(path)
-        with torch.serialization.safe_globals(_plain_types()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_plain_types()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's, about pickles that others wrote
+            with path.open("rb") as file:  # torch goes by a file's name, too
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = load_reason(error)
         if "weights_only" in reason or not reason:
@@ -99,6 +104,8 @@ def load_reason(error: Exception) -> str:
     """What ``torch.load`` objects to, in one line, without its advice to load the file all the same."""
     if isinstance(error, KeyError):  # a byte that stands for nothing
         return "its bytes are no pickle"
+    if "magic number" in str(error) or "Unsupported operand" in str(error):
+        return "its bytes are no pickle of torch.save: load it where you trust it, and save its tensors with torch.save"
     lines = str(error).split("WeightsUnpickler error: ")[-1].splitlines()
     told = [line.strip() for line in lines if line.strip() and "weights_only" not in line]
     return told[0].split(" Please use")[0][:300] if told else "it ends too early"
@@ -127,11 +134,12 @@ def _plain_types() -> list[Any]:
 
 
 def _is_safetensors(path: Path) -> bool:
-    if path.suffix.lower() == ".safetensors":
-        return True
+    """What it holds counts, then what it is called: files are renamed."""
     with path.open("rb") as file:
         start = file.read(9)
-    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < 2**27
+    if len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < 2**27:
+        return True
+    return path.suffix.lower() == ".safetensors" and not start.startswith((b"PK\x03\x04", b"\x80"))
 
 
 def _known(path: Path) -> str:
@@ -147,11 +155,19 @@ def _known(path: Path) -> str:
     for beginning, what in _STARTS:
         if start.startswith(beginning):
             return what
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+    text = start.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").lower()  # with a mark, in UTF-8 or UTF-16
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<!--")) or (text.startswith(b"<?xml") and b"<html" in text):
         return "a web page, not weights: the download wants a login or a confirmation; fetch it in a browser"
+    if text.startswith(b"<?xml"):
+        return "an XML text, such as OpenVINO's, not weights: import the ONNX file that it was made from"
     if text.startswith((b"{", b"[")) and path.suffix.lower() != ".safetensors":
+        if b"weight_map" in text or path.name.endswith(".index.json"):
+            return "the index of weights in several files: load them together, and save them as one file"
         return "a JSON text, not weights"
+    if text.startswith(b"7767517"):
+        return "a network of ncnn: import the ONNX file that it was made from"
+    if path.suffix.lower() in _OTHERS:
+        return f"of another framework ({path.suffix}): export the network to ONNX and import that"
     if start[4:8] == b"TFL3":
         return "a TensorFlow Lite network: convert it to ONNX (tf2onnx) and import that"
     if start[257:262] == b"ustar" and not _old_torch(start):

@@ -169,7 +169,7 @@ def job_of(root: Path) -> str:
 def stable(value: Any) -> Any:
     """JSON data without dates, times and memory."""
     if isinstance(value, dict):
-        return {k: stable(v) for k, v in value.items() if not any(word in k for word in VOLATILE)}
+        return {k: stable(v) for k, v in value.items() if k != "at" and not any(word in k for word in VOLATILE)}
     return [stable(item) for item in value] if isinstance(value, list) else value
 
 
@@ -189,14 +189,14 @@ def result(case: Case, root: Path, ending: Ending) -> Any:
         path
         for start in root.glob("made*")
         for path in (start, *start.rglob("*"))
-        if path.is_file() and path.suffix != ".backup"
+        if path.is_file() and path.suffix not in (".backup", ".sha256")
     ]
     found: dict[str, Any] = {str(path.relative_to(root)): content(path, root) for path in sorted(made)}
     for name in ("home/store.sqlite", "other.sqlite"):
         if (root / name).exists():
             store = Store(root / name)
             found[name] = [
-                sorted(store.fingerprints().values()),
+                [stable(json.loads(record.model_dump_json())) for record in store.records()],
                 [(job.name, str(job.state)) for job in store.queue.jobs()],
                 [team.name for team in store.teams.all()],
             ]

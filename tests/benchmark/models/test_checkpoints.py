@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import warnings
 import zipfile
 from pathlib import Path
@@ -539,6 +540,12 @@ def test_edgeface(tmp_path, ratio):
         assert torch.allclose(imported.backbone()(images), network.eval()(images))
 
 
+def _circle(state):
+    content = {"model": state}
+    content["itself"] = content
+    return content
+
+
 WRAPPINGS = {
     "backbone and head": lambda s: {f"backbone.{k}": v for k, v in s.items()} | {"head.weight": torch.zeros(40, 16)},
     "Lightning": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()} | {"head.kernel": torch.zeros(16, 40)}},
@@ -557,6 +564,12 @@ WRAPPINGS = {
     "in a list": lambda s: [{"epoch": 3}, {"weights": s}],
     "compiled": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
     "compiled in DataParallel": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    "one layer compiled": lambda s: {k.replace("layer1.0.", "layer1.0._orig_mod."): v for k, v in s.items()},
+    "sharded, a stage recomputed": lambda s: {
+        f"_fsdp_wrapped_module.{k}".replace("layer2.", "layer2._checkpoint_wrapped_module."): v for k, v in s.items()
+    },
+    "arrays instead": lambda s: {k: v.numpy() for k, v in s.items()},
+    "in a circle": lambda s: _circle(s),
     "the same twice": lambda s: {"model": s, "best": dict(s)},
     "options beside": lambda s: {"args": argparse.Namespace(lr=0.1), "model": s, "path": Path("x"), "loss": np.float64(0.5)},
     "arrays beside": lambda s: {"net": s, "history": np.zeros(3), "labels": np.array([1, 2])},
@@ -591,6 +604,13 @@ def test_moving_averages_are_preferred_and_two_networks_refused(tmp_path, state)
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"\x93NUMPY" + bytes(64), "without names"),
         (b"PK\x03\x04broken", "cut off or damaged"),
+        (b"<!-- sign in --><html>", "web page"),
+        ("\ufeff<!DOCTYPE html>".encode("utf-16-le"), "web page"),
+        (b'<?xml version="1.0"?><net name="x">', "OpenVINO"),
+        (b"7767517\n75 83\nInput data 0 1", "ncnn"),
+        (b'{"metadata": {}, "weight_map": {}}', "several files"),
+        (pickle.dumps({"a": np.zeros(2)}, protocol=2), "no pickle of torch.save"),
+        (pickle.dumps({"a": np.zeros(2)}, protocol=4), "no pickle of torch.save"),
     ],
 )
 @pytest.mark.parametrize("name", ["weights.pt", "weights.params"])
@@ -613,6 +633,15 @@ def test_zip_archives_and_torchscript(tmp_path):
     (tmp_path / "NET.ONNX").write_bytes(b"\x08\x07")
     with pytest.raises(FaceVeilError, match="0 graphs"):
         import_checkpoint(tmp_path / "NET.ONNX")
+
+
+def test_what_it_holds_counts_and_not_its_name(tmp_path, state):
+    for name in ("renamed.safetensors", "Gewichte für Jürgen\nneu.pt"):
+        torch.save(state, tmp_path / name)
+        assert torch.equal(import_checkpoint(tmp_path / name).state_dict["fc.bias"], state["fc.bias"])
+    (tmp_path / "net.pb").write_bytes(b"\n\x10\n\x04node")
+    with pytest.raises(FaceVeilError, match="another framework"):
+        import_checkpoint(tmp_path / "net.pb")
 
 
 def _quantised(tensor: torch.Tensor) -> torch.Tensor:
@@ -646,6 +675,8 @@ def test_odd_tensors_are_named(tmp_path, state, change, text, name):
         (lambda s: s.update({"layer3.0.bn1.bias": torch.zeros(3)}), r"layer3\.0\.bn1\.bias is \(3,\), not \(16,\)"),
         (lambda s: s.update({"layer3.0.conv9.weight": torch.zeros(3, 3, 3, 3)}), r"unexpected layer3\.0\.conv9\.weight"),
         (lambda s: s["fc.bias"].fill_(float("nan")), r"fc\.bias is not finite"),
+        (lambda s: s.update({"fc.bias": s["fc.bias"].to(torch.int8)}), r"fc\.bias holds whole numbers \(int8\)"),
+        (lambda s: s["bn2.running_var"].neg_(), r"bn2\.running_var holds negative variances"),
         (lambda s: s.update({"fc.weight": torch.zeros(16, 64 * 50)}), "50 positions"),
     ],
 )
