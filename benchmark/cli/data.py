@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from benchmark.cli.output import Device, Json, complain, emit, out, pick_device, steps, table
+from benchmark.cli.output import Device, Json, check_out, complain, emit, out, pick_device, steps, table
 from benchmark.interfaces import FaceVeilError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def preview(
     from benchmark.evaluation.session import open_track_data
 
     _check_role(role)
+    check_out(out_)
     grid(open_track_data(track, data).role(role), people, photos, out_)
     out.print(f"wrote {out_}", markup=False)
 
@@ -131,6 +132,7 @@ def dedup(
     from benchmark.evaluation.deduplication import deduplicate
     from benchmark.submissions.checkpoint_import import open_weights
 
+    check_out(out_, model, *[path for path in (data, *(against or [])) if path.is_file()])
     with steps() as progress:
         photos, found = deduplicate(
             data,

@@ -15,6 +15,7 @@ from benchmark.cli.output import (
     Json,
     Ray,
     Workers,
+    check_out,
     complain,
     emit,
     legend,
@@ -99,6 +100,7 @@ def evaluate(
     from benchmark.service.store import Store
     from benchmark.submissions.submission import load_submission
 
+    check_out(out_, submission)
     chosen: Sequence[AttackSpec] | None = [parse_attack(a) for a in attacks.split(",") if a] or None
     where = pick_device(device)
     with steps() as progress:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmark.cli.invert import Judges, opened
-from benchmark.cli.output import Device, Json, emit, facts, number, out, pick_device, settings, steps, table
+from benchmark.cli.output import Device, Json, check_out, emit, facts, number, out, pick_device, settings, steps, table
 from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
 
@@ -143,4 +143,5 @@ def preview(
     """Draws a grid of samples, and prints how the generator was made."""
     from attacks.generators import commands
 
+    check_out(out_, weights)
     facts(commands.preview(weights, out_, rows=rows, columns=columns, seed=seed, truncation=truncation))

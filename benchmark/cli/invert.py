@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmark.cli.evaluate import parse_attack
-from benchmark.cli.output import Device, Json, emit, number, numbered, out, pick_device, steps, table
+from benchmark.cli.output import Device, Json, check_out, emit, number, numbered, out, pick_device, steps, table
 from benchmark.cli.submit import StoreOption
 from benchmark.cli.train import Data, open_init
 from benchmark.interfaces import FaceVeilError, Goal
@@ -143,6 +143,7 @@ def invert(
 
     if gallery is not None:
         check_may_show(get_track(track))  # first, so that it costs nothing
+    check_out(out_, submission)
     chosen = [parse_attack(a) for a in attacks.split(",") if a] or None
     loaded = load_submission(submission)
     whole = _record_of(record, loaded) if record is not None else None

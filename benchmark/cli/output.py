@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -17,6 +20,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from benchmark.cli import logfile
+from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.progress import duration
 
 if TYPE_CHECKING:
@@ -42,6 +46,31 @@ def fail(message: str) -> NoReturn:
     if logfile.failed is not None:
         err.print(f"log: {escape(str(logfile.failed))}", soft_wrap=True)
     sys.exit(1)
+
+
+def check_out(out_: Path | None, *read: Path | None) -> None:
+    """Refuses at once what could otherwise be told only when the work is done.
+
+    Args:
+        read: files, and folders of submissions, that the command reads.
+
+    Raises:
+        FaceVeilError: ``out_`` is a folder, or one of the files that are read, or would lie among them.
+        OSError: nothing can be written there.
+    """
+    if out_ is None:
+        return
+    if out_.is_dir():
+        raise FaceVeilError(f"{out_} is a folder; --out takes the name of a file.")
+    if out_.exists() and not out_.is_file():  # a pipe or a device
+        return
+    place = out_.resolve()
+    for path in (path.resolve() for path in read if path is not None):
+        if place == path or path in place.parents:
+            raise FaceVeilError(f"{out_} belongs to what is read; choose another --out.")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(place.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place.parent))
 
 
 def unreadable(reason: str) -> None:

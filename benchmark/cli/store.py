@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.output import Json, emit, facts, table, unreadable
+from benchmark.cli.output import Json, check_out, emit, facts, table, unreadable
 from benchmark.cli.submit import StoreOption, open_store
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def export(
         raise typer.BadParameter("--thin goes with --format json: the other formats hold no curves")
     if (format_ is Format.EVAL_RESULTS) != bool(dataset):
         raise typer.BadParameter("--dataset NAMESPACE/NAME goes with --format eval-results, and is needed there")
+    check_out(out_)
     records = open_store(store).records(track, unreadable)
     if submission:
         records = [r for r in records if r.provenance.submission_id.startswith(submission)]

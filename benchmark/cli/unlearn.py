@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.output import Device, Json, emit, err, number, out, pick_device, steps, table
+from benchmark.cli.output import Device, Json, check_out, emit, err, number, out, pick_device, steps, table
 from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
 
@@ -53,6 +53,7 @@ def unlearn(
     from benchmark.runtime.atomic import write_text
     from benchmark.runtime.home import cache_dir
 
+    check_out(out_)
     chosen = [name.strip() for name in methods.split(",") if name.strip()]
     if wrong := [name for name in chosen if name not in METHODS]:
         raise FaceVeilError(f"no method {wrong[0]!r}; one of {', '.join(METHODS)}.")

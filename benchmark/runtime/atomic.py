@@ -18,10 +18,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; it takes the name when the block ends well, and is removed otherwise.
 
     The file is on the disk before it takes its name: a machine that loses its power leaves the old one or the new one.
+    A link stays one, and what it leads to is replaced; a device or a pipe, such as /dev/stdout, is written to as it is.
 
     Raises:
         OSError: names the file, also where a library said only that it could not write.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
+    path = path.resolve() if path.is_symlink() else path
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
@@ -32,17 +38,17 @@ def replacing(path: Path) -> Iterator[Path]:
             _sync(temporary)
             os.replace(temporary, path)
     except Exception as error:
-        named = _named(error, path)
+        named = _named(error, path, temporary)
         if named is error:
             raise
         raise named from error
 
 
-def _named(error: Exception, path: Path) -> Exception:
-    """An error of the disk with the file that was to be written; any other as it is."""
+def _named(error: Exception, path: Path, temporary: Path | None) -> Exception:
+    """An error of the disk with the file that was to be written, not its passing name; any other as it is."""
     if disk_is_full(error):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+    if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
         return OSError(error.errno, error.strerror, str(path))
     return error
 

@@ -65,6 +65,6 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _read(path: Path) -> Any:
     try:
-        return json_.loads(path.read_text(encoding="utf-8"))
+        return json_.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise FaceVeilError(f"{path} cannot be read as what a bench command prints with --json: {error}") from None

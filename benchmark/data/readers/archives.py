@@ -117,7 +117,12 @@ class TarContainer(ArchiveContainer):
 
     def __init__(self, path: Path, people: str | None = None) -> None:
         with open(path, "rb") as file:
-            compressed = file.read(2) == b"\x1f\x8b"
+            start = file.read(6)
+        if start.startswith((b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+            raise FaceVeilError(
+                f"{path} is compressed by bzip2, xz or zstd: unpack it (tar xf {path.name}) and name the folder."
+            )
+        compressed = start.startswith(b"\x1f\x8b")
         super().__init__(path, _UnpackedTar(path) if compressed else FileRanges(path), people)
 
     def _list(self) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -52,9 +54,14 @@ def people_of(paths: Sequence[str], rule: str | None = None, where: str = "") ->
     inside = [path[len(root) :] if path.startswith(root) else "" for path in paths]
     split = _in_parts(inside, where)
     below = [path.partition("/")[2] for path in inside] if split else inside
-    person = [name.partition("/")[0] if "/" in name else "" for name in below]
+    person = [_composed(name.partition("/")[0]) if "/" in name else "" for name in below]
     _refuse_ambiguous(below, where, split)
     return People(person, root, _note(below, person, split, root))
+
+
+def _composed(name: str) -> str:
+    """A name as most systems write it: macOS takes letters and accents apart, which is no other name."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _wrapping(paths: Sequence[str]) -> str:
@@ -134,7 +141,7 @@ def _by_rule(paths: Sequence[str], rule: str) -> People:
         said = f"people that {rule} names"
     else:
         find, said = _by_pattern(rule), f"people by the pattern {rule}"
-    person = [find(path) for path in paths]
+    person = [_composed(find(path)) for path in paths]
     if not any(person):
         such = f", such as {paths[0]}" if paths else ""
         raise FaceVeilError(f"the rule people={rule} finds a person on none of {len(paths)} photos{such}; a rule is {RULES}.")
@@ -170,16 +177,19 @@ def _by_pattern(rule: str) -> Callable[[str], str]:
 def _from_list(file: Path, paths: Sequence[str]) -> Callable[[str], str]:
     """People by the lines ``photo person`` of a file (divided by comma, tab or blanks); photos by path, or by a unique name."""
     named: dict[str, str] = {}
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+    with file.open("rb") as start:
+        utf16 = start.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as editors and PowerShell save it
+    with file.open(encoding="utf-16" if utf16 else "utf-8-sig", errors="surrogateescape", newline="") as lines:
         for number, line in enumerate(lines, 1):
             row = next(csv.reader([line])) if "," in line else line.split()
             if row and len(row) != 2:
                 raise FaceVeilError(f"{file}, line {number}: expected `photo person`, found {line.strip()[:60]!r}")
             if row:
-                named[row[0].strip()] = row[1].strip()
-    files = Counter(PurePosixPath(path).name for path in paths)
+                named[_composed(row[0].strip())] = row[1].strip()
+    files = Counter(PurePosixPath(_composed(path)).name for path in paths)
 
     def find(path: str) -> str:
+        path = _composed(path)
         name = PurePosixPath(path).name
         return named.get(path) or (named.get(name, "") if files[name] == 1 else "")
 

@@ -156,7 +156,7 @@ def open_sweep(path: Path) -> tuple[str, SweepFile]:
             raise unknown("sweep", str(path), shipped())
         path = shipped()[str(path)]
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_bytes())  # bytes: editors save UTF-16, too
         return path.stem, SweepFile.model_validate(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SweepFileError(f"{path} is not YAML: {error}") from None

@@ -134,6 +134,23 @@ def write_full(path: Path) -> None:
         file.write(b"x")
 
 
+def test_what_is_written_to_is_named_and_links_and_pipes_stay_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="directory") as error:
+        write_text(tmp_path / "folder", "x")
+    assert error.value.filename == str(tmp_path / "folder")
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write_text(tmp_path / "link", "x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "x"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "text")
+    assert os.read(reader, 9) == b"text"
+    os.close(reader)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "pipe", "target"]
+
+
 def test_tildes_are_expanded_in_configured_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("FACEVEIL_STORE_URL", "~/boards/store.sqlite")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import typer
 from benchmark.cli import output
 from benchmark.cli.evaluate import parse_attack
 from benchmark.cli.output import emit, facts, number, pick_device, settings, steps, table
-from benchmark.interfaces import AttackSpec
+from benchmark.interfaces import AttackSpec, FaceVeilError
 from benchmark.records.results import Metric
 from benchmark.runtime.progress import TrainingProgress
 
@@ -82,3 +83,20 @@ def test_progress_goes_to_stderr(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "counting [sheep]" in captured.err
+
+
+def test_an_output_that_cannot_be_is_refused_before_any_work(tmp_path):
+    (tmp_path / "entry").mkdir()
+    (tmp_path / "entry" / "card.json").write_text("{}")
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path / "entry" / "card.json", tmp_path / "entry" / "x" / ".." / "new.json"):
+        with pytest.raises(FaceVeilError, match="belongs to what is read"):
+            output.check_out(wrong, None, tmp_path / "entry")
+    with pytest.raises(FaceVeilError, match="is a folder"):
+        output.check_out(tmp_path / "entry")
+    with pytest.raises(OSError, match="file"):
+        output.check_out(tmp_path / "file" / "x.json")
+    output.check_out(tmp_path / "new" / "x.json", tmp_path / "entry")
+    assert (tmp_path / "new").is_dir()
+    for right in (None, tmp_path / "file", Path("/dev/null")):
+        output.check_out(right, tmp_path / "entry")

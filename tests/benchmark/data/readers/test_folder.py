@@ -302,6 +302,14 @@ def test_a_large_compressed_tar_is_refused_with_a_remedy(tmp_path: Path, monkeyp
         open_folder(path)
 
 
+@pytest.mark.parametrize("kind", ["bz2", "xz"])
+def test_a_tar_of_another_compression_is_named(tmp_path: Path, kind: str) -> None:
+    with tarfile.open(tmp_path / "faces.tar", f"w:{kind}") as archive:
+        archive.add(pack(people(), tmp_path / "a.zip"), "a/1.png")
+    with pytest.raises(FaceVeilError, match="unpack it"):
+        open_folder(tmp_path / "faces.tar")
+
+
 def test_damaged_archives(tmp_path: Path) -> None:
     files = people()
     tar = pack(files, tmp_path / "a.tar").read_bytes()

@@ -56,6 +56,16 @@ def test_the_same_name_in_two_parts_is_one_person(tmp_path: Path) -> None:
     assert "the same name in two parts is one person" in photos.report.describe()
 
 
+def test_a_name_whose_accents_macos_takes_apart_is_no_other_name(tmp_path: Path) -> None:
+    composed, apart = "M\u00fcller", "Mu\u0308ller"
+    paths = [f"train/{composed}/1.png", "train/Ab/1.png", f"val/{apart}/2.png", "val/AB/2.png"]
+    assert people_of(paths).person == [composed, "Ab", composed, "AB"], "identifiers may differ in the case of letters alone"
+    assert people_of(paths, "2").person == [composed, "Ab", composed, "AB"]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "list.txt").write_text(f"{apart}.png {apart}\n", encoding=encoding)
+        assert people_of([f"a/{composed}.png"], str(tmp_path / "list.txt")).person == [composed]
+
+
 def test_a_part_alone_wraps_its_people(tmp_path: Path) -> None:
     assert open_faces(write(tmp_path / "faces", ["train/a/1.png", "train/b/1.png"]), 16).names == ("a", "b")
 

@@ -112,6 +112,12 @@ def test_a_wrong_file_is_refused(text, message, written):
         unrolled(written(text))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_may_have_a_mark_of_its_encoding(tmp_path, encoding):
+    (tmp_path / "s.yaml").write_text("track: synthetic-quick\nentries: [{defense: undefended}]\n", encoding=encoding)
+    assert len(unroll(open_sweep(tmp_path / "s.yaml")[1])) == 1
+
+
 def test_a_missing_file_names_the_shipped_ones(tmp_path):
     with pytest.raises(FaceVeilError, match=r"does not exist. Shipped: .*factors"):
         open_sweep(tmp_path / "nowhere.yaml")
