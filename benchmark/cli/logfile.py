@@ -36,11 +36,10 @@ def opened(arguments: list[str] | None = None) -> Iterator[None]:
     words = sys.argv[1:] if arguments is None else arguments
     global failed
     failed = None
-    file = _begin(words)
-    if file is None:
+    handler = _begin(words)
+    if handler is None:
         yield
         return
-    handler = logging.FileHandler(file, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
     before = _log.level
     on_screen = logging.StreamHandler()  # warnings, which go there by themselves where no handler stands
@@ -54,17 +53,23 @@ def opened(arguments: list[str] | None = None) -> Iterator[None]:
         yield
         note(f"done after {time.monotonic() - started:.0f} s")
     except BaseException as error:
-        failed = file
+        failed = Path(handler.baseFilename)
         note(f"ended after {time.monotonic() - started:.0f} s by {type(error).__name__}: {error}")
         raise
     finally:
         for each in (handler, on_screen):
             _log.removeHandler(each)
         _log.setLevel(before)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
 
 
-def _begin(words: list[str]) -> Path | None:
+class _Handler(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A disk that is full costs the line; logging would print a traceback."""
+
+
+def _begin(words: list[str]) -> _Handler | None:
     """The file to write; older ones beyond :data:`KEPT` are removed."""
     command = next((word for word in words if word.isidentifier() or word.replace("-", "").isalpha()), "faceveil")
     with contextlib.suppress(OSError, FaceVeilError):
@@ -72,8 +77,7 @@ def _begin(words: list[str]) -> Path | None:
         for old in sorted(folder.glob("*.log"))[: -(KEPT - 1)]:
             old.unlink(missing_ok=True)
         file = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}-{os.getpid()}.log"
-        file.touch()
-        return file
+        return _Handler(file, encoding="utf-8")
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,11 @@ def test_a_home_that_cannot_be_written_to_costs_the_log_alone(tmp_path, monkeypa
     monkeypatch.setenv("FACEVEIL_HOME", str(tmp_path / "file" / "home"))
     with logfile.opened(["train"]):
         logfile.note("nothing")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
+def test_a_disk_that_is_full_costs_the_log_and_prints_nothing(fresh_home, monkeypatch, capsys):
+    monkeypatch.setattr(logfile, "_begin", lambda _words: logfile._Handler("/dev/full", encoding="utf-8"))
+    with steps() as progress:
+        progress.step("opening the photos")
+    assert "Traceback" not in capsys.readouterr().err
