@@ -18,6 +18,8 @@ def main() -> None:
     try:
         with ending_soon():
             _until_interrupted()
+    except KeyboardInterrupt:  # while the handlers were set, or taken away
+        _interrupted()
     except MemoryError:  # not even its message could be made
         print("error: there is not enough memory.", file=sys.stderr)
         sys.exit(1)
