@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -118,16 +119,24 @@ def _zipped(submission: Path, work: Path) -> Path:
 
 def _here(archive: Path, token: str | None, location: str | None) -> dict[str, Any]:
     """Submits to the store of this machine; it was checked in this process already, by the same code."""
-    from benchmark.service.intake import Intake
+    from benchmark.service.intake import CHUNK, Intake
     from benchmark.service.jobs import State
     from benchmark.submissions.validation import validate
 
     store = open_store(location)
     team = store.teams.authenticate(token) if token else store.teams.local()
-    with archive.open("rb") as stream:
-        job = Intake(store, check=validate).submit(team, stream, archive.stat().st_size)
-    if job.state == State.VALIDATED:
-        job = store.queue.enqueue(job.id, team)
+    intake, job = Intake(store, check=validate), store.queue.open(team, archive.stat().st_size)
+    try:
+        with intake.receiving(job) as incoming, archive.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                incoming.write(chunk)
+        job = intake.check(job.id)
+        if job.state == State.VALIDATED:
+            job = store.queue.enqueue(job.id, team)
+    except BaseException:  # the same command again is another job
+        with contextlib.suppress(FaceVeilError):
+            intake.withdraw(job.id, team, "it was broken off")
+        raise
     return job.model_dump(mode="json")
 
 

@@ -169,7 +169,7 @@ def job_of(root: Path) -> str:
 def stable(value: Any) -> Any:
     """JSON data without dates, times and memory."""
     if isinstance(value, dict):
-        return {k: stable(v) for k, v in value.items() if k != "at" and not any(word in k for word in VOLATILE)}
+        return {k: stable(v) for k, v in value.items() if k not in ("at", "id") and not any(word in k for word in VOLATILE)}
     return [stable(item) for item in value] if isinstance(value, list) else value
 
 
@@ -197,7 +197,7 @@ def result(case: Case, root: Path, ending: Ending) -> Any:
             store = Store(root / name)
             found[name] = [
                 [stable(json.loads(record.model_dump_json())) for record in store.records()],
-                [(job.name, str(job.state)) for job in store.queue.jobs()],
+                {job.name: str(job.state) for job in sorted(store.queue.jobs(), key=lambda job: job.created)},  # the newest
                 [team.name for team in store.teams.all()],
             ]
             store.close()

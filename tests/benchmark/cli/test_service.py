@@ -11,6 +11,8 @@ from record_factory import make_record
 from submission_factory import make_submission
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.service.intake import Intake
+from benchmark.service.quarantine import Quarantine
 from benchmark.service.store import Store
 
 TEAM = "Nordlicht"
@@ -142,3 +144,14 @@ def test_a_record_of_no_round_is_told(service, tmp_path):
     (tmp_path / "record.json").write_text("{}")
     with pytest.raises(FaceVeilError, match="is no record"):
         run("round", "check", tmp_path / "record.json")
+
+
+def test_what_was_broken_off_leaves_no_job_that_waits(service, monkeypatch):
+    token, entry = service
+    with monkeypatch.context() as broken:
+        broken.setattr(Intake, "check", lambda *_: (_ for _ in ()).throw(MemoryError))
+        with pytest.raises(MemoryError):
+            run("submit", entry, "--token", token, "--yes")
+    assert [job.state for job in Store().queue.jobs()] == ["withdrawn"]
+    assert not list(Quarantine().folder.glob("*.zip"))
+    assert submit(token, entry)["state"] == "queued"
