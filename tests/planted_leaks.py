@@ -33,6 +33,7 @@ from benchmark.interfaces import (
 )
 from benchmark.models.inputs import to_input
 from benchmark.protocol import registry
+from benchmark.protocol.registry import build_attacks
 from benchmark.protocol.track import Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.signals.part_responses import part_responses, watching
 from benchmark.signals.target import Target
@@ -164,7 +165,8 @@ class Leak:
         """What attacks may read of the target, or of another backbone asked about the same photos."""
         target = Target(submission or self.target, Access.HEAD)
         shadows = Shadows([self.auxiliary], self.pool)
-        return gather(target, self.world.populations, specs, shadows=shadows, cache=self.world.folder / "signals")
+        cache = self.world.folder / "signals"
+        return gather(target, self.world.populations, build_attacks(specs), shadows=shadows, cache=cache)
 
     @property
     def _defense(self) -> DefenseSpec:

@@ -17,6 +17,7 @@ from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluation.entry import Entry
 from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather
 from benchmark.interfaces import Access, AttackSpec, BackboneSpec, DefenseSpec
+from benchmark.protocol.registry import build_attacks
 from benchmark.protocol.track import Budget, HeadSpec, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.protocol.tracks import TRACKS
 from benchmark.signals.target import Target
@@ -120,7 +121,7 @@ class World:
     def evidence(self, specs: Sequence[AttackSpec], submission: Submission | None = None) -> Evidence:
         """What attacks may read of ``submission`` (default: the one trained here)."""
         target = Target(submission or self.submission, Access.HEAD)
-        return gather(target, self.populations, specs, shadows=self.all_shadows(), cache=self.folder / "signals")
+        return gather(target, self.populations, build_attacks(specs), shadows=self.all_shadows(), cache=self.folder / "signals")
 
 
 def command() -> list[str]:

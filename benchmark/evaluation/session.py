@@ -18,10 +18,10 @@ from benchmark.evaluation.inversion.panel import Panel, open_panel
 from benchmark.evaluation.membership.blind_gate import PIXELS
 from benchmark.evaluation.membership.evidence import wants
 from benchmark.evaluation.plan import Outline
-from benchmark.evaluation.standard import Evaluation, Planned, wanted_attacks
+from benchmark.evaluation.standard import Evaluation, Planned, Wanted, wanted_attacks
 from benchmark.evaluation.verified import all_known, known_defenses, note_trained_here
 from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec, FaceGenerator, FaceVeilError, Knowledge
-from benchmark.protocol.registry import service
+from benchmark.protocol.registry import build_attacks, service
 from benchmark.protocol.track import Track
 from benchmark.protocol.tracks import get_track
 from benchmark.runtime.executor import Engine
@@ -148,7 +148,7 @@ class Session:
         for defense in defenses:
             recipes = population.recipes(defense, backbone, self.init)
             plan.add_population(population, recipes)
-            if wants(self.populations.track.attacks, Knowledge.AUXILIARY):
+            if wants(build_attacks(self.populations.track.attacks), Knowledge.AUXILIARY):
                 composition, own = recipes[0].defense, recipes[0].backbone
                 released = composition.released_spec(composition.prepare(own))
                 plan.add_shadows(self._pool, self._pool.recipes(defense, released, self.init))
@@ -188,22 +188,24 @@ class Session:
         plan = TrainingPlan()
         for submission in submissions:
             self._maker.add_to(plan, submission)
-            card = submission.card
-            asked = [spec for spec, _ in wanted_attacks(self.populations.track, known_defenses(card), attacks)]
-            if wants(asked, Knowledge.AUXILIARY) and all_known(card):
+            card, wanted = submission.card, self._wanted(submission, attacks)
+            if wants((one.attack for one in wanted), Knowledge.AUXILIARY) and all_known(card):
                 plan.add_shadows(self._pool, self._pool.recipes(card.defenses, card.backbone, self.init))
         plan.add_shadows(self._pool, self._pool.blind(self.init))
         return plan
+
+    def _wanted(self, submission: Submission, attacks: Sequence[AttackSpec] | None) -> list[Wanted]:
+        return wanted_attacks(self.populations.track, known_defenses(submission.card), attacks)
 
     def outlook(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None) -> Graph:
         """Every step of an evaluation, those that are done included; nothing is trained and no attack is run."""
         plan = self.missing_trainings([submission], attacks)
         if not plan.missing:
             return Graph([*plan.nodes, *self.plan(submission, attacks).nodes])
-        wanted = [spec for spec, _ in wanted_attacks(self.populations.track, known_defenses(submission.card), attacks)]
+        wanted = self._wanted(submission, attacks)
         return Graph([*plan.nodes, *self.expected(wanted, tuple(node.key for node in plan.missing))])
 
-    def expected(self, attacks: Sequence[AttackSpec], after: tuple[str, ...], entry: str = "evaluation") -> list[Node]:
+    def expected(self, wanted: Sequence[Wanted], after: tuple[str, ...], entry: str = "evaluation") -> list[Node]:
         """The steps of an evaluation whose backbones are not trained yet.
 
         Args:
@@ -211,12 +213,12 @@ class Session:
             entry: tells its steps from those of others in the same graph.
         """
         track = self.populations.track
-        shadows = bool(track.shadows.auxiliary) and wants(attacks, Knowledge.AUXILIARY)
+        shadows = bool(track.shadows.auxiliary) and wants((one.attack for one in wanted), Knowledge.AUXILIARY)
         probes = [PIXELS, "untrained backbone", *(["public backbone"] if track.shadows.auxiliary else [])]
         probes += ["initial weights"] if self.init is not None else []
         label = "" if entry == "evaluation" else entry
         return Outline(track, entry, label, after).expected(
-            attacks, workers=self.engine.workers, shadows=shadows, probes=probes
+            [one.spec for one in wanted], workers=self.engine.workers, shadows=shadows, probes=probes
         )
 
     def plan(self, submission: Submission, attacks: Sequence[AttackSpec] | None = None, label: str = "") -> Planned:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from benchmark.evaluation.membership.tasks import JudgeGate, ProbeBlind, ReadMod
 from benchmark.evaluation.plan import CheckEntry, Outline, Steps, grouped
 from benchmark.evaluation.recognition import mean_utility
 from benchmark.evaluation.verified import all_known, known_defenses
-from benchmark.interfaces import Access, AttackSpec, Contrast, Defense, FaceVeilError, Knowledge, content_hash
+from benchmark.interfaces import Access, AttackSpec, Contrast, Defense, FaceVeilError, Knowledge, MembershipAttack, content_hash
 from benchmark.metrics.verification import VerificationResult
 from benchmark.protocol import registry
 from benchmark.protocol.track import Track
@@ -52,18 +52,30 @@ Step = Callable[[str], None]
 LOW_FPR = "tpr@fpr=1e-3"
 
 
-def wanted_attacks(
-    track: Track, defenses: Iterable[Defense], attacks: Sequence[AttackSpec] | None = None
-) -> list[tuple[AttackSpec, bool]]:
-    """(spec, adaptive): the track's attacks and those that know the defences, or a selection; each once."""
-    wanted = [(spec, False) for spec in (track.attacks if attacks is None else attacks)]
+class Wanted(NamedTuple):
+    """An attack that an evaluation runs, by its canonical spec.
+
+    Attributes:
+        attack: says what it needs; for every fit another is built.
+        adaptive: it knows the defence.
+    """
+
+    spec: AttackSpec
+    attack: MembershipAttack
+    adaptive: bool
+
+
+def wanted_attacks(track: Track, defenses: Iterable[Defense], attacks: Sequence[AttackSpec] | None = None) -> list[Wanted]:
+    """The track's attacks and those that know the defences, or a selection; each once."""
+    named = [(spec, False) for spec in (track.attacks if attacks is None else attacks)]
     if attacks is None:
-        wanted += [(spec, True) for defense in defenses for spec in defense.adaptive_attacks()]
-    specs: dict[str, tuple[AttackSpec, bool]] = {}
-    for spec, adaptive in wanted:
-        named = registry.canonical(spec, registry.build_attack(spec))
-        specs.setdefault(named.label, (named, adaptive))
-    return list(specs.values())
+        named += [(spec, True) for defense in defenses for spec in defense.adaptive_attacks()]
+    wanted: dict[str, Wanted] = {}
+    for given, adaptive in named:
+        attack = registry.build_attack(given)
+        spec = registry.canonical(given, attack)
+        wanted.setdefault(spec.label, Wanted(spec, attack, adaptive))
+    return list(wanted.values())
 
 
 @dataclass(frozen=True)
@@ -127,9 +139,9 @@ class Evaluation:
         Args:
             label: tells the entry from others in the same graph.
         """
-        specs = wanted_attacks(self.populations.track, known_defenses(self.submission.card), attacks)
-        scene = self._scene([spec for spec, _ in specs])
-        gate = JudgeGate(self._probes(scene, [spec for spec, adaptive in specs if not adaptive]))
+        wanted = wanted_attacks(self.populations.track, known_defenses(self.submission.card), attacks)
+        scene = self._scene(wanted)
+        gate = JudgeGate(self._probes(scene, [one.spec for one in wanted if not one.adaptive]))
         if gate.known:
             gate()  # from probes that are there: which attacks are finished depends on it
         steps = Steps(
@@ -138,7 +150,7 @@ class Evaluation:
             shadows=ReadShadows(scene) if scene.auxiliary else None,
             probes=gate.probes,
             gate=gate,
-            attacks=tuple(RunAttack(scene, spec, adaptive, gate) for spec, adaptive in specs),
+            attacks=tuple(RunAttack(scene, one.spec, one.adaptive, gate) for one in wanted),
         )
         return Planned(self, attacks is None, steps, Outline(self.populations.track, self.work.name, label).nodes(steps))
 
@@ -148,7 +160,7 @@ class Evaluation:
         changed = standard.digest != self.populations.track.digest
         return ("the track's settings were changed for this evaluation",) if changed else ()
 
-    def _scene(self, specs: Sequence[AttackSpec]) -> Scene:
+    def _scene(self, wanted: Sequence[Wanted]) -> Scene:
         p = self.populations
         return Scene(
             track=p.track,
@@ -158,20 +170,20 @@ class Evaluation:
             models=tuple(_on_disk(model) for model in self.entry.models),
             ids=tuple(model.submission_id for model in self.entry.models),
             targets=self.entry.targets,
-            auxiliary=self._auxiliary(specs),
-            specs=tuple(specs),
+            auxiliary=self._auxiliary(wanted),
+            specs=tuple(one.spec for one in wanted),
             work=self.work,
             signals=self.cache / "signals",
             device=str(self.device),
             plugins=registry.plugin_files(),
         )
 
-    def _auxiliary(self, specs: Sequence[AttackSpec]) -> tuple[Path, ...]:
+    def _auxiliary(self, wanted: Sequence[Wanted]) -> tuple[Path, ...]:
         """Folders of the attacker's shadows on public people, trained where an attack wants them: under the card's own defence,
         where it is known here.
         """
         card = self.submission.card
-        if not wants(specs, Knowledge.AUXILIARY) or not all_known(card):
+        if not wants((one.attack for one in wanted), Knowledge.AUXILIARY) or not all_known(card):
             return ()
         pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
         recipes = pool.recipes(card.defenses, card.backbone, self.init)

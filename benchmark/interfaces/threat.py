@@ -27,6 +27,11 @@ class Knowledge(StrEnum):
     AUXILIARY = "auxiliary"
     QUERY_POOL = "query_pool"
 
+    @property
+    def uses_shadows(self) -> bool:
+        """Whether it takes shadow backbones."""
+        return self in (Knowledge.AUXILIARY, Knowledge.QUERY_POOL)
+
 
 class Contrast(StrEnum):
     """Which two populations a membership attack has to tell apart (positive against negative)."""

@@ -234,6 +234,11 @@ def build_attack(spec: PluginSpec) -> MembershipAttack:
     return _build("attack", membership_attacks(), spec)
 
 
+def build_attacks(specs: Iterable[PluginSpec]) -> list[MembershipAttack]:
+    """Attacks to be asked what they need; raises as :func:`build_attack`.  For every fit one is built anew."""
+    return [build_attack(spec) for spec in specs]
+
+
 def build_inversion(spec: PluginSpec) -> InversionAttack:
     """An inversion attack from its spec; raises as :func:`build_attack`."""
     return _build("inversion attack", inversion_attacks(), spec)

@@ -29,11 +29,11 @@ def membership(
 
     from benchmark.evaluation.membership.evidence import requested
     from benchmark.interfaces import AttackSpec
-    from benchmark.protocol.registry import membership_attacks
+    from benchmark.protocol.registry import build_attack, membership_attacks
     from benchmark.signals.bench import growth, measure_signals, untrained_target
 
     names = [a for a in attacks.split(",") if a] or sorted(membership_attacks())
-    requests = requested([AttackSpec(name=name) for name in names])
+    requests = requested(build_attack(AttackSpec(name=name)) for name in names)
     target = untrained_target(backbone, size, pick_device(device))
     timings, union = measure_signals(target, requests, photos, rounds)
     grown = growth(target, requests, photos)

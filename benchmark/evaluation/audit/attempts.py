@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from benchmark.interfaces import (
     MembershipAttack,
     NotApplicableError,
     QueryShadow,
-    SignalRequest,
 )
 from benchmark.protocol.registry import build_attack
 from benchmark.records.results import AttackResult, ContrastResult
@@ -78,7 +77,7 @@ def run_attack(
     Returns:
         The result (with a reason rather than a number where there is none), and by contrast the scores with their rows.
     """
-    attack = build_attack(spec)
+    attack = build_attack(spec)  # says what it needs; each contrast fits one of its own
     result = AttackResult(spec=spec, access=attack.required_access(), knowledge=attack.knowledge)
     try:
         check_access(attack)
@@ -93,7 +92,7 @@ def run_attack(
     why_not: dict[Contrast, str] = {}
     for contrast in attack.contrasts:
         try:
-            scores[contrast] = score(attack if not scores else build_attack(spec), seen, contrast)
+            scores[contrast] = score(build_attack(spec), seen, contrast)
             found[contrast] = describe(contrast, scores[contrast][0], blind.get(contrast, 0.5), seed)
         except NotApplicableError as error:
             why_not[contrast] = str(error)
@@ -111,8 +110,7 @@ def _beside_the_point(attack: MembershipAttack, seen: Observations) -> list[str]
     """Reasons that lie in how the audit was asked, not in the module."""
     if getattr(attack, "statistics", "") == "feature_means" and not any("norm.mean.stored" in k for k in seen.missing):
         return ["the model stores BatchNorm statistics, which bn_distance reads instead of estimated feature means."]
-    wants_shadows = attack.calibrates or attack.knowledge in (Knowledge.QUERY_POOL, Knowledge.AUXILIARY)
-    if wants_shadows and not seen.shadows:
+    if attack.knowledge.uses_shadows and not seen.shadows:
         return ["no shadow models were given (shadows=)."]
     if attack.knowledge == Knowledge.QUERY_POOL and seen.offline:
         return ["the shadow models were trained on none of the photos; it needs some that were trained on part of them."]
@@ -179,13 +177,3 @@ def _of_shadow(
     place = np.full(len(rows), -1)
     place[kept] = np.arange(len(kept))
     return QueryShadow(narrowed(shadow.signals, attack, rows[kept]), inside[kept], place)
-
-
-def wanted_requests(specs: Sequence[AttackSpec], shadows_only: bool = False) -> list[SignalRequest]:
-    """The union of what attacks ask for; with ``shadows_only``, of those that read shadows."""
-    union: dict[SignalRequest, None] = {}
-    for attack in map(build_attack, specs):
-        reads = attack.calibrates or attack.knowledge in (Knowledge.QUERY_POOL, Knowledge.AUXILIARY)
-        if reads or not shadows_only:
-            union.update(dict.fromkeys(attack.requests()))
-    return list(union)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmark.evaluation.audit.attempts import attacks_for, run_attack, wanted_requests
+from benchmark.evaluation.audit.attempts import attacks_for, run_attack
 from benchmark.evaluation.audit.blind_probes import blind_probes
 from benchmark.evaluation.audit.module import target_of_module
 from benchmark.evaluation.audit.observations import AuditShadow, Observations, observe
@@ -17,10 +17,11 @@ from benchmark.evaluation.audit.photo_sets import open_photo_set
 from benchmark.evaluation.audit.question import Question, one_set, pose
 from benchmark.evaluation.audit.report import AuditReport
 from benchmark.evaluation.audit.verdicts import Scored, exposed, verdicts
+from benchmark.evaluation.membership.evidence import requested
 from benchmark.evaluation.recognition import utility_metrics
 from benchmark.interfaces import AttackSpec, Contrast, FaceVeilError
 from benchmark.metrics.verification import verification
-from benchmark.protocol.registry import build_attack
+from benchmark.protocol.registry import build_attacks
 from benchmark.protocol.track import InputSpec
 from benchmark.records.results import AttackResult, Metric
 from benchmark.signals.answers import Embedding
@@ -94,7 +95,8 @@ def audit(
 
     target = targeted(model)
     given = list(shadows or ())
-    specs = _specs(attacks) or attacks_for(bool(given), all(s.offline for s in given))
+    specs = [_spec(a) for a in attacks or ()] or attacks_for(bool(given), all(s.offline for s in given))
+    wanted = build_attacks(specs)  # an unknown name ends the audit here
     tell(f"blind probes on {len(question.photos)} photos")
     gate = blind_probes(target, question, seed)
     tell("signals of the model" + (f" and of {len(given)} shadow models" if given else ""))
@@ -102,10 +104,10 @@ def audit(
     seen = observe(
         target,
         question,
-        list(dict.fromkeys((EMBEDDING, *wanted_requests(specs)))),
+        list(dict.fromkeys((EMBEDDING, *requested(wanted)))),
         public=reference,
         shadows=[(targeted(shadow.model), shadow) for shadow in given],
-        shadow_requests=wanted_requests(specs, shadows_only=True),
+        shadow_requests=requested(wanted, lambda attack: attack.knowledge.uses_shadows),
     )
     if EMBEDDING.key in seen.missing:
         raise FaceVeilError(f"no embedding could be had: {seen.missing[EMBEDDING.key]}")
@@ -149,17 +151,10 @@ def _run(
     return tuple(results), scored
 
 
-def _specs(attacks: Sequence[AttackSpec | str] | None) -> tuple[AttackSpec, ...]:
-    found = []
-    for attack in attacks or ():
-        spec = attack if isinstance(attack, AttackSpec) else _parsed(attack)
-        build_attack(spec)  # an unknown name is told now, not after the signals
-        found.append(spec)
-    return tuple(found)
-
-
-def _parsed(text: str) -> AttackSpec:
-    name, *pairs = text.split(":")
+def _spec(attack: AttackSpec | str) -> AttackSpec:
+    if isinstance(attack, AttackSpec):
+        return attack
+    name, *pairs = attack.split(":")
     return AttackSpec(name=name, settings=dict(pair.partition("=")[::2] for pair in pairs))
 
 

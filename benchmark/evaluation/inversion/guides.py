@@ -59,7 +59,7 @@ class Guides:
             attack.differentiable_score({})  # tells why
         if attack.knowledge == Knowledge.QUERY_POOL:
             raise NotApplicableError("generated faces are in no query pool: a guide is fitted on other people.")
-        self._fit(spec, attack)
+        self._fit(attack)
         requests = attack.requests()
         references = self._references(requests)
 
@@ -68,12 +68,12 @@ class Guides:
 
         return guide
 
-    def _fit(self, spec: AttackSpec, attack: MembershipAttack) -> None:
+    def _fit(self, attack: MembershipAttack) -> None:
         if attack.knowledge == Knowledge.NONE:
             return
         contrast = Contrast.PAPER if Contrast.PAPER in attack.contrasts else attack.contrasts[0]
         shadows = Shadows(auxiliary=self.shadows() if attack.knowledge == Knowledge.AUXILIARY else ())
-        evidence = gather(self.target, self.populations, [spec], shadows=shadows, cache=self.cache)
+        evidence = gather(self.target, self.populations, [attack], shadows=shadows, cache=self.cache)
         if evidence.missing_on_target:
             raise NotApplicableError(next(iter(evidence.missing_on_target.values())))
         attack.fit(*training_signals(attack, evidence, contrast))

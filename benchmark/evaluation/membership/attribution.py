@@ -26,7 +26,7 @@ from benchmark.evaluation.membership.scores import run_contrast
 from benchmark.interfaces import Access, AttackSpec, Contrast, NotApplicableError
 from benchmark.metrics.intervals import bootstrap_many
 from benchmark.metrics.roc import roc
-from benchmark.protocol.registry import build_attack
+from benchmark.protocol.registry import build_attack, build_attacks
 from benchmark.records.results import Attribution, AttributionRow, Metric
 from benchmark.signals.target import Target
 from benchmark.submissions.package import is_packed
@@ -69,9 +69,9 @@ class Subject:
         Raises:
             NotApplicableError: it has no BatchNorm statistics.
         """
-        specs = list(specs)
-        evidence = gather(target, self.populations, specs, cache=self.cache / "signals")
-        reasons = [reason for spec in specs for reason in evidence.reasons(build_attack(spec))]
+        attacks = build_attacks(specs)
+        evidence = gather(target, self.populations, attacks, cache=self.cache / "signals")
+        reasons = [reason for attack in attacks for reason in evidence.reasons(attack)]
         if reasons:
             raise NotApplicableError(reasons[0])
         return evidence

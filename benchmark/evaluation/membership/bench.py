@@ -14,8 +14,8 @@ from benchmark.data.populations import Populations, open_populations
 from benchmark.evaluation.membership.evidence import gather
 from benchmark.evaluation.membership.score_metrics import contrast_metrics
 from benchmark.evaluation.membership.scores import score_target
-from benchmark.interfaces import AttackSpec, BackboneSpec, FaceVeilError, Knowledge
-from benchmark.protocol.registry import build_attack
+from benchmark.interfaces import AttackSpec, BackboneSpec, FaceVeilError
+from benchmark.protocol.registry import build_attacks
 from benchmark.protocol.track import Budget, Roles, ShadowBudget, Track, TrainingConfig
 from benchmark.runtime.memory import peak_memory
 from benchmark.signals.bench import untrained_target
@@ -48,8 +48,9 @@ def measure(
     Raises:
         FaceVeilError: an attack that cannot run here.
     """
-    for spec in attacks:
-        if build_attack(spec).knowledge not in (Knowledge.NONE, Knowledge.PARTIAL):
+    alone = build_attacks(attacks)
+    for spec, attack in zip(attacks, alone, strict=True):
+        if attack.knowledge.uses_shadows:
             raise FaceVeilError(f"attack {spec.label} wants shadow backbones, and none is trained here; name another one.")
     target = untrained_target(backbone, size, device)
     people = max(16, queries // A_PERSON)
@@ -63,7 +64,7 @@ def measure(
         return populations
 
     populations = _timed(stages, "photos opened", opened)
-    evidence = _timed(stages, "signals", lambda: gather(target, populations, attacks, cache=folder / "signals"))
+    evidence = _timed(stages, "signals", lambda: gather(target, populations, alone, cache=folder / "signals"))
     for spec in attacks:
         found = score_target(spec, evidence)
         if found.status != "ok":

@@ -32,12 +32,12 @@ from benchmark.interfaces import (
     AttackSpec,
     Contrast,
     FaceVeilError,
-    Knowledge,
+    MembershipAttack,
     Photos,
     Signals,
     content_hash,
 )
-from benchmark.protocol.registry import build_attack, plugin_file_digest
+from benchmark.protocol.registry import build_attacks, plugin_file_digest
 from benchmark.records.results import Gate, GateProbe, Metric
 from benchmark.runtime.step_cache import Pieces
 from benchmark.signals.answers import Embedding
@@ -134,10 +134,10 @@ class BlindGate:
         if which == PIXELS:
             return [_Probe(PIXELS, None, None, self._linear_on_pixels)]
         submission = self.blind[which]
-        specs = [spec for spec in attacks if build_attack(spec).knowledge in (Knowledge.NONE, Knowledge.PARTIAL)]
-        reader = _Blind(self, submission, specs)
+        alone = [(s, a) for s, a in zip(attacks, build_attacks(attacks), strict=True) if not a.knowledge.uses_shadows]
+        reader = _Blind(self, submission, [attack for _, attack in alone])
         linear = _Probe(f"linear on {which} embedding", submission, None, reader.linear)
-        return [linear, *(_Probe(f"{s.label} on {which}", submission, s, partial(reader.attack, s)) for s in specs)]
+        return [linear, *(_Probe(f"{s.label} on {which}", submission, s, partial(reader.attack, s, a)) for s, a in alone)]
 
     def _try(self, probe: _Probe) -> dict[str, Estimate]:
         self.step(f"blind gate: {probe.name}")
@@ -176,23 +176,23 @@ class _Blind:
 
     gate: BlindGate
     submission: Submission
-    specs: Sequence[AttackSpec]
+    attacks: Sequence[MembershipAttack]
 
     @cached_property
     def evidences(self) -> list[Evidence]:
         target = Target(self.submission, Access.WEIGHTS, self.gate.device)
-        requests = (*requested(self.specs), EMBEDDING)
+        requests = (*requested(self.attacks), EMBEDDING)
         return [Evidence.of(read_model(target, own, requests, cache=self.gate.cache)) for own in self.gate._numbered]
 
     def linear(self) -> dict[Contrast, Scores]:
         return self.gate.linear(np.asarray(self.evidences[0].signals[EMBEDDING]), self.evidences)
 
-    def attack(self, spec: AttackSpec) -> dict[Contrast, Scores]:
+    def attack(self, spec: AttackSpec, attack: MembershipAttack) -> dict[Contrast, Scores]:
         """Its scores on each contrast; no score, no blind success: on the target the failure is recorded."""
-        if any(e.reasons(build_attack(spec)) for e in self.evidences):
+        if any(e.reasons(attack) for e in self.evidences):
             return {}
         found = {}
-        for contrast in build_attack(spec).contrasts:
+        for contrast in attack.contrasts:
             try:
                 found[contrast] = self.gate.together([run_contrast(spec, e, contrast) for e in self.evidences])
             except FaceVeilError:

@@ -13,7 +13,6 @@ from benchmark.data.populations import SEEN, SIDES, Populations
 from benchmark.interfaces import (
     Access,
     AccessError,
-    AttackSpec,
     Contrast,
     Knowledge,
     MembershipAttack,
@@ -23,7 +22,6 @@ from benchmark.interfaces import (
     SignalRequest,
     Signals,
 )
-from benchmark.protocol.registry import build_attack
 from benchmark.signals.extraction import (
     HeadClasses,
     Reading,
@@ -154,27 +152,22 @@ class Evidence:
         return result
 
 
-def wants(specs: Sequence[AttackSpec], knowledge: Knowledge) -> bool:
+def wants(attacks: Iterable[MembershipAttack], knowledge: Knowledge) -> bool:
     """Whether any of the attacks has that knowledge."""
-    return any(build_attack(spec).knowledge == knowledge for spec in specs)
+    return any(attack.knowledge == knowledge for attack in attacks)
 
 
 def requested(
-    specs: Sequence[AttackSpec], wanted: Callable[[MembershipAttack], bool] | None = None
+    attacks: Iterable[MembershipAttack], wanted: Callable[[MembershipAttack], bool] = lambda _attack: True
 ) -> tuple[SignalRequest, ...]:
     """The union of what attacks ask for; with ``wanted``, of those attacks only."""
-    union: dict[SignalRequest, None] = {}
-    for spec in specs:
-        attack = build_attack(spec)
-        if wanted is None or wanted(attack):
-            union.update(dict.fromkeys(attack.requests()))
-    return tuple(union)
+    return tuple(dict.fromkeys(request for attack in attacks if wanted(attack) for request in attack.requests()))
 
 
 def gather(
     target: Target,
     populations: Populations,
-    specs: Sequence[AttackSpec],
+    attacks: Sequence[MembershipAttack],
     *,
     extra: Sequence[SignalRequest] = (),
     shadows: Shadows | None = None,
@@ -188,9 +181,9 @@ def gather(
         shadows: shadow backbones; none by default.
     """
     shadows = shadows or Shadows()
-    requests = tuple(dict.fromkeys((*requested(specs), *extra)))
+    requests = tuple(dict.fromkeys((*requested(attacks), *extra)))
     model = read_model(target, populations, requests, cache=cache, progress=progress)
-    reader = ShadowReader(populations, specs, model.missing, target, cache, {})
+    reader = ShadowReader(populations, attacks, model.missing, target, cache, {})
     auxiliary = reader.auxiliary(shadows.auxiliary)
     pool = reader.pool(shadows.pool)
     return Evidence.of(model, pool, auxiliary, reader.missing_on_shadow)
@@ -236,7 +229,7 @@ class ShadowReader:
     """Signals of shadows, for those attacks alone that use them; what one cannot give is noted in ``missing_on_shadow``."""
 
     populations: Populations
-    specs: Sequence[AttackSpec]
+    attacks: Sequence[MembershipAttack]
     missing_on_target: Mapping[str, str]
     target: Target
     cache: Path | None
@@ -261,7 +254,7 @@ class ShadowReader:
         ]
 
     def _wanted(self, wanted: Callable[[MembershipAttack], bool]) -> list[SignalRequest]:
-        return [r for r in requested(self.specs, wanted) if r.key not in self.missing_on_target]
+        return [r for r in requested(self.attacks, wanted) if r.key not in self.missing_on_target]
 
     def _queried(self, submission: Submission, requests: Sequence[SignalRequest]) -> Signals:
         seen = self.populations.side == SEEN

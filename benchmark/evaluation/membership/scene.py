@@ -21,7 +21,7 @@ from benchmark.evaluation.membership.evidence import (
     requested,
 )
 from benchmark.interfaces import Access, AttackSpec, FaceVeilError, Knowledge, SignalRequest, Signals, content_hash
-from benchmark.protocol.registry import load_plugin_file
+from benchmark.protocol.registry import build_attacks, load_plugin_file
 from benchmark.protocol.track import Track
 from benchmark.runtime.checked import intact
 from benchmark.runtime.step_cache import Pieces
@@ -64,9 +64,10 @@ class Scene:
 
     def requests(self, number: int) -> tuple[SignalRequest, ...]:
         """What a backbone is asked for: as a target by every attack, as a shadow by those that have a query pool."""
+        attacks = build_attacks(self.specs)
         if number in self.targets:
-            return requested(self.specs)
-        return requested(self.specs, lambda attack: attack.knowledge == Knowledge.QUERY_POOL)
+            return requested(attacks)
+        return requested(attacks, lambda attack: attack.knowledge == Knowledge.QUERY_POOL)
 
     def signals_of(self, number: int) -> str:
         """The name of the piece that notes where a backbone's signals are."""
@@ -146,8 +147,8 @@ class OpenScene:
                 return [signals for signals in found if signals], note["missing"]
         started = time.perf_counter()
         first = self.scene.targets[0]
-        model = self.model(first)
-        reader = ShadowReader(model.populations, self.scene.specs, model.missing, self.target(first), self.scene.signals, {})
+        model, attacks = self.model(first), build_attacks(self.scene.specs)
+        reader = ShadowReader(model.populations, attacks, model.missing, self.target(first), self.scene.signals, {})
         read, missing = reader.auxiliary(shadows), reader.missing_on_shadow
         files = [[files_of(s.signals), None if s.queried is None else files_of(s.queried)] for s in read]
         pieces.keep(name, {"files": files, "missing": missing}, time.perf_counter() - started)

@@ -157,7 +157,7 @@ class Sweep:
             if not alone.missing and is_packed(trained):
                 nodes += session.plan(load_submission(trained), label=own).nodes
                 continue
-            wanted = [spec for spec, _ in wanted_attacks(entry.track, [entry.defense])]
+            wanted = wanted_attacks(entry.track, [entry.defense])
             nodes += session.expected(wanted, tuple(node.key for node in alone.missing), own)
         return Graph([*plan.nodes, *nodes])
 

@@ -7,6 +7,7 @@ from submission_factory import make_submission
 from benchmark.data.populations import HELD_OUT, SEEN, UNSEEN
 from benchmark.evaluation.membership.evidence import Evidence, Shadows, gather, requested
 from benchmark.interfaces import Access, AttackSpec, BackboneSpec, Contrast, Knowledge
+from benchmark.protocol.registry import build_attacks
 from benchmark.signals.answers import Embedding
 from benchmark.signals.target import Target
 from benchmark.training.build import make_untrained
@@ -20,7 +21,7 @@ REGROWN = AttackSpec(name="regrown_head")
 
 
 def gathered(flow, specs, submission=None, **options) -> Evidence:
-    return gather(Target(submission or flow.submission, Access.WEIGHTS), flow.populations, specs, **options)
+    return gather(Target(submission or flow.submission, Access.WEIGHTS), flow.populations, build_attacks(specs), **options)
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +32,19 @@ def grouped(flow):
 
 
 def test_the_union_of_requests_asks_for_nothing_twice():
-    union = requested([BN, BN_AUXILIARY, NORM, REGROWN, VIEWS])
+    union = requested(build_attacks([BN, BN_AUXILIARY, NORM, REGROWN, VIEWS]))
     assert len(union) == len(set(union)) == 1 + 10
-    assert [r.key for r in requested([BN, BN_AUXILIARY], lambda a: a.knowledge == Knowledge.AUXILIARY)] == [
+    assert [r.key for r in requested(build_attacks([BN, BN_AUXILIARY]), lambda a: a.knowledge == Knowledge.AUXILIARY)] == [
         "norm.mean.stored.identity"
     ]
-    assert requested([BN, NORM], lambda a: a.knowledge == Knowledge.NONE) == ()
+    assert requested(build_attacks([BN, NORM]), lambda a: a.knowledge == Knowledge.NONE) == ()
 
 
 def test_one_pass_a_view_over_the_target_for_all_attacks(flow):
     passed = []
     target = Target(flow.submission, Access.WEIGHTS)
     target.backbone.register_forward_hook(lambda _m, args, _out: passed.append(len(args[0])))
-    gather(target, flow.populations, [BN, NORM, REGROWN, VIEWS])
+    gather(target, flow.populations, build_attacks([BN, NORM, REGROWN, VIEWS]))
     assert sum(passed) == 10 * len(flow.populations.queried)
 
 

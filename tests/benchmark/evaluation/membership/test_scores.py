@@ -239,7 +239,7 @@ def test_queries_count_what_goes_through_the_target(flow, tmp_path, name, settin
     spec = AttackSpec(name=name, settings=settings)
     target = Target(flow.submission, Access.WEIGHTS)
     with target.counting() as queries:
-        own = gather(target, flow.populations, [spec], cache=tmp_path)
+        own = gather(target, flow.populations, [build_attack(spec)], cache=tmp_path)
     result, _ = run(spec, own)
     assert result.status == "ok", result.reason
     assert result.queries == passes * len(flow.populations.queried)
@@ -248,7 +248,7 @@ def test_queries_count_what_goes_through_the_target(flow, tmp_path, name, settin
     probe = 4 if name == "part_crop" else 0
     assert queries.images == result.queries + probe
     with target.counting() as queries:
-        gather(target, flow.populations, [spec], cache=tmp_path)
+        gather(target, flow.populations, [build_attack(spec)], cache=tmp_path)
     assert queries.images == probe // 2, "what is stored is not asked for again"
 
 
