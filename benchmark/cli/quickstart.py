@@ -69,7 +69,7 @@ def quickstart(
         folders = [entry_folder(track.name, spec, seed) for spec in ENTRIES]
         for spec, folder in zip(ENTRIES, folders, strict=True):
             if not is_packed(folder):
-                session.train(spec, seed, folder, {"team": QUICKSTART})
+                session.train(spec, seed, folder, card={"team": QUICKSTART})
         records = session.evaluate_all([load_submission(folder) for folder in folders])
         for record in records:
             store.add_record(record)

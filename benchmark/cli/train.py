@@ -137,7 +137,7 @@ def train(
         complain(() if group.rank else session.populations.warnings)
         card = {"team": team} | ({"name": name} if name else {})
         mixed_in = draw_canaries(session.populations, plan) if plan else None
-        submission = session.train(specs, seed, out, card, network, mixed_in, number)
+        submission = session.train(specs, seed, out, card=card, backbone=network, canaries=mixed_in, number=number)
     if group.rank:
         return  # the first process has written it, and reports
     report = describe(submission, out)

@@ -103,4 +103,4 @@ def run_paper(
 def _trained(session: Session, spec: BackboneSpec, folder: Path) -> Submission:
     if is_packed(folder):
         return load_submission(folder)
-    return session.train(DefenseSpec(name="undefended"), 0, folder, {"team": "paper", "name": spec.name}, backbone=spec)
+    return session.train(DefenseSpec(name="undefended"), 0, folder, card={"team": "paper", "name": spec.name}, backbone=spec)

@@ -20,7 +20,7 @@ from benchmark.evaluation.membership.evidence import wants
 from benchmark.evaluation.plan import Outline
 from benchmark.evaluation.standard import Evaluation, Planned, Wanted, wanted_attacks
 from benchmark.evaluation.verified import all_known, known_defenses, note_trained_here
-from benchmark.interfaces import AttackSpec, BackboneSpec, DefenseSpec, FaceGenerator, FaceVeilError, Knowledge
+from benchmark.interfaces import AttackSpec, BackboneSpec, FaceGenerator, FaceVeilError, Knowledge
 from benchmark.protocol.registry import build_attacks, service
 from benchmark.protocol.track import Track
 from benchmark.protocol.tracks import get_track
@@ -30,7 +30,7 @@ from benchmark.runtime.home import cache_dir
 from benchmark.runtime.progress import Progress
 from benchmark.submissions.submission import Submission, pack
 from benchmark.training.build import make_submission
-from benchmark.training.composition import Defenses, compose
+from benchmark.training.composition import Defenses, compose, specs_of
 from benchmark.training.plan import TrainingPlan
 from benchmark.training.population import Population
 from benchmark.training.scale import spread
@@ -79,6 +79,7 @@ class Session:
         defense: Defenses,
         seed: int,
         out: Path,
+        *,
         card: Mapping[str, Any] | None = None,
         backbone: BackboneSpec | None = None,
         canaries: Canaries | None = None,
@@ -99,19 +100,18 @@ class Session:
             raise FaceVeilError(
                 f"number {number}: an entry of this track has backbones 0 to {self.populations.track.population - 1}."
             )
-        own = self.populations.numbered(number)
-        named = (defense,) if isinstance(defense, DefenseSpec) else defense  # as its maker named it, not with every default
-        fields = {"name": " + ".join(spec.label for spec in named)[:80], **(card or {}), "number": number}
-        self.progress.step(f"training {compose(defense).label}")
+        own, composition = self.populations.numbered(number), compose(defense)
+        fields = {"name": " + ".join(spec.label for spec in specs_of(defense))[:80], **(card or {}), "number": number}
+        self.progress.step(f"training {composition.label}")
         if canaries is None and seed == number and not spread():
             population = Population(self.populations, self.cache / "populations", self.device)
-            recipe = population.recipes(defense, backbone, self.init)[number]
+            recipe = population.recipes(composition, backbone, self.init)[number]
             made = population.submission(recipe, self.progress.training)
             submission = pack(out, made.card.model_copy(update=fields), made.backbone(), made.head)
         else:
             submission = make_submission(
                 own,
-                defense,
+                composition,
                 canaries.training_set(own.seen) if canaries else own.seen,
                 seed=seed,
                 out=out,
@@ -151,7 +151,7 @@ class Session:
             if wants(build_attacks(self.populations.track.attacks), Knowledge.AUXILIARY):
                 composition, own = recipes[0].defense, recipes[0].backbone
                 released = composition.released_spec(composition.prepare(own))
-                plan.add_shadows(self._pool, self._pool.recipes(defense, released, self.init))
+                plan.add_shadows(self._pool, self._pool.recipes(composition, released, self.init))
         plan.add_shadows(self._pool, self._pool.blind(self.init))
         return plan
 

@@ -61,7 +61,7 @@ def train(
     if folder.exists() and (folder.is_file() or any(folder.iterdir())):
         raise FaceVeilError(f"{folder} exists and is not empty; choose another out=, or remove it first.")
     specs = parse_defenses(defense, dict(settings or {}))
-    return _session(track, data, init, device, progress).train(specs, seed, folder, None, backbone)
+    return _session(track, data, init, device, progress).train(specs, seed, folder, backbone=backbone)
 
 
 def evaluate(

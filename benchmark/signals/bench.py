@@ -6,7 +6,7 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ from benchmark.protocol.track import InputSpec
 from benchmark.runtime.gpu import wait_for
 from benchmark.runtime.memory import peak_memory
 from benchmark.signals.answers import Embedding
-from benchmark.signals.channel_moments import ReferenceStatistics, stored_statistics
-from benchmark.signals.extraction import check_applicable, extract, measure_in_chunks
+from benchmark.signals.channel_moments import stored_statistics
+from benchmark.signals.extraction import Reading, check_applicable, extract, measure_in_chunks
 from benchmark.signals.gradient_norms import AgreementGradient
 from benchmark.signals.kind import kind_of
 from benchmark.signals.layers import NormDistance
@@ -120,10 +120,10 @@ def measure_signals(
     plain = _plain_passes(target, images, union)
     ways = {
         "plain pass": _evaluation_pass(target, images),
-        "BN distances, mean": _signals(target, images, [EMBEDDING, BN], references),
-        "BN distances, mean and variance": _signals(target, images, [EMBEDDING, BN_VARIANCE], references),
+        "BN distances, mean": _signals(Reading(target, [EMBEDDING, BN], references), images),
+        "BN distances, mean and variance": _signals(Reading(target, [EMBEDDING, BN_VARIANCE], references), images),
         "plain passes of the union": plain,
-        "all signals": _signals(target, images, union, references),
+        "all signals": _signals(Reading(target, union, references), images),
     }
     beside = {"plain passes of the union": "plain pass", "all signals": "plain passes of the union"}
     times: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
@@ -158,14 +158,12 @@ def growth(target: Target, requests: Sequence[SignalRequest], photos: int) -> Gr
     return Growth(photos, seconds[1] / seconds[0], *peaks)
 
 
-def _signals(
-    target: Target, images: Tensor, requests: Sequence[SignalRequest], references: Mapping[str, ReferenceStatistics]
-) -> Callable[[], object]:
-    mode = torch.no_grad if any(r.backward for r in requests) else torch.inference_mode
+def _signals(reading: Reading, images: Tensor) -> Callable[[], object]:
+    mode = torch.no_grad if any(r.backward for r in reading.requests) else torch.inference_mode
 
     def run() -> None:
         with mode():
-            measure_in_chunks(target, images, requests, references)
+            measure_in_chunks(reading, images)
 
     return run
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +69,28 @@ def passes(requests: Iterable[SignalRequest]) -> int:
     return sum(counted.values())
 
 
-def measure(
-    target: Target,
-    images: Tensor,
-    requests: Sequence[SignalRequest],
-    references: Mapping[str, ReferenceStatistics],
-    head: HeadClasses | None = None,
-    identity: np.ndarray | None = None,
-) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Reading:
+    """What is wanted of one model.
+
+    Args:
+        references: statistics by name for ``norm`` requests other than ``stored``.
+        head: whom the classes of the training head stand for, for ``head`` requests.
+    """
+
+    target: Target
+    requests: Sequence[SignalRequest]
+    references: Mapping[str, ReferenceStatistics] = field(default_factory=dict)
+    head: HeadClasses | None = None
+
+
+def measure(reading: Reading, images: Tensor, identity: np.ndarray | None = None) -> dict[str, Tensor]:
     """Every requested signal of a batch, differentiable with respect to float images (but for ``gradients``).
 
     Args:
+        reading: with the ``stored`` statistics among its references where a request compares with them.
         images: (B, 3, H, W), uint8 or float in [0, 1].
-        references: statistics by name, for the ``norm`` requests.
-        head: whom the classes of the training head stand for, and
-        identity: (B,) the people of the photos, for the ``head`` requests.
+        identity: (B,) the people of the photos, for ``head`` requests.
 
     Returns:
         Tensors (B, ...) by request key.
@@ -92,13 +99,14 @@ def measure(
         AccessError: a request needs more access than the target gives.
         FaceVeilError: an unknown view.
     """
-    for request in requests:
+    target, head = reading.target, reading.head
+    for request in reading.requests:
         target.require(request.access, f"signal {request.key}")
     classes = head.classes(identity).to(target.device) if head is not None and identity is not None else None
-    batch = Batch(target, images, references, head, classes)
+    batch = Batch(target, images, reading.references, head, classes)
     results: dict[str, Tensor] = {}
     for reads_pass in (False, True):
-        chosen = [r for r in requests if kind_of(r).reads_pass is reads_pass]
+        chosen = [r for r in reading.requests if kind_of(r).reads_pass is reads_pass]
         for view in dict.fromkeys(r.view for r in chosen):
             results.update(_measure_view(batch, view, [r for r in chosen if r.view == view], reads_pass))
     return results
@@ -122,36 +130,14 @@ def _measure_view(batch: Batch, view: str, requests: Sequence[SignalRequest], re
     return found
 
 
-def measure_in_chunks(
-    target: Target,
-    images: Tensor,
-    requests: Sequence[SignalRequest],
-    references: Mapping[str, ReferenceStatistics],
-    head: HeadClasses | None = None,
-    identity: np.ndarray | None = None,
-) -> dict[str, Tensor]:
+def measure_in_chunks(reading: Reading, images: Tensor, identity: np.ndarray | None = None) -> dict[str, Tensor]:
     """What :func:`measure` gives, by as many photos at a time as are fastest on the target's device."""
-    size = CHUNK if target.device.type == "cpu" else len(images)
+    size = CHUNK if reading.target.device.type == "cpu" else len(images)
     parts = [
-        measure(target, part, requests, references, head, None if identity is None else identity[n * size : (n + 1) * size])
+        measure(reading, part, None if identity is None else identity[n * size : (n + 1) * size])
         for n, part in enumerate(images.split(size))
     ]
     return parts[0] if len(parts) == 1 else {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What is wanted of one model.
-
-    Args:
-        references: statistics by name for ``norm`` requests other than ``stored``.
-        head: whom the classes of the training head stand for, for ``head`` requests.
-    """
-
-    target: Target
-    requests: Sequence[SignalRequest]
-    references: Mapping[str, ReferenceStatistics] = field(default_factory=dict)
-    head: HeadClasses | None = None
 
 
 def extract(
@@ -195,7 +181,7 @@ def extract_many(
         NotApplicableError: a request has no meaning on its backbone.
     """
     passes = [_Pass.of(reading, photos, cache) for reading in readings]
-    open_passes = [p for p in passes if p.missing]
+    open_passes = [p for p in passes if p.missing.requests]
     identity = np.asarray(photos.identity)
     with ExitStack() as stack:
         writers = [stack.enter_context(p.store.writing(len(photos))) for p in open_passes]
@@ -212,46 +198,42 @@ def extract_many(
 
 @dataclass(frozen=True)
 class _Pass:
-    """One model's part of a pass over the photos."""
+    """One model's part of a pass over the photos.
 
-    target: Target
+    ``missing``: its reading, of those requests alone that the cache lacks.
+    """
+
     requests: tuple[SignalRequest, ...]
-    missing: list[SignalRequest]
-    references: Mapping[str, ReferenceStatistics]
-    head: HeadClasses | None
+    missing: Reading
     store: SignalFiles
 
     @staticmethod
     def of(reading: Reading, photos: Photos, cache: Path | None) -> _Pass:
-        target, head = reading.target, reading.head
+        target = reading.target
         requests = tuple(dict.fromkeys(reading.requests))
         references = dict(reading.references)
         for request in requests:
             target.require(request.access, f"signal {request.key}")
             if request.compared_with == "stored" and "stored" not in references:
                 references["stored"] = stored_statistics(target.backbone)
-        store = SignalFiles(cache, {r.key: _content_name(target, photos, r, references, head) for r in requests})
+        reading = replace(reading, references=references)
+        store = SignalFiles(cache, {r.key: _content_name(reading, photos, r) for r in requests})
         missing = [r for r in requests if not store.has(r.key)]
         for request in missing:
-            check_applicable(target, request, head)
-        return _Pass(target, requests, missing, references, head, store)
+            check_applicable(target, request, reading.head)
+        return _Pass(requests, replace(reading, requests=missing), store)
 
     def measured(self, images: Tensor, identity: np.ndarray) -> dict[str, Tensor]:
         # tensors made in inference mode can take no part in a pass backward
-        mode = torch.no_grad if any(r.backward for r in self.missing) else torch.inference_mode
-        images = images.to(self.target.device, non_blocking=True)
+        mode = torch.no_grad if any(r.backward for r in self.missing.requests) else torch.inference_mode
+        images = images.to(self.missing.target.device, non_blocking=True)
         with mode():
-            return measure_in_chunks(self.target, images, self.missing, self.references, self.head, identity)
+            return measure_in_chunks(self.missing, images, identity)
 
 
-def _content_name(
-    target: Target,
-    photos: Photos,
-    request: SignalRequest,
-    references: Mapping[str, ReferenceStatistics],
-    head: HeadClasses | None,
-) -> str:
-    source = kind_of(request).source(target, request, references, head)
+def _content_name(reading: Reading, photos: Photos, request: SignalRequest) -> str:
+    target = reading.target
+    source = kind_of(request).source(target, request, reading.references, reading.head)
     # The same weights may stand under another architecture or normalisation: a card can be corrected.
     model = (target.submission_id, target.spec.model_dump(mode="json"), target.input.model_dump(mode="json"))
     return content_hash(SIGNALS_VERSION, *model, photos.digest, request.key, source)

@@ -27,7 +27,7 @@ from benchmark.submissions.cached import keep, kept
 from benchmark.submissions.card import AdditionalData, Card, Claim
 from benchmark.submissions.submission import Submission, pack
 from benchmark.training.compatibility import check_setting
-from benchmark.training.composition import Composition, Defenses, compose
+from benchmark.training.composition import Composition, Defenses, compose, specs_of
 from benchmark.training.pipeline import TrainedModel, seeded, train_backbone
 from benchmark.training.scale import Group, spread
 
@@ -67,7 +67,7 @@ def make_submission(
     """Trains (or, for post-hoc defences, transforms weights trained without them) and writes a submission to ``out``.
 
     Args:
-        defense: one spec, or several that are composed in their order.
+        defense: one spec, several that are composed in their order, or their composition.
         photos: what is trained on: the members' seen photos, or a shadow's.
         work: where checkpoints and bases of post-hoc defences are kept between runs.
         public: public faces for defences that need some; default the track's own.
@@ -82,8 +82,7 @@ def make_submission(
     if composition.uses_public() and public is None:
         public = populations.public
     run = _Run(track, photos, public, seed, work, init, device, progress)
-    named = (defense,) if isinstance(defense, DefenseSpec) else defense  # as its maker named it, not with every default
-    fields = {"name": " + ".join(spec.label for spec in named)[:80], **(card or {})}
+    fields = {"name": " + ".join(spec.label for spec in specs_of(defense))[:80], **(card or {})}
     first, last = composition.split_post_hoc()
     if last is not None:
         return run.release(first or compose(UNDEFENDED), last, out, fields)

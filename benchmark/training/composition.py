@@ -28,7 +28,6 @@ from benchmark.interfaces import (
 from benchmark.protocol import registry
 from benchmark.training.compatibility import CompositionError, check_members, overrides
 
-Defenses = DefenseSpec | Sequence[DefenseSpec]
 PLUS = "+"
 
 
@@ -55,13 +54,22 @@ def parse_defenses(text: str, settings: Mapping[str, Any]) -> tuple[DefenseSpec,
     return tuple(DefenseSpec(name=name, settings=given[name]) for name in names)
 
 
+def specs_of(defenses: Defenses) -> tuple[DefenseSpec, ...]:
+    """The specs as their maker wrote them; those of a composition hold every setting."""
+    if isinstance(defenses, Composition):
+        return defenses.specs
+    return (defenses,) if isinstance(defenses, DefenseSpec) else tuple(defenses)
+
+
 def compose(defenses: Defenses) -> Composition:
-    """The composition that specs name; one spec makes a composition of one.
+    """The composition that specs name; one spec makes a composition of one, and a composition stays what it is.
 
     Raises:
         FaceVeilError: an unknown defence, settings out of range, or members that contradict each other.
     """
-    specs = (defenses,) if isinstance(defenses, DefenseSpec) else tuple(defenses)
+    if isinstance(defenses, Composition):
+        return defenses
+    specs = specs_of(defenses)
     if not specs:
         raise CompositionError("no defence is named; the plain training is called undefended.")
     composition = Composition(members=tuple(registry.build_defense(spec) for spec in specs))
@@ -173,6 +181,9 @@ class Composition(Defense):
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Those of all members, each once."""
         return tuple({s.label: s for m in self.members for s in m.adaptive_attacks()}.values())
+
+
+Defenses = DefenseSpec | Sequence[DefenseSpec] | Composition
 
 
 def label(specs: Sequence[DefenseSpec]) -> str:

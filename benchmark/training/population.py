@@ -98,7 +98,7 @@ class Population:
         own = self.populations.numbered(recipe.trained)
         made = make_submission(
             own,
-            recipe.defense.specs,
+            recipe.defense.specs,  # built anew: a defence may keep what it learnt
             own.seen,
             seed=recipe.trained,
             out=path,

@@ -128,8 +128,8 @@ class ShadowPool:
         """
         size = self.populations.track.image_size
         backbone = BackboneSpec(name=backbone.name, kwargs=complete_kwargs(backbone.name, backbone.kwargs, (size, size)))
-        count = self.populations.track.shadows.auxiliary
-        return [ShadowRecipe(number, compose(defense), backbone, init) for number in range(count)]
+        count, composition = self.populations.track.shadows.auxiliary, compose(defense)
+        return [ShadowRecipe(number, composition, backbone, init) for number in range(count)]
 
     def blind(self, init: Submission | None) -> list[ShadowRecipe]:
         """The undefended backbone that the blind gate asks: on public people, from the weights ``init`` where the track always
@@ -159,7 +159,7 @@ class ShadowPool:
             return found
         made = make_submission(
             self.populations,
-            recipe.defense.specs,
+            recipe.defense.specs,  # built anew: a defence may keep what it learnt
             self._training_photos(recipe),
             seed=recipe.seed,
             out=path,

@@ -26,7 +26,7 @@ from benchmark.interfaces import (
 )
 from benchmark.protocol.registry import build_attack
 from benchmark.signals.channel_moments import ReferenceStatistics, estimated_statistics, stored_statistics
-from benchmark.signals.extraction import measure
+from benchmark.signals.extraction import Reading, measure
 from benchmark.signals.target import Target
 from benchmark.training.shadows import Shadow, reference_pairs
 
@@ -61,10 +61,10 @@ class Guides:
             raise NotApplicableError("generated faces are in no query pool: a guide is fitted on other people.")
         self._fit(attack)
         requests = attack.requests()
-        references = self._references(requests)
+        reading = Reading(self.target, requests, self._references(requests))
 
         def guide(images: Tensor) -> Tensor:
-            return attack.differentiable_score(measure(self.target, images, requests, references))
+            return attack.differentiable_score(measure(reading, images))
 
         return guide
 

@@ -184,7 +184,7 @@ class Sweep:
             card = {"team": self.team, "name": entry.label[:80]}
             if entry.seed == 0:
                 session.prepare_all([entry.named], entry.backbone)
-            submission = session.train(entry.named, entry.seed, trained, card, entry.backbone)
+            submission = session.train(entry.named, entry.seed, trained, card=card, backbone=entry.backbone)
         record = session.evaluate(submission)
         write_sealed(place / "record.json", record.model_dump_json(indent=1))
         self.save(record)

@@ -75,7 +75,7 @@ def test_a_population_is_trained_once_and_kept(session, tmp_path):
     session.prepare_all([specs])
     steps = []
     session.progress.training = steps.append
-    first = session.train(specs, 0, tmp_path / "first", {"team": "us", "name": "ours"})
+    first = session.train(specs, 0, tmp_path / "first", card={"team": "us", "name": "ours"})
     second = session.train(specs, 1, tmp_path / "second", number=1)
     record = session.evaluate(first, [AttackSpec(name="embedding_norm")])
     assert not steps, "nothing was trained a second time"

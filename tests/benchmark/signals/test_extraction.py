@@ -479,7 +479,7 @@ def test_distances_have_the_gradient_of_finite_differences(net):
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
     def total(x: Tensor) -> Tensor:
-        found = measure(target, x, [MEAN, MEAN_VAR, EMBEDDING], references)
+        found = measure(Reading(target, [MEAN, MEAN_VAR, EMBEDDING], references), x)
         return found[MEAN.key].sum() + found[MEAN_VAR.key].sum() + found[EMBEDDING.key].sum()
 
     x = images.clone().requires_grad_(True)
@@ -495,7 +495,7 @@ def test_distances_have_the_gradient_of_finite_differences(net):
 
 def test_every_photo_of_a_batch_has_a_gradient_of_its_own(net, photos):
     images = (photos.images[:4].float() / 255).requires_grad_(True)
-    found = measure(target_of(net), images, [MEAN], {"stored": stored_statistics(net)})[MEAN.key]
+    found = measure(Reading(target_of(net), [MEAN], {"stored": stored_statistics(net)}), images)[MEAN.key]
     (gradient,) = torch.autograd.grad(found[1].sum(), images)
     assert gradient[1].abs().sum() > 0
     assert gradient[[0, 2, 3]].abs().sum() == 0
@@ -513,7 +513,7 @@ def test_more_than_the_embedding_needs_the_weights(request_, net, photos, tmp_pa
     with pytest.raises(AccessError):  # nor from the cache
         extract(target, photos, [request_], cache=tmp_path)
     with pytest.raises(AccessError):
-        measure(target, photos.images, [request_], {"stored": stored_statistics(net)})
+        measure(Reading(target, [request_], {"stored": stored_statistics(net)}), photos.images)
 
 
 def test_similarity_access_gives_no_embedding(net, photos):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from benchmark.models.backbones import create
 from benchmark.signals import gradient_norms as module
 from benchmark.signals.answers import Embedding
-from benchmark.signals.extraction import extract, measure
+from benchmark.signals.extraction import Reading, extract, measure
 from benchmark.signals.gradient_norms import AgreementGradient, gradient_norms
 from benchmark.signals.views import apply_view
 
@@ -85,5 +85,5 @@ def test_norms_carry_no_gradient_but_other_signals_do():
     net = nets()["everything"][0]
     images = (noise_photos(people=2, size=8).images.double() / 255).requires_grad_(True)
     requests = [AgreementGradient(of="input", view="flip"), Embedding()]
-    norms, embeddings = measure(target_of(net), images, requests, {}).values()
+    norms, embeddings = measure(Reading(target_of(net), requests), images).values()
     assert {norms.requires_grad, embeddings.requires_grad} == {False, True}
