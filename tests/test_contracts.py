@@ -322,9 +322,9 @@ def rebuild(flow, tmp_path_factory):
         cache = tmp_path_factory.mktemp("rebuilt")
         (cache / "shadows").symlink_to(flow.folder / "shadows")  # trained once for all of them
         held = generator if generate else None
-        rebuilder = InversionRunner(flow.submission, flow.populations, cache, seed=0, chunk=2, generator=held)
+        runner = InversionRunner(flow.submission, flow.populations, cache, seed=0, chunk=2, generator=held)
         try:
-            return rebuilder.run(spec, goal, 4, sources if goal == Goal.TEMPLATE else None)
+            return runner.run(spec, goal, 4, sources if goal == Goal.TEMPLATE else None)
         except NotApplicableError as error:
             reasons.append(str(error))
             return None

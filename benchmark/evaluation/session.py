@@ -274,7 +274,7 @@ class Session:
         looks = Lpips(lpips, self.device) if lpips is not None else None  # first, so that a wrong file costs nothing
         track = self.populations.track
         made, name, digest = self._generator(generator)
-        rebuilder = InversionRunner(
+        runner = InversionRunner(
             submission,
             self.populations,
             self.cache,
@@ -288,7 +288,7 @@ class Session:
             step=self.progress.step,
             training=self.progress.training,
         )
-        return InversionEvaluation(rebuilder, self.panel(judges), targets, reconstructions, name, looks)
+        return InversionEvaluation(runner, self.panel(judges), targets, reconstructions, name, looks)
 
     def _generator(self, path: Path | None) -> tuple[FaceGenerator | None, str, str]:
         track = self.populations.track

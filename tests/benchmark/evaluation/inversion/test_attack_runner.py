@@ -49,7 +49,7 @@ class Probe(InversionAttack):
 
 
 @pytest.fixture
-def rebuilder(flow, tmp_path, plugin_table):
+def runner(flow, tmp_path, plugin_table):
     plugin_table(Probe)
     Probe.contexts, Probe.fail_at = [], None
     return InversionRunner(flow.submission, flow.populations, tmp_path, seed=0, chunk=3)
@@ -59,14 +59,14 @@ def spec(**settings) -> AttackSpec:
     return AttackSpec(name="probe_in_test", settings=settings)
 
 
-def test_an_interrupted_run_goes_on_at_its_last_chunk(flow, rebuilder, tmp_path):
+def test_an_interrupted_run_goes_on_at_its_last_chunk(flow, runner, tmp_path):
     whole = InversionRunner(flow.submission, flow.populations, tmp_path / "other", seed=0, chunk=3)
     expected = whole.run(spec(), Goal.TRAINING_IDENTITIES, 8)
     Probe.contexts, Probe.fail_at = [], 2
     with pytest.raises(KeyboardInterrupt):
-        rebuilder.run(spec(), Goal.TRAINING_IDENTITIES, 8)
+        runner.run(spec(), Goal.TRAINING_IDENTITIES, 8)
     Probe.contexts, Probe.fail_at = [], None
-    found = rebuilder.run(spec(), Goal.TRAINING_IDENTITIES, 8)
+    found = runner.run(spec(), Goal.TRAINING_IDENTITIES, 8)
     assert [c.count for c in Probe.contexts] == [2], "two chunks of three were saved"
     assert torch.equal(found.images, expected.images)
     assert found.sha256 == expected.sha256
@@ -74,12 +74,12 @@ def test_an_interrupted_run_goes_on_at_its_last_chunk(flow, rebuilder, tmp_path)
     assert found.notes == ("as told",)
 
 
-def test_what_is_finished_is_read(rebuilder):
-    first = rebuilder.run(spec(), Goal.TRAINING_IDENTITIES, 4)
+def test_what_is_finished_is_read(runner):
+    first = runner.run(spec(), Goal.TRAINING_IDENTITIES, 4)
     calls = len(Probe.contexts)
-    assert rebuilder.run(spec(), Goal.TRAINING_IDENTITIES, 4).seconds == first.seconds
+    assert runner.run(spec(), Goal.TRAINING_IDENTITIES, 4).seconds == first.seconds
     assert len(Probe.contexts) == calls
-    rebuilder.run(spec(), Goal.TRAINING_IDENTITIES, 5)
+    runner.run(spec(), Goal.TRAINING_IDENTITIES, 5)
     assert len(Probe.contexts) > calls, "another count is another run"
 
 
@@ -87,15 +87,15 @@ def test_what_is_finished_is_read(rebuilder):
     ("returns", "message"),
     [("nan", "not finite"), ("wide", "images lie in"), ("grey", "returned images"), ("few", "returned images")],
 )
-def test_broken_images_are_refused(rebuilder, returns, message):
+def test_broken_images_are_refused(runner, returns, message):
     with pytest.raises(FaceVeilError, match=message):
-        rebuilder.run(spec(returns=returns), Goal.TRAINING_IDENTITIES, 3)
+        runner.run(spec(returns=returns), Goal.TRAINING_IDENTITIES, 3)
 
 
-def test_an_attack_is_given_what_its_access_allows(flow, rebuilder):
+def test_an_attack_is_given_what_its_access_allows(flow, runner):
     sources = template_subjects(flow.populations, 2, seed=0).sources
     for level in ("similarity", "embedding", "weights", "head"):
-        rebuilder.run(spec(level=level), Goal.TEMPLATE, 4, sources)
+        runner.run(spec(level=level), Goal.TEMPLATE, 4, sources)
     similarity, embedding, weights, _head = Probe.contexts[::2]
     assert similarity.templates is None
     assert similarity.similarity is not None
@@ -108,9 +108,9 @@ def test_an_attack_is_given_what_its_access_allows(flow, rebuilder):
         similarity.target.embed(torch.zeros(1, 3, 32, 32))
 
 
-def test_templates_are_what_the_system_returns(flow, rebuilder):
+def test_templates_are_what_the_system_returns(flow, runner):
     subjects = template_subjects(flow.populations, 2, seed=0)
-    rebuilder.run(spec(), Goal.TEMPLATE, 4, subjects.sources)
+    runner.run(spec(), Goal.TEMPLATE, 4, subjects.sources)
     context = Probe.contexts[0]
     photos = subjects.sources.load([0, 1, 2]).float().div(255)
     torch.testing.assert_close(context.target.embed(photos), context.templates, atol=1e-4, rtol=1e-4)
@@ -119,8 +119,8 @@ def test_templates_are_what_the_system_returns(flow, rebuilder):
     assert scores[2] < 0.999
 
 
-def test_classes_are_those_of_members_asked_about(flow, rebuilder):
-    rebuilder.run(spec(level="head"), Goal.TRAINING_IDENTITIES, 3)
+def test_classes_are_those_of_members_asked_about(flow, runner):
+    runner.run(spec(level="head"), Goal.TRAINING_IDENTITIES, 3)
     classes = Probe.contexts[0].classes
     queried = flow.populations.queried
     labelled = {int(p) for p in queried.identity[flow.populations.labelled]}

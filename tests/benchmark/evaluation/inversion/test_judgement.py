@@ -47,8 +47,8 @@ def panel(flow):
 def evaluation(flow, panel, tmp_path_factory):
     cache = tmp_path_factory.mktemp("inversion")
     generator = TinyGenerator(flow.populations.auxiliary)
-    rebuilder = InversionRunner(flow.submission, flow.populations, cache, seed=0, chunk=4, generator=generator)
-    return InversionEvaluation(rebuilder, panel, generator_name="principal components")
+    runner = InversionRunner(flow.submission, flow.populations, cache, seed=0, chunk=4, generator=generator)
+    return InversionEvaluation(runner, panel, generator_name="principal components")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_selection_is_unranked_and_says_so(found):
 
 def test_again_is_the_same_and_costs_nothing(evaluation, found):
     steps = []
-    object.__setattr__(evaluation.rebuilder, "step", steps.append)
+    object.__setattr__(evaluation.runner, "step", steps.append)
     assert evaluation.run(SPECS) == found
     assert steps == []
 
@@ -128,7 +128,7 @@ def test_it_travels_in_the_record(found, tmp_path):
 
 
 def test_without_independent_judges_it_is_shown_and_unranked(evaluation, flow):
-    alone = InversionEvaluation(evaluation.rebuilder, Panel(evaluation.panel.judges[:1]))
+    alone = InversionEvaluation(evaluation.runner, Panel(evaluation.panel.judges[:1]))
     found = alone.run([AttackSpec(name="random_latents")])
     assert "of 2 needed" in found.unranked[0]
     assert found.leakage is None
@@ -136,8 +136,8 @@ def test_without_independent_judges_it_is_shown_and_unranked(evaluation, flow):
 
 
 def test_without_a_generator_attacks_are_not_applicable(evaluation, flow, panel):
-    rebuilder = InversionRunner(flow.submission, flow.populations, flow.folder / "bare", seed=0, chunk=4)
-    found = InversionEvaluation(rebuilder, panel).run([AttackSpec(name="template")])
+    runner = InversionRunner(flow.submission, flow.populations, flow.folder / "bare", seed=0, chunk=4)
+    found = InversionEvaluation(runner, panel).run([AttackSpec(name="template")])
     assert found.results[0].status == "not_applicable"
     assert "faceveil generator train" in found.results[0].reason
 
