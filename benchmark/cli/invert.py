@@ -16,7 +16,6 @@ from benchmark.interfaces import FaceVeilError, Goal
 
 if TYPE_CHECKING:
     from benchmark.protocol.track import Track
-    from benchmark.records.record import Record
     from benchmark.records.results import InversionRecord, InversionResult, JudgeInfo
     from benchmark.submissions.submission import Submission
 
@@ -133,6 +132,7 @@ def invert(
     json: Json = False,
 ) -> None:
     """Rebuilds faces from a submission and has them judged; resumes an interrupted run."""
+    from benchmark.evaluation.inversion.judgement import with_inversion
     from benchmark.evaluation.inversion.pictures import check_may_show
     from benchmark.evaluation.session import Session
     from benchmark.protocol.tracks import get_track
@@ -141,21 +141,22 @@ def invert(
     from benchmark.service.store import Store
     from benchmark.submissions.submission import load_submission
 
-    if gallery is not None:
-        check_may_show(get_track(track))  # first, so that it costs nothing
-    check_out(out_, submission)
+    setting, loaded = get_track(track), load_submission(submission)
     chosen = [parse_attack(a) for a in attacks.split(",") if a] or None
-    loaded = load_submission(submission)
+    # What would refuse the result comes before the work.
+    check_out(out_, submission)
+    if gallery is not None:
+        check_may_show(setting)
     whole = _record_of(record, loaded) if record is not None else None
     if keep and whole is None:
-        whole = Store(store).record(loaded.submission_id, track)  # first, so that a missing one costs nothing
+        whole = Store(store).record(loaded.submission_id, track)
     folders = [gallery] if gallery is not None else []
-    if keep and get_track(track).shows_faces:
+    if keep and setting.shows_faces:
         folders.append(gallery_dir(loaded.submission_id))
-    if beside is not None and get_track(track).shows_faces:
+    if beside is not None and setting.shows_faces:
         folders.append(beside / "galleries" / loaded.submission_id[:16])
     with steps() as progress:
-        session = Session(get_track(track), data, pick_device(device), init=open_init(init), progress=progress)
+        session = Session(setting, data, pick_device(device), init=open_init(init), progress=progress)
         evaluation = session.inversion(
             loaded,
             generator=generator,
@@ -168,17 +169,13 @@ def invert(
         found = evaluation.run(chosen)
         for folder in folders:
             _pictures(evaluation, found, folder)
-    from benchmark.evaluation.inversion.judgement import with_inversion
-
-    document: InversionRecord | Record = found
-    if whole is not None:
-        document = combined = with_inversion(whole, found)
-        if keep:
-            Store(store).add_record(combined)
+    combined = None if whole is None else with_inversion(whole, found)
+    if keep and combined is not None:
+        Store(store).add_record(combined)
     if beside is not None:
-        _put_beside(beside, loaded, get_track(track), found)
+        _put_beside(beside, loaded, setting, found)
     if out_ is not None:
-        write_text(out_, document.model_dump_json(indent=1))
+        write_text(out_, (combined or found).model_dump_json(indent=1))
     emit(found.model_dump(mode="json"), json, lambda: show_inversion(found))
 
 

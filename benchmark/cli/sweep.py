@@ -18,6 +18,7 @@ from benchmark.interfaces import FaceVeilError
 
 if TYPE_CHECKING:
     from benchmark.evaluation.sweep.file import SweepEntry
+    from benchmark.evaluation.sweep.sweep import SweepOutcome
 
 
 def register(app: typer.Typer) -> None:
@@ -48,17 +49,19 @@ def sweep(
     Finished entries are kept: run the same command again to resume.
     """
     from benchmark.evaluation.sweep.file import open_sweep, unroll
-    from benchmark.evaluation.sweep.summary import estimate, rows
-    from benchmark.evaluation.sweep.sweep import DONE, FAILED, WAITING, Sweep, SweepOutcome
+    from benchmark.evaluation.sweep.sweep import Sweep
     from benchmark.runtime.executor import Engine
     from benchmark.runtime.home import runs_dir
     from benchmark.service.store import Store
 
     name, content = open_sweep(file)
-    everything = unroll(content, data=data, init=init, public=public)
-    entries = _selected(everything, only or [])
+    entries = _selected(unroll(content, data=data, init=init, public=public), only or [])
     folder = out_ or runs_dir() / "sweeps" / name
     where = pick_device(device)
+
+    def report(number: int, entry: SweepEntry, what: str) -> None:
+        err.print(f"{number}/{len(entries)} {entry.label} on {entry.track.name}, seed {entry.seed}: {what}", markup=False)
+
     with steps() as progress:
         work = Sweep(
             entries,
@@ -69,30 +72,32 @@ def sweep(
             team=content.team,
             minutes=minutes,
             save=Store(store).add_record if keep and not dry_run else lambda _record: None,
-            on_status=lambda number, entry, what: err.print(
-                f"{number}/{len(entries)} {entry.label} on {entry.track.name}, seed {entry.seed}: {what}", markup=False
-            ),
+            on_status=report,
         )
         work.check()
-        found = {e.digest: work.finished(e) for e in entries}
-        before = [SweepOutcome(e, DONE if found[e.digest] else WAITING, record=found[e.digest]) for e in entries]
-        outcomes = before if dry_run else work.run()
+        outcomes = work.standing() if dry_run else work.run()
         planned = outlook(work.outlook(), work.engine) if dry_run else None
+    document = {"sweep": name, "folder": str(folder), **_results(outcomes)}
+    if planned is not None:
+        document |= {"graph": planned, "minutes_left": round(planned["seconds"] / 60, 1)}
+    emit(document, json, lambda: _show(document))
+    if document["failed"]:
+        raise typer.Exit(1)
+
+
+def _results(outcomes: Sequence[SweepOutcome]) -> dict[str, Any]:
+    """A row an entry, how many are done, and how long the others will take."""
+    from benchmark.evaluation.sweep.summary import estimate, rows
+    from benchmark.evaluation.sweep.sweep import DONE, FAILED, WAITING
+
     waiting = [o.entry for o in outcomes if o.status != DONE]
-    document = {
-        "sweep": name,
-        "folder": str(folder),
+    return {
         "entries": rows(outcomes),
         "done": sum(o.status == DONE for o in outcomes),
         "failed": sum(o.status == FAILED for o in outcomes),
         "waiting": sum(o.status == WAITING for o in outcomes),
         "minutes_left": round(estimate(waiting, outcomes), 1),
     }
-    if planned is not None:
-        document |= {"graph": planned, "minutes_left": round(planned["seconds"] / 60, 1)}
-    emit(document, json, lambda: _show(document))
-    if document["failed"]:
-        raise typer.Exit(1)
 
 
 def _selected(entries: Sequence[SweepEntry], patterns: Sequence[str]) -> list[SweepEntry]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -282,7 +282,21 @@ def _account(
     untracked = [n for n in expected if n.endswith("num_batches_tracked") and n not in state]
     if untracked:
         notes.append(f"{len(untracked)} batch counters that the file lacks set to 0")
-    problems = [f"unexpected {n} {tuple(t.shape)}" for n, t in state.items() if n not in expected and n not in heads]
+    problems = _problems({n: t for n, t in state.items() if n not in heads}, expected, untracked)
+    if problems:
+        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        text = f"{path} has a known layout but does not fit it: {'; '.join(problems[:_SHOWN])}{more}."
+        if sum(p.endswith(("running_mean", "running_var")) for p in problems) == len(problems):
+            text += (
+                " Its BatchNorm statistics were left out or folded: use the weights as they were trained, or their ONNX export."
+            )
+        raise FaceVeilError(text)
+    return {n: state[n].to(t.dtype).contiguous() if n in state else torch.zeros_like(t) for n, t in expected.items()}
+
+
+def _problems(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], untracked: Sequence[str]) -> list[str]:
+    """Where a file's tensors are not those of the backbone, which can do without the ``untracked``."""
+    problems = [f"unexpected {n} {tuple(t.shape)}" for n, t in state.items() if n not in expected]
     problems += [f"missing {n}" for n in expected if n not in state and n not in untracked]
     for name, wanted in expected.items():
         if name not in state:
@@ -296,15 +310,7 @@ def _account(
             problems.append(f"{name} is not finite")
         elif name.endswith("running_var") and bool((state[name] < 0).any()):
             problems.append(f"{name} holds negative variances")
-    if problems:
-        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        text = f"{path} has a known layout but does not fit it: {'; '.join(problems[:_SHOWN])}{more}."
-        if sum(p.endswith(("running_mean", "running_var")) for p in problems) == len(problems):
-            text += (
-                " Its BatchNorm statistics were left out or folded: use the weights as they were trained, or their ONNX export."
-            )
-        raise FaceVeilError(text)
-    return {n: state[n].to(t.dtype).contiguous() if n in state else torch.zeros_like(t) for n, t in expected.items()}
+    return problems
 
 
 def _heads(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], embedding: int) -> list[str]:

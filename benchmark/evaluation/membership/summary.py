@@ -37,30 +37,22 @@ def summarise(
     attack = build_attack(spec)
     update: dict[str, Any]
     result = AttackResult(spec=spec, adaptive=adaptive, access=attack.required_access(), knowledge=attack.knowledge)
-    for number, own in found.items():
-        if own.status == "failed":
-            return result.model_copy(update={"status": "failed", "reason": _reason(number, found)}), {}
-    for number, own in found.items():
-        if own.status == "not_applicable":
-            update = {"status": "not_applicable", "reason": _reason(number, found), "not_applicable": own.not_applicable}
-            return result.model_copy(update=update), {}
-    scores: dict[Contrast, Scores] = {}
-    not_applicable: dict[Contrast, str] = {}
-    for number, own in reversed(list(found.items())):
-        for contrast, reason in own.not_applicable.items():
-            alike = all(other.not_applicable.get(contrast) == reason for other in found.values())
-            not_applicable[contrast] = reason if alike else reason + _of_number(number, found)
-    for contrast in attack.contrasts:
-        if contrast not in not_applicable:
-            parts = [own.scores[contrast] for own in found.values()]
-            scores[contrast] = pooled(parts, list(found), as_they_are=comparable(attack))
-    if not scores:
-        update = {"status": "not_applicable", "reason": next(iter(not_applicable.values())), "not_applicable": not_applicable}
+    for status in ("failed", "not_applicable"):
+        for number, own in found.items():
+            if own.status == status:
+                update = {"status": status, "reason": _reason(number, found), "not_applicable": own.not_applicable}
+                return result.model_copy(update=update), {}
+    missing = _missing_contrasts(found)
+    left = [contrast for contrast in attack.contrasts if contrast not in missing]
+    if not left:
+        update = {"status": "not_applicable", "reason": next(iter(missing.values())), "not_applicable": missing}
         return result.model_copy(update=update), {}
-    how = "" if len(found) == 1 else AS_THEY_ARE if comparable(attack) else BY_RANK
+    as_they_are = comparable(attack)
+    scores = {c: pooled([own.scores[c] for own in found.values()], list(found), as_they_are=as_they_are) for c in left}
+    how = "" if len(found) == 1 else AS_THEY_ARE if as_they_are else BY_RANK
     worst = max(found.values(), key=lambda own: own.peak_memory_mb)
     update = {
-        "not_applicable": not_applicable,
+        "not_applicable": missing,
         "contrasts": {c: describe(c, s, blind.get(c, 0.5), seed, how) for c, s in scores.items()},
         "seconds": sum(own.seconds for own in found.values()),
         "peak_memory_mb": worst.peak_memory_mb,
@@ -76,6 +68,16 @@ def run_attack(
     """One attack on one target alone; see :func:`summarise`."""
     number = evidence.populations.number
     return summarise(spec, {number: score_target(spec, evidence)}, adaptive=adaptive, blind=blind, seed=seed)
+
+
+def _missing_contrasts(found: Mapping[int, TargetScores]) -> dict[Contrast, str]:
+    """The contrasts that some target has no scores on, with the first such target's reason."""
+    missing: dict[Contrast, str] = {}
+    for number, own in found.items():
+        for contrast, reason in own.not_applicable.items():
+            alike = all(other.not_applicable.get(contrast) == reason for other in found.values())
+            missing.setdefault(contrast, reason if alike else reason + _of_number(number, found))
+    return missing
 
 
 def _reason(number: int, found: Mapping[int, TargetScores]) -> str:

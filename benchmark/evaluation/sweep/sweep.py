@@ -144,6 +144,11 @@ class Sweep:
             self._note(outcome)
         return outcomes
 
+    def standing(self) -> list[SweepOutcome]:
+        """Every entry as it stands, in order: done or waiting; trains nothing."""
+        found = [(entry, self.finished(entry)) for entry in self.entries]
+        return [SweepOutcome(e, DONE if record else WAITING, record=record) for e, record in found]
+
     def outlook(self) -> Graph:
         """Every step of the entries that are not finished, those that are done included; nothing is trained."""
         plan, nodes = TrainingPlan(), []
