@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from benchmark.interfaces import FaceVeilError, PluginInfo, content_hash
 from benchmark.records import beside
-from benchmark.records.listing import summarise as listed
+from benchmark.records.listing import Summary
 from benchmark.records.record import Record
-from benchmark.records.runs import Run, summarise
+from benchmark.records.runs import Run
 from benchmark.runtime.atomic import replacing
 from benchmark.runtime.home import cache_dir
 from benchmark.submissions.bounds import check_bounds
@@ -49,8 +49,8 @@ def shown(record: Record) -> Run:
     Raises:
         ValueError: it holds numbers that are not finite, or too large.
     """
-    run = summarise(record)
-    check_bounds([listed(record).model_dump(), run.training_seconds, run.evaluation_seconds])
+    run = Run.of(record)
+    check_bounds([Summary.of(run).model_dump(), run.training_seconds, run.evaluation_seconds])
     return run
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmark.records.record import Record
 from benchmark.records.results import Metric
+from benchmark.records.runs import Run
 
 Axis = tuple[float | None, float | None, float | None, int | None]  # value, ends of the 95 % interval, n
 
@@ -27,6 +28,24 @@ class Summary(BaseModel):
     unranked: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
 
+    @staticmethod
+    def of(run: Run) -> Summary:
+        """The summary of a record in brief."""
+        head = run.headline
+        return Summary(
+            name=run.name,
+            team=run.team,
+            defenses=run.defense_names,
+            seed=run.seed,
+            utility=_axis(head.utility if head else None),
+            leakage=_axis(head.leakage if head else None),
+            leakage_attack=head.leakage_attack if head else "",
+            nothing_found=head.nothing_found if head else False,
+            targets=head.targets if head else 1,
+            unranked=run.unranked,
+            flags=tuple(flag.name for flag in run.flags),
+        )
+
 
 class Listed(BaseModel):
     """A record in a list: where it stands, and its summary."""
@@ -45,23 +64,22 @@ class Listed(BaseModel):
     withdrawn: str | None
     summary: Summary
 
-
-def summarise(record: Record) -> Summary:
-    """The summary of a record."""
-    head = record.headline
-    return Summary(
-        name=record.card.name,
-        team=record.card.team,
-        defenses=tuple(d.name for d in record.card.defenses),
-        seed=record.card.seed,
-        utility=_axis(head.utility if head else None),
-        leakage=_axis(head.leakage if head else None),
-        leakage_attack=head.leakage_attack if head else "",
-        nothing_found=head.nothing_found if head else False,
-        targets=head.targets if head else 1,
-        unranked=record.unranked,
-        flags=tuple(flag.name for flag in record.flags),
-    )
+    @staticmethod
+    def of(name: str, record: Record) -> Listed:
+        """A record that is in no store, by its permanent name."""
+        return Listed(
+            id=name,
+            submission_id=record.provenance.submission_id,
+            track=record.track,
+            protocol_version=record.protocol_version,
+            board=record.board,
+            configuration=record.configuration,
+            fingerprint=record.fingerprint,
+            complete=record.complete,
+            created=record.provenance.created,
+            withdrawn=None,
+            summary=Summary.of(Run.of(record)),
+        )
 
 
 def _axis(metric: Metric | None) -> Axis:

@@ -37,7 +37,7 @@ from benchmark.records.controls import (
 from benchmark.records.dominance import TAIL, AxisValues, dominance
 from benchmark.records.record import Record
 from benchmark.records.results import Headline, Metric, nothing_found
-from benchmark.records.runs import Run, Scope, summarise
+from benchmark.records.runs import Run, Scope
 
 _SEED = 2401_13719  # of the resampling of training seeds
 NAMED = 20  # dominating entries that are named; how many there are is counted
@@ -111,7 +111,7 @@ class _Candidate:
 
 def rank(records: Iterable[Record]) -> list[RankedEntry]:
     """Every record's entry: scope by scope, ranked ones first by (rank, utility), then the unranked by name."""
-    return rank_runs(summarise(record) for record in records)
+    return rank_runs(Run.of(record) for record in records)
 
 
 def rank_runs(runs: Iterable[Run]) -> list[RankedEntry]:

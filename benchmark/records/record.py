@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from benchmark.interfaces import Contrast, PluginInfo, Result, content_hash
+from benchmark.interfaces import Access, Contrast, PluginInfo, Result, content_hash
 from benchmark.records.results import AttackResult, Attribution, CanaryAudit, Gate, Headline, InversionRecord, Metric, text_of
 from benchmark.submissions.card import Card
 from benchmark.submissions.report import Flag
@@ -97,6 +97,16 @@ class Record(Result):
             card.initialised_from,
             *canaries,
         )
+
+    def strongest(self, contrast: Contrast) -> AttackResult | None:
+        """The headless attack of the largest AUC on a contrast: a maximum, so its interval is not that of a fair test."""
+
+        def auc(attack: AttackResult) -> float:
+            metric = attack.contrasts[contrast].metrics.get("auc")
+            return metric.value if metric and metric.value is not None else -1.0
+
+        found = [a for a in self.membership if contrast in a.contrasts and a.access != Access.HEAD]
+        return max(found, key=auc, default=None)
 
     @property
     def fingerprint(self) -> str:

@@ -124,6 +124,47 @@ class Run:
     inversion_replicates: Array = field(compare=False, repr=False)
     auc: Array = field(compare=False, repr=False)
 
+    @staticmethod
+    def of(record: Record) -> Run:
+        """The record in brief, its source empty."""
+        card, headline = record.card, record.headline
+        seconds = card.training.get("seconds")
+        inversion = record.inversion
+        return Run(
+            source=RecordSource(),
+            scope=_scope(Scope.of(record)),
+            configuration=record.configuration,
+            submission_id=record.provenance.submission_id,
+            name=card.name,
+            team=card.team,
+            seed=card.seed,
+            defense=card.defense_label,
+            defense_names=tuple(d.name for d in card.defenses),
+            title=_title(record),
+            family=family(record),
+            backbone=card.backbone.name,
+            claim=card.claim,
+            flags=record.flags,
+            unranked=record.unranked,
+            complete=record.complete,
+            smoke=bool(record.extra.get("smoke")),
+            created=record.provenance.created,
+            training_seconds=float(seconds) if isinstance(seconds, int | float) else None,
+            evaluation_seconds=record.provenance.seconds,
+            headline=headline.model_copy(update={"utility_replicates": (), "leakage_replicates": ()}) if headline else None,
+            tpr_at_1=_tpr(record),
+            inversion=inversion.leakage if inversion else None,
+            inversion_unranked=inversion.unranked if inversion else (),
+            inversion_attack=inversion.leakage_attack if inversion else "",
+            inversion_replicates=np.array(inversion.leakage_replicates if inversion else (), dtype=float),
+            attacks=tuple(
+                _shared(AttackRun(a.label, a.spec.name, a.access, a.knowledge, a.adaptive, a.status)) for a in record.membership
+            ),
+            utility_replicates=np.array(headline.utility_replicates if headline else (), dtype=float),
+            leakage_replicates=np.array(headline.leakage_replicates if headline else (), dtype=float),
+            auc=np.array([_auc(a) for a in record.membership], dtype=float).reshape(-1, len(CONTRASTS), 3),
+        )
+
     @property
     def board(self) -> str:
         """One of :data:`BOARDS`."""
@@ -140,47 +181,6 @@ class Run:
     def attack_auc(self, label: str, contrast: Contrast) -> tuple[float, float, float] | None:
         """AUC with its interval of the attack of that label; None where it was not run or could not be measured."""
         return self.aucs(contrast).get(label)
-
-
-def summarise(record: Record, source: RecordSource = RecordSource()) -> Run:
-    """The record in brief."""
-    card, headline = record.card, record.headline
-    seconds = card.training.get("seconds")
-    inversion = record.inversion
-    return Run(
-        source=source,
-        scope=_scope(Scope.of(record)),
-        configuration=record.configuration,
-        submission_id=record.provenance.submission_id,
-        name=card.name,
-        team=card.team,
-        seed=card.seed,
-        defense=card.defense_label,
-        defense_names=tuple(d.name for d in card.defenses),
-        title=_title(record),
-        family=family(record),
-        backbone=card.backbone.name,
-        claim=card.claim,
-        flags=record.flags,
-        unranked=record.unranked,
-        complete=record.complete,
-        smoke=bool(record.extra.get("smoke")),
-        created=record.provenance.created,
-        training_seconds=float(seconds) if isinstance(seconds, int | float) else None,
-        evaluation_seconds=record.provenance.seconds,
-        headline=headline.model_copy(update={"utility_replicates": (), "leakage_replicates": ()}) if headline else None,
-        tpr_at_1=_tpr(record),
-        inversion=inversion.leakage if inversion else None,
-        inversion_unranked=inversion.unranked if inversion else (),
-        inversion_attack=inversion.leakage_attack if inversion else "",
-        inversion_replicates=np.array(inversion.leakage_replicates if inversion else (), dtype=float),
-        attacks=tuple(
-            _shared(AttackRun(a.label, a.spec.name, a.access, a.knowledge, a.adaptive, a.status)) for a in record.membership
-        ),
-        utility_replicates=np.array(headline.utility_replicates if headline else (), dtype=float),
-        leakage_replicates=np.array(headline.leakage_replicates if headline else (), dtype=float),
-        auc=np.array([_auc(a) for a in record.membership], dtype=float).reshape(-1, len(CONTRASTS), 3),
-    )
 
 
 def _title(record: Record) -> str:

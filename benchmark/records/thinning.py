@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmark.interfaces import Access, Contrast
+from benchmark.interfaces import Contrast
 from benchmark.metrics.roc import log_spaced
 from benchmark.records.record import Record
 from benchmark.records.results import AttackResult
@@ -30,16 +30,7 @@ def thinned(record: Record, points: int = POINTS) -> Record:
 def _drawn_first(record: Record) -> set[str]:
     """Labels of the attacks whose curves stay whole."""
     labels = {record.headline.leakage_attack} if record.headline else set()
-    for contrast in Contrast:
-        found = [a for a in record.membership if contrast in a.contrasts and a.access != Access.HEAD]
-        if found:
-            labels.add(max(found, key=lambda a: _auc(a, contrast)).label)
-    return labels
-
-
-def _auc(attack: AttackResult, contrast: Contrast) -> float:
-    metric = attack.contrasts[contrast].metrics.get("auc")
-    return metric.value if metric and metric.value is not None else -1.0
+    return labels | {attack.label for contrast in Contrast if (attack := record.strongest(contrast))}
 
 
 def _attack(attack: AttackResult, whole: set[str], points: int) -> AttackResult:

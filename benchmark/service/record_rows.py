@@ -11,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from benchmark.interfaces import content_hash
 from benchmark.records.digest import VERSION, Digest, digest_of
-from benchmark.records.listing import Summary, summarise
+from benchmark.records.listing import Summary
 from benchmark.records.record import SCHEMA_VERSION, Record
+from benchmark.records.runs import Run
 from benchmark.service.database import StoreError, StoreVersionError
 from benchmark.service.job_rows import log
 from benchmark.service.tables import CHANGES, DigestRow, JobRow, Meta, RecordRow, RemovalRow, SubmissionRow
@@ -74,7 +75,7 @@ def to_row(record: Record) -> RecordRow:
         complete=record.complete,
         created=_utc(record.provenance.created),
         payload=payload,
-        summary=summarise(record).model_dump_json(),
+        summary=Summary.of(Run.of(record)).model_dump_json(),
         digest=digest_row(name, fingerprint, digest_of(record)),
     )
 

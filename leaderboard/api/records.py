@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.records.listing import summarise
+from benchmark.records.listing import Listed
 from benchmark.records.reading import items
 from benchmark.records.record import Record
 from benchmark.service.store import Store, UnknownRecordError, record_id
@@ -62,7 +62,7 @@ class Listing:
             if version != self._listed[0]:
                 rows = {row.id: (row.track, _text(row.model_dump(mode="json"))) for row in self.store.index()}
                 for name, record in self.shipped().items():
-                    rows.setdefault(name, (record.track, _text(_brief(name, record))))
+                    rows.setdefault(name, (record.track, _text(Listed.of(name, record).model_dump(mode="json"))))
                 self._listed = (version, list(rows.values()))
             return self._listed[1]
 
@@ -115,23 +115,6 @@ def _readable(path: Path) -> dict[str, Record]:
         with contextlib.suppress(ValueError, TypeError, OverflowError, RecursionError):
             record = Record.model_validate(item)
             name = record_id(record)
-            json.dumps(_brief(name, record), allow_nan=False)
+            json.dumps(Listed.of(name, record).model_dump(mode="json"), allow_nan=False)
             found[name] = record
     return found
-
-
-def _brief(name: str, record: Record) -> dict[str, Any]:
-    origin = record.provenance
-    return {
-        "id": name,
-        "submission_id": origin.submission_id,
-        "track": record.track,
-        "protocol_version": record.protocol_version,
-        "board": record.board,
-        "configuration": record.configuration,
-        "fingerprint": record.fingerprint,
-        "complete": record.complete,
-        "created": origin.created,
-        "withdrawn": None,
-        "summary": summarise(record).model_dump(mode="json"),
-    }

@@ -22,7 +22,7 @@ from benchmark.records.digest import VERSION, FileDigest, keep, kept, shown, sta
 from benchmark.records.ranking import RankedEntry, by_scope, companions, rank_runs, rank_scope
 from benchmark.records.reading import items
 from benchmark.records.record import Record
-from benchmark.records.runs import QUICKSTART, RecordSource, Run, Scope, summarise
+from benchmark.records.runs import QUICKSTART, RecordSource, Run, Scope
 from benchmark.service.database import StoreLockedError, StoreVanishedError, StoreVersionError
 from benchmark.service.store import Store, UnknownRecordError, store_location
 from leaderboard.board.frame import frame_of, haystack
@@ -282,7 +282,7 @@ def build(records: Iterable[Record]) -> Board:
     runs = []
     for record in records:
         attacks.update(record.attacks)
-        runs.append(summarise(record))
+        runs.append(Run.of(record))
     return _board(rank_runs(runs), attacks)
 
 

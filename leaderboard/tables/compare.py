@@ -69,18 +69,11 @@ def curves(records: Mapping[str, Record], contrast: Contrast, attack: str = "") 
     """ROC points of one attack, or where none is named of each entry's strongest by AUC: entry, attack, and :data:`CURVE`."""
     rows = []
     for name, record in records.items():
-        found = [a for a in record.membership if contrast in a.contrasts and (not attack or a.label == attack)]
-        found = [a for a in found if attack or a.access != "head"]
-        if not found:
-            continue
-        chosen = max(found, key=lambda a: _auc(a.contrasts[contrast].metrics))
-        rows += curve(chosen.contrasts[contrast], entry=name, attack=chosen.label)
+        named = (a for a in record.membership if a.label == attack and contrast in a.contrasts)
+        chosen = next(named, None) if attack else record.strongest(contrast)
+        if chosen is not None:
+            rows += curve(chosen.contrasts[contrast], entry=name, attack=chosen.label)
     return pd.DataFrame(rows, columns=["entry", "attack", *CURVE])
-
-
-def _auc(metrics: Mapping[str, Any]) -> float:
-    metric = metrics.get("auc")
-    return metric.value if metric and metric.value is not None else -1.0
 
 
 def settings(records: Mapping[str, Record]) -> tuple[pd.DataFrame, pd.DataFrame]:

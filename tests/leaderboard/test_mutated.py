@@ -20,7 +20,7 @@ from submission_factory import make_submission
 
 from benchmark.interfaces import Contrast, FaceVeilError
 from benchmark.records.exporting import eval_results_yaml, model_index_yaml, to_csv, to_json
-from benchmark.records.runs import Run, summarise
+from benchmark.records.runs import Run
 from benchmark.service.intake import Intake
 from benchmark.service.quarantine import Quarantine
 from benchmark.service.store import Store
@@ -100,7 +100,7 @@ def look_at_everything(store: Store, root: Path, rng: random.Random) -> None:
     library = Library(store, root / "none")
     board = library.board()
     shown = {told_apart(run) for entry in board.entries.values() for run in entry.runs}
-    stored = {told_apart(summarise(record)) for record in store.records()}  # of one, the newest is shown
+    stored = {told_apart(Run.of(record)) for record in store.records()}  # of one, the newest is shown
     left_out = sum(len(entry.left_out) for entry in board.entries.values())
     assert len(stored - shown) <= len(board.problems) + left_out, "each is shown, or named"
     app = application_of(Api(store, Listing(store, root / "none", library), Intake(store, Quarantine(root / "q")), ""), "")

@@ -76,17 +76,11 @@ def _triple(metric: Metric | None) -> list[float | None] | None:
 
 
 def _strongest(record: Record, contrast: Contrast) -> dict[str, Any] | None:
-    """The attack with the largest AUC on a contrast: a maximum over attacks, so its interval is not that of a fair test."""
-    found: list[tuple[float, str, Metric]] = []
-    for attack in record.membership:
-        result = attack.contrasts.get(contrast)
-        metric = result.metrics.get("auc") if result else None
-        if attack.status == "ok" and attack.access != "head" and metric is not None and metric.value is not None:
-            found.append((metric.value, attack.label, metric))
-    if not found:
+    attack = record.strongest(contrast)
+    metric = attack.contrasts[contrast].metrics.get("auc") if attack else None
+    if attack is None or metric is None or metric.value is None:
         return None
-    _, label, metric = max(found, key=lambda item: item[0])
-    return {"attack": label, "auc": _triple(metric), "n": metric.n}
+    return {"attack": attack.label, "auc": _triple(metric), "n": metric.n}
 
 
 def estimate(waiting: Sequence[SweepEntry], done: Iterable[SweepOutcome]) -> float:

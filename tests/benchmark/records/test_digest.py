@@ -9,7 +9,7 @@ from record_factory import make_record
 
 from benchmark.interfaces import content_hash
 from benchmark.records import digest
-from benchmark.records.runs import Run, summarise
+from benchmark.records.runs import Run
 
 
 def same(one: Run, other: Run) -> bool:
@@ -19,14 +19,14 @@ def same(one: Run, other: Run) -> bool:
 
 
 def test_a_digest_holds_the_run_bit_by_bit():
-    run = summarise(make_record(utility=0.1 + 0.2, settings={"x": 1 / 3}))
+    run = Run.of(make_record(utility=0.1 + 0.2, settings={"x": 1 / 3}))
     found = digest.run_of(digest.digest_of(make_record(utility=0.1 + 0.2, settings={"x": 1 / 3})).text)
     assert same(found, run)
     assert found.attacks[0] is run.attacks[0], "shared between records"
 
 
 def test_ends_that_were_not_measured_stay_so():
-    run = replace(summarise(make_record()), tpr_at_1=(0.5, float("nan"), float("nan")))
+    run = replace(Run.of(make_record()), tpr_at_1=(0.5, float("nan"), float("nan")))
     found = digest.run_of(digest._adapter().dump_json(run).decode())
     assert found.tpr_at_1[0] == 0.5
     assert np.isnan(found.tpr_at_1[1:]).all()
@@ -47,14 +47,14 @@ def file(tmp_path, monkeypatch):
 
 
 def kept(path, **changes):
-    whole = {"version": digest.VERSION, "state": digest.state_of(path), "attacks": {}, "runs": (summarise(make_record()),)}
+    whole = {"version": digest.VERSION, "state": digest.state_of(path), "attacks": {}, "runs": (Run.of(make_record()),)}
     digest.keep(path, digest.FileDigest(**(whole | changes)))
     return digest.kept(path)
 
 
 def test_a_file_has_a_digest_as_long_as_it_stays_as_it_is(file):
     assert digest.kept(file) is None
-    assert same(kept(file).runs[0], summarise(make_record()))
+    assert same(kept(file).runs[0], Run.of(make_record()))
     file.write_text("[ ]")
     assert digest.kept(file) is None
 
