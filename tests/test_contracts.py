@@ -182,6 +182,7 @@ def test_knowledge_is_used(spec):
     learns = type(attack).fit is not MembershipAttack.fit
     assert learns or attack.knowledge not in LABELLED
     assert (type(attack).calibrate is not MembershipAttack.calibrate) or not attack.calibrates
+    assert attack.knowledge.uses_shadows or not attack.calibrates
 
 
 @each_attack
