@@ -46,7 +46,7 @@ class HeadMemory(BaseModel):
 
 
 def choose(identity: np.ndarray, people: int, photos: int, seed: int) -> np.ndarray:
-    """Positions of ``photos`` photos each of ``people`` random people who have so many, sorted by person.
+    """Positions of ``photos`` photos each of ``people`` random people who have that many, sorted by person.
 
     Raises:
         FaceVeilError: too few such people.
@@ -55,7 +55,7 @@ def choose(identity: np.ndarray, people: int, photos: int, seed: int) -> np.ndar
     names, count = np.unique(identity, return_counts=True)
     enough = names[count >= photos]
     if len(enough) < people:
-        raise FaceVeilError(f"{people} people of {photos} photos asked for, and {len(enough)} have so many: ask for fewer.")
+        raise FaceVeilError(f"{people} people of {photos} photos asked for, and {len(enough)} have that many: ask for fewer.")
     drawn = np.sort(rng.permutation(enough)[:people])
     return np.concatenate([rng.permutation(np.flatnonzero(identity == person))[:photos] for person in drawn])
 
@@ -73,7 +73,7 @@ def head_memory(
         FaceVeilError: too few people or heads.
     """
     if heads < 3 or each < 2:
-        raise FaceVeilError("the memory of heads takes three heads or more, and two photos a person or more.")
+        raise FaceVeilError("the memory of heads needs at least three heads, and two photos per person.")
     rows = choose(np.asarray(photos.identity), people, each, seed)
     signals = extract(target, photos.take(rows), VIEWS)
     embeddings = np.stack([np.asarray(signals[r], np.float32) for r in VIEWS])

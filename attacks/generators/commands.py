@@ -66,7 +66,7 @@ def train(
     device: str,
     report: Progress,
 ) -> dict[str, Any]:
-    """Trains a generator on the auxiliary people of a track and writes it; an interrupted or shorter run is gone on with.
+    """Trains a generator on the auxiliary people of a track and writes it; an interrupted or shorter run is continued.
 
     Args:
         out: file to write; None: where attacks on this machine look for it.
@@ -154,7 +154,7 @@ def import_(source: Path, out: Path) -> dict[str, Any]:
     """
     generator = load_generator(source)
     if isinstance(generator, PlainGenerator):
-        raise FaceVeilError(f"{source} is no StyleGAN2: it needs no import, name it by `--generator {source}` as it is.")
+        raise FaceVeilError(f"{source} is not a StyleGAN2: it needs no import; pass it as it is with `--generator {source}`.")
     save_generator(generator, out, {"imported_from": source.name})
     return {"out": str(out), **generator.config, "parameters": sum(p.numel() for p in generator.parameters())}
 

@@ -43,7 +43,7 @@ class GanConfig(BaseModel):
 
     @property
     def course(self) -> dict[str, Any]:
-        """What every step follows from: all but ``images``, so that a longer training goes on where a shorter one ended."""
+        """What every step follows from: all but ``images``, so that a longer training continues where a shorter one ended."""
         return self.model_dump(mode="json", exclude={"images"})
 
     @property

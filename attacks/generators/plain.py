@@ -98,7 +98,7 @@ def build_dcgan(tensors: Mapping[str, Tensor], path: Path) -> PlainGenerator:
         elif weight.dim() == 1 and channels == len(weight) and "running_mean" in own:
             modules += [nn.BatchNorm2d(channels), nn.ReLU()]
         else:
-            raise refusal(path, f"layer {number} of shape {tuple(weight.shape)} is none of a DCGAN.")
+            raise refusal(path, f"layer {number} of shape {tuple(weight.shape)} does not belong to a DCGAN.")
         _fill(modules, own, number, path)
     if channels != 3 or not 16 <= side <= LARGEST:
         made = f"{channels} x {side} x {side} numbers"

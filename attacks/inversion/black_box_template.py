@@ -17,7 +17,7 @@ class BlackBoxTemplate(InversionAttack):
     """A separable evolution strategy (sep-CMA-ES, Ros and Hansen 2008) in the generator's P space, one for each template.
 
     It starts from the best of ``pool`` random latents and spends at most ``queries`` scores on each template, those of the pool
-    among them.  The best image seen is handed out.
+    among them.  The best image seen is returned.
     """
 
     name: ClassVar[str] = "black_box_template"

@@ -17,5 +17,5 @@ class NearestGeneratorTraining(NearestPhoto):
 
     def collection(self, context: InversionContext) -> Photos:
         if context.generator_training is None:
-            raise NotApplicableError("there is no generator, or it is not known which faces it was trained on.")
+            raise NotApplicableError("there is no generator, or it is unknown which faces it was trained on.")
         return context.generator_training

@@ -18,7 +18,7 @@ class Template(InversionAttack):
     """Adversarial latent search with unsupervised validation, after ALSUV.
 
     Many latents are optimised for every template at once, each averaged over its last iterates.  An encoder of the attacker's
-    own then says which of them to hand out: the one nearest to the mean of all of them in its space, so that what only
+    own then says which of them to return: the one nearest to the mean of all of them in its space, so that what only
     fools the attacked model is outvoted.  The published settings are 100 latents, 100 steps, weight decay 5e-4 and mirrored
     images beside plain ones (``flip``, for models that were trained on those, too).
     """

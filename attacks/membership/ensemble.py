@@ -45,7 +45,7 @@ class Ensemble(MembershipAttack):
     weak columns are the cosines between views of the photo, and the distance of every normalisation layer's input to its mean
     on public faces.  The weak ones first become one number, learned on other people than it is used for, so that their count
     does not drown the scores.  With ``partial`` knowledge it learns from a labelled share of the people.  With ``query_pool``
-    each shadow plays the target in turn, and every score stands there a second time, calibrated by the other shadows.
+    each shadow plays the target in turn, and every score appears a second time, calibrated by the other shadows.
     """
 
     name: ClassVar[str] = "ensemble"

@@ -1,4 +1,4 @@
-"""Controls that hand out existing photos: the nearest to a template, or, without one, any."""
+"""Controls that return existing photos: the nearest to a template, or, without one, any."""
 
 from __future__ import annotations
 

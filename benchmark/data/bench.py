@@ -76,7 +76,7 @@ def _read(photos: Photos, order: np.ndarray) -> None:
 def _decode_plain_all(encoded: Sequence[bytes], size: int) -> None:
     for data in encoded:
         if decode_plain(data, size) is None:
-            raise FaceVeilError("this build of torchvision decodes no JPEG: there is no faster way than Pillow here")
+            raise FaceVeilError("this build of torchvision does not decode JPEG: nothing is faster than Pillow here")
 
 
 def _decode_all(encoded: Sequence[bytes], size: int) -> None:

@@ -1,7 +1,7 @@
 """People and photos that a set holds under two names: found by embedding and perceptual hash, dropped by a stored list.
 
-Membership asks whether a person was trained on.  Who is a member under one name and held out under another, or also on the
-verification photos, makes every answer wrong.
+Membership asks whether a person was trained on.  A person who is a member under one name and held out under another, or who is
+also on the verification photos, makes every answer wrong.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def near_rows(first: NDArray[np.float32], second: NDArray[np.float32], least: fl
 
 @dataclass(frozen=True, eq=False)
 class Fingerprints:
-    """What duplicates are told by: ``hashes`` (N,) of photos, ``means`` (P, D) unit mean embeddings of people 0..P-1."""
+    """What duplicates are recognised by: ``hashes`` (N,) of photos, ``means`` (P, D) unit mean embeddings of people 0..P-1."""
 
     hashes: NDArray[np.uint64]
     means: NDArray[np.float32]
@@ -122,10 +122,10 @@ def find_duplicates(
     *,
     same_person: float = SAME_PERSON,
 ) -> list[Duplicate]:
-    """Photos to leave out so that nobody stands under two names, or on the verification photos.
+    """Photos to leave out so that nobody appears under two names, or on the verification photos.
 
-    Of two people who are one, the one with fewer photos goes whole; so does everybody who is on a verification list; of a
-    photo that stands under two names, the copy with the person of fewer photos goes.
+    Where two names are one person, the one with fewer photos is left out as a whole; so is everybody on a verification list.
+    Of a photo under two names, the copy of the person with fewer photos is left out.
 
     Args:
         embed: function from positions to embeddings, for photos of near hashes.

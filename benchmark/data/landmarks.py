@@ -50,8 +50,8 @@ class Mtcnn:
             from facenet_pytorch import MTCNN
         except ImportError:
             raise FaceVeilError(
-                "finding landmarks takes the package facenet-pytorch, which brings its weights along. It asks for an old torch "
-                "but works with this one: pip install --no-deps facenet-pytorch. Or give landmarks by --landmarks."
+                "finding landmarks needs the package facenet-pytorch, which brings its weights along. It asks for an old torch "
+                "but works with this one: pip install --no-deps facenet-pytorch. Or give landmarks with --landmarks."
             ) from None
         self._model: Any = MTCNN(keep_all=True, device="cpu", post_process=False, min_face_size=20)
 
@@ -85,8 +85,8 @@ def find_landmarks(
     Photos are upright here: the reader has turned them as their EXIF orientation says.
 
     Args:
-        several: what to do with a photo of several faces, which leave open whose it is: ``skip`` it, or take the ``largest`` or
-            the most ``central`` one.
+        several: what to do with a photo of several faces, where it is unclear whose it is: ``skip`` it, or take the ``largest``
+            or the most ``central`` one.
     """
     found, left_out = {}, []
     for position, key in enumerate(photos.keys):
@@ -95,7 +95,7 @@ def find_landmarks(
         if not faces:
             left_out.append((key, "no face found"))
         elif len(faces) > 1 and several == "skip":
-            left_out.append((key, f"{len(faces)} faces found, and it is open whose photo it is"))
+            left_out.append((key, f"{len(faces)} faces found, so it is unclear whose photo it is"))
         else:
             found[key] = chosen(faces, photo.shape[:2], several).points
         if progress is not None:

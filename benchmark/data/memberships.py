@@ -1,6 +1,6 @@
 """Which people and photos each backbone of a population trains on: independent random halves, one draw a number.
 
-Every number's halves are drawn without a look at any other number's.  Balanced or complementary halves would give the answer
+Every number's halves are drawn without looking at any other number's.  Balanced or complementary halves would give the answer
 away by counting: where every shadow holds a photo, the target does not.
 """
 
@@ -22,7 +22,7 @@ SEEN, UNSEEN, HELD_OUT, SPARE = 0, 1, 2, 3
 
 @dataclass(frozen=True, eq=False)
 class Membership:
-    """Whom and what one backbone trains on, over the N photos of ``Populations.queried``.
+    """Which people and photos one backbone trains on, over the N photos of ``Populations.queried``.
 
     Attributes:
         number: of the backbone; 0 is the canonical split.

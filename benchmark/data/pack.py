@@ -1,4 +1,4 @@
-"""Photos written as RecordIO, as public sets are handed out: train.rec, train.idx and property."""
+"""Photos written as RecordIO, as public sets are distributed: train.rec, train.idx and property."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def pack(photos: EncodedFaces, out: Path, progress: Progress | None = None) -> i
     Others are stored as lossless PNG of that size.  Returns the number of photos.  Raises FaceVeilError.
     """
     if photos.size is None:
-        raise FaceVeilError("photos of any shape cannot be packed; align them first: `faceveil data align`")
+        raise FaceVeilError("photos of different shapes cannot be packed; align them first: `faceveil data align`")
     side = photos.size
     order = np.argsort(photos.identity, kind="stable")
     people = np.unique(photos.identity[order], return_inverse=True)[1]

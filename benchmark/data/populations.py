@@ -83,7 +83,7 @@ class Populations:
 
     @cached_property
     def membership(self) -> Membership:
-        """Whom and what backbone ``number`` trains on."""
+        """Which people and photos backbone ``number`` trains on."""
         return membership(self, self.number)
 
     @cached_property

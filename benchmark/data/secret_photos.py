@@ -1,4 +1,4 @@
-"""Photos of procedural people that nobody can draw who does not hold the secret of a round.
+"""Photos of procedural people that only the holder of a round's secret can draw.
 
 Data and split of a synthetic track follow from public seeds, so whoever trains weights elsewhere could train on everybody the
 evaluation asks about: on held-out people, on the unseen photos of members, on the people of verification.  In a round these
@@ -20,7 +20,7 @@ class SecretPhotos:
 
     Args:
         secret: of the round.
-        split: of the track, by public numbers of people and photos; they go on to name the photos.
+        split: of the track, by public numbers of people and photos; they still name the photos.
         seed: the track's split seed, from which it follows what backbone 0 trains on.
     """
 

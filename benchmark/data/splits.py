@@ -26,7 +26,7 @@ FIRST_PERSON = {"pool": 0, "auxiliary": 1250, "verification": 10_000, "judges": 
 class Split:
     """Photos per role, each (n, 2) int64 rows of (identity, photo index within the identity), sorted.
 
-    The sets of people are disjoint.  Whom of the ``pool`` a backbone trains on: :mod:`benchmark.data.memberships`.
+    The sets of people are disjoint.  Which of the ``pool`` a backbone trains on: :mod:`benchmark.data.memberships`.
     """
 
     pool: np.ndarray
@@ -48,10 +48,10 @@ class Split:
 def split_people(photo_counts: PhotoCounts, roles: Roles, *, dataset_digest: str, seed: int) -> Split:
     """The split of a data set.
 
-    People are eligible for the ``pool`` when they have at least ``photos`` photos, of which exactly so many are drawn, so that
+    People are eligible for the ``pool`` when they have at least ``photos`` photos; exactly that many are drawn, so that
     no contrast can be told by who has many photos.  ``auxiliary`` people (up to ``photos`` photos each) come from the same
     people as far as they go, after that, like ``verification`` people (up to ``verification_photos``) and ``public`` ones (up
-    to ``photos``), from those with 2 photos or more.  ``judges`` are drawn from who is left, with all their photos.
+    to ``photos``), from those with 2 photos or more.  ``judges`` are drawn from those left, with all their photos.
 
     Args:
         photo_counts: photos per person: (P,) int for people 0..P-1, or a mapping from person to count.

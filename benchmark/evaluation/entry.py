@@ -44,7 +44,7 @@ Tasks = Callable[[Status], None]
 
 
 def nobody(_status: Status) -> None:
-    """Where nobody wants to know how far a graph is."""
+    """For callers that do not follow how far a graph is."""
 
 
 def train_missing(
@@ -68,7 +68,7 @@ def run_plan(
     training: ProgressCallback | None = None,
     tasks: Tasks = nobody,
 ) -> None:
-    """Trains what is missing of a plan; ``training`` is told of every epoch that is trained in this process."""
+    """Trains what is missing of a plan; ``training`` is called after every epoch that is trained in this process."""
     missing = len(plan.missing)
     if missing:
         step(f"training {missing} backbone{'s' * (missing > 1)}")

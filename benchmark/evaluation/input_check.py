@@ -85,7 +85,7 @@ def separation(imported: Imported, photos: Photos, chosen: np.ndarray, spec: Inp
 
 
 def _chosen(identity: np.ndarray) -> np.ndarray:
-    """Indices of at most so many photos, whole people, those with most photos first; people of one photo last."""
+    """Indices of at most that many photos, whole people, those with most photos first; people of one photo last."""
     people, inverse, counts = np.unique(identity, return_inverse=True, return_counts=True)
     order = np.argsort(-np.minimum(counts, 4), kind="stable")
     rank = np.empty(len(people), np.int64)

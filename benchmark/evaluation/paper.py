@@ -1,6 +1,6 @@
 """The founding paper's protocol (arXiv 2401.13719) on a set of faces: its backbones, its attacks, both knowledge settings.
 
-No number of the paper stands here: they are not known to us.
+None of the paper's numbers are here: we do not know them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def run_paper(
     """
     if len({spec.name for spec in backbones}) != len(backbones):
         raise FaceVeilError("each backbone must be named once.")
-    auxiliary_people(session.populations, 0)  # too few of them are a matter of the set: told before hours of training
+    auxiliary_people(session.populations, 0)  # too few of them are a property of the set: reported before hours of training
     runs = []
     for spec in backbones:
         submission = _trained(session, spec, out / spec.name)

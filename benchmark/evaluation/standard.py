@@ -86,7 +86,7 @@ class Evaluation:
         cache: signals, shadows and gates, shared by all evaluations.
         init: the weights that fine-tuned shadows start from, where the entry was fine-tuned.
         engine: where auxiliary shadows are trained, backbones are read and attacks are run.
-        tasks: told how far the graph of the evaluation's steps is.
+        tasks: called with how far the graph of the evaluation's steps is.
     """
 
     entry: Entry
@@ -318,7 +318,9 @@ class Planned:
 def _on_disk(submission: Submission) -> Path:
     """Where other processes can read a submission."""
     if submission.path is None:
-        raise FaceVeilError(f"submission {submission.card.name!r} is in memory alone: pack it, and evaluate what was packed.")
+        raise FaceVeilError(
+            f"submission {submission.card.name!r} exists only in memory: pack it, then evaluate the packed one."
+        )
     return submission.path
 
 

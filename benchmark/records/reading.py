@@ -52,7 +52,7 @@ def read_record(path: Path) -> Record:
     try:
         found = [record_of(item) for item in items(path)]
     except (OSError, ValueError, RecursionError) as error:
-        raise FaceVeilError(f"{path} is no record ({problem(error)}). Give what `faceveil evaluate --out` wrote.") from None
+        raise FaceVeilError(f"{path} is not a record ({problem(error)}). Pass what `faceveil evaluate --out` wrote.") from None
     if len(found) != 1:
         raise FaceVeilError(f"{path} holds {len(found)} records: give a file with one.")
     return found[0]

@@ -245,7 +245,7 @@ class EpsilonBound(Result):
 
     epsilon: float
     delta: float
-    ceiling: float  # the most that so many canaries can show
+    ceiling: float  # the most that this many canaries can show
     n: int
     method: Literal["clopper_pearson", "one_run", "gaussian_one_run"]
     detail: str

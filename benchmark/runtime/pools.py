@@ -168,8 +168,8 @@ class Processes:
         del self._deaths[number]
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         reason = (
-            f"{ATTEMPTS} worker processes ended {how} over this step, one after the other: where the machine is out of memory, "
-            "fewer --workers help."
+            f"{ATTEMPTS} worker processes in a row ended {how} on this step: if the machine is out of memory, "
+            "use fewer --workers."
         )
         return [Finished(number, None, FaceVeilError(reason))]
 

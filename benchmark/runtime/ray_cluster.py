@@ -71,7 +71,7 @@ class RayCluster:
             except self._ray.exceptions.RayTaskError as error:
                 found.append(Finished(number, None, error.cause))
             except self._ray.exceptions.RayError as error:
-                lost = FaceVeilError(f"{1 + RETRIES} workers of the cluster were lost over this step: {error}")
+                lost = FaceVeilError(f"{1 + RETRIES} workers of the cluster were lost on this step: {error}")
                 found.append(Finished(number, None, lost))
             else:
                 found.append(Finished(number, value, None, seconds, processor))

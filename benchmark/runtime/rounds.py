@@ -1,6 +1,6 @@
 """Secrets of rounds: what the photos of a round are drawn from, kept in ``rounds`` in the home until they are revealed.
 
-The sha256 of a secret names its round and is published before anything is handed in.  When the round has ended the secret is
+The sha256 of a secret names its round and is published before anything is submitted.  When the round has ended the secret is
 published, and anybody who adds it can draw the photos again and repeat every evaluation.
 """
 

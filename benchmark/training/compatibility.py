@@ -64,7 +64,7 @@ def check_setting(
     _check_batchnorm(members, backbone)
     for m in members:
         backbone = m.prepare(backbone)
-    _on_meta(backbone)  # arguments that do not fit are told now
+    _on_meta(backbone)  # arguments that do not fit are refused now
     for m in members:
         m.check(backbone, photos)
 

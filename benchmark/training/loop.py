@@ -272,7 +272,7 @@ class Trainer:
         epochs: int | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        """Counts an epoch as done, writes the checkpoint, then tells ``progress``: who stops the run there loses nothing.
+        """Counts an epoch as done, writes the checkpoint, then calls ``progress``: stopping the run there loses nothing.
 
         Args:
             epochs: how many are asked for; default the configured number.

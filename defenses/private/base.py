@@ -66,7 +66,7 @@ class PrivateDefense(Defense):
     @model_validator(mode="after")
     def _consistent(self) -> PrivateDefense:
         if (self.epsilon is None) == (self.noise_multiplier is None):
-            raise ValueError("give either a target epsilon or a noise_multiplier, not both and not neither")
+            raise ValueError("give exactly one of a target epsilon and a noise_multiplier")
         if not self.pretrain_epochs and (self.norm == "public" or self.frozen):
             raise ValueError("norm=public and frozen keep what public faces have taught: give pretrain_epochs, too")
         return self
@@ -90,7 +90,7 @@ class PrivateDefense(Defense):
                 "with noise of its own. Start it without torchrun."
             )
         if self.norm == "public" and backbone.kwargs.get("norm", "batch") != "batch":
-            raise FaceVeilError(f"{self.name}: norm=public folds BatchNorm, which this backbone has not; leave the norm out.")
+            raise FaceVeilError(f"{self.name}: norm=public folds BatchNorm, which this backbone does not have: drop its norm.")
         self.plan_for(photos)
 
     def plan_for(self, photos: int) -> None:

@@ -210,7 +210,7 @@ class PrivateRun:
         return loss / max(1.0, photos), correct / max(1.0, photos)
 
     def step(self, drawn: np.ndarray, epoch: int) -> Tensor:
-        """One noisy step on the units drawn, be they none; returns sums (3,) of loss and correct answers, and the count."""
+        """One noisy step on the units drawn, even on none; returns sums (3,) of loss and correct answers, and the count."""
         totals = torch.zeros(3, device=self.trainer.device)
         self.optimizer.zero_grad(set_to_none=True)
         for parameter in self.model.trainable_parameters:

@@ -41,7 +41,7 @@ class WeightAverage:
         return {"average": self.average, "steps": self.steps}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a kept state."""
+        """Continues from a saved state."""
         for mean, kept in zip(self.average, state["average"], strict=True):
             mean.copy_(kept)
         self.steps = state["steps"]

@@ -61,13 +61,13 @@ def _told(_request: Request, error: Exception) -> Response:
 
 def _http(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    reason = {404: "there is no such address; /api lists those that there are.", 405: "this address does not take that method."}
+    reason = {404: "there is no such address; /api lists them all.", 405: "this address does not support that method."}
     message = reason.get(error.status_code, error.detail)
     return JSONResponse(document(f"http_{error.status_code}", message), error.status_code, {"Cache-Control": "no-store"})
 
 
 def _fault(_request: Request, _error: Exception) -> Response:
-    return JSONResponse(document("fault", "a fault of the server; the evaluator's log tells more."), 500)
+    return JSONResponse(document("fault", "an error of the server; the evaluator's log says more."), 500)
 
 
 def error_handlers() -> dict[Any, Any]:

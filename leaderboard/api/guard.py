@@ -44,7 +44,7 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
         if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
-            return 400, "nul", "an address holds no NUL character."
+            return 400, "nul", "an address cannot contain a NUL character."
         if self._hosts and below(scope["path"], self._prefix) and _host(scope) not in self._hosts:
             return 421, "host", "this server does not answer to that name; the evaluator sets it with --public-host."
         _, found, place = scope["path"].partition(_ROUTE)

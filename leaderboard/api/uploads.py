@@ -101,7 +101,7 @@ class Uploads:
                     return
                 except (TimeoutError, ClientDisconnect):
                     raise ApiError(
-                        408, "upload_broken_off", "the upload broke off before it was whole. Upload it again."
+                        408, "upload_broken_off", "the upload was cut off before it was complete. Upload it again."
                     ) from None
                 self._require_pace(time.monotonic() - started, incoming.size)
                 if piece:

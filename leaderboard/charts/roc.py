@@ -56,7 +56,7 @@ def roc(
 
 
 def least_rate(data: pd.DataFrame, count: str) -> float:
-    """One in so many photos: the least rate that can be told from none.  ``count``: positives or negatives."""
+    """One in that many photos: the lowest rate that can be told from zero.  ``count``: positives or negatives."""
     return 1 / max(float(data[count].max()) if len(data) else 1000.0, 10.0)
 
 

@@ -25,10 +25,10 @@ RULES = """
   `initialised_from` for weights that you started from); it is shown beside the entry.
 - **Weights only.** What you upload is ranked on the board *Weights only*: nobody can prove what it was trained on.
 - **Verified.** Send the defence as a plug-in file with its configuration (see CONTRIBUTING.md): the evaluator trains it
-  again from the track's photos, and that entry is verified. Across devices, training is not the same to the bit: the re-trained
-  entry's own numbers count, and yours should lie within its intervals.
-- **No code.** safetensors and JSON only; pickles are refused. Files are looked into by a process of their own.
-- **For good.** Card, results and red flags stay listed, also if you withdraw. Submissions per team are counted and shown.
+  again from the track's photos, and that entry is verified. Across devices, training is not the same bit for bit: the
+  re-trained entry's own numbers count, and yours should lie within its intervals.
+- **No code.** safetensors and JSON only; pickles are refused. Files are checked in a separate process.
+- **For good.** Card, results and red flags stay listed, even if you withdraw. Submissions per team are counted and shown.
 - **Tokens** come from the evaluator (`faceveil team add NAME`). A token is asked for each time and never kept in a link.
 """
 
@@ -94,7 +94,7 @@ def _upload(team: Team) -> None:
     if not st.button("Check it", icon=":material/fact_check:", type=main_button(), disabled=file is None) or file is None:
         return
     try:
-        with st.spinner("Received. It is looked into by a process of its own; nothing is queued yet."):
+        with st.spinner("Received. It is checked in a separate process; nothing is queued yet."):
             job = job_widgets.intake().submit(team, file, file.size)
     except FaceVeilError as error:
         job_widgets.tell(error)
@@ -128,7 +128,7 @@ def _consent(job: Job, team: Team) -> None:
     st.success("It can be evaluated. Nothing is queued before you agree.", icon=":material/check_circle:")
     st.text(f"Licence, as your card states it: {job.licence}")
     agreed = st.checkbox(
-        "I may submit these weights. Card, results and red flags may be shown for good, also if I withdraw later.",
+        "I may submit these weights. Card, results and red flags may be shown for good, even if I withdraw later.",
         key=f"agreed_{job.id}",
     )
     with st.container(horizontal=True, gap="small"):

@@ -84,7 +84,7 @@ def problems(job: Job) -> None:
 
 
 def flags(job: Job) -> None:
-    """What readers will be told beside the entry."""
+    """What readers will see beside the entry."""
     if job.flags:
         st.warning("It will carry these red flags:", icon=":material/flag:")
         st.text("\n".join(f"{flag.name} ({flag.severity}): {flag.reason}" for flag in job.flags))

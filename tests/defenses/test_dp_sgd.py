@@ -507,7 +507,7 @@ def test_settings_round_trip(settings):
     ("settings", "message"),
     [
         ({"epsilon": 8.0, "noise_multiplier": 1.0}, "not both"),
-        ({"epsilon": None}, "not neither"),
+        ({"epsilon": None}, "exactly one of"),
         ({"epsilon": 0.0}, "epsilon"),
         ({"noise_multiplier": 0.0}, "noise_multiplier"),
         ({"noise_multiplier": -1.0}, "noise_multiplier"),

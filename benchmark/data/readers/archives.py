@@ -174,4 +174,4 @@ def open_container(path: Path, people: str | None = None) -> Container:
         return ZipContainer(path, people)
     if start.startswith(b"\x1f\x8b") or tarfile.is_tarfile(path):
         return TarContainer(path, people)
-    raise FaceVeilError(f"{path} is none of what can be read: {KINDS} (bzip2, xz and others: repack as zip)")
+    raise FaceVeilError(f"{path} cannot be read; expected {KINDS} (bzip2, xz and others: repack as zip)")

@@ -75,7 +75,7 @@ class Container:
         if not stat.S_ISREG(kind):
             reason = "not a regular file: " + ("link" if stat.S_ISLNK(kind) else "device or special file")
         elif not name.lower().endswith(SUFFIXES):
-            reason = f"not an image by its name: read are {' '.join(SUFFIXES)}"
+            reason = f"not an image by its name; these are read: {' '.join(SUFFIXES)}"
         elif size > MAX_BYTES:
             reason = f"too large: more than {MAX_BYTES >> 20} MiB"
         else:

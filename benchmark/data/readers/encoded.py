@@ -155,7 +155,7 @@ class EncodedFaces:
 
 
 def _nothing_usable(source: Source, report: ScanReport) -> str:
-    remedy = "expected are images in one folder per person: identity/image"
+    remedy = "expected images in one folder per person: identity/image"
     if "wrong size" in report.reasons():
         remedy = "photos must be more than half as large as needed; align larger ones with `faceveil data align`"
     return f"{source.path} holds no usable photo; {remedy}\n{report.describe()}"

@@ -61,7 +61,7 @@ def _open(
 ) -> EncodedFaces:
     if not path.exists():
         raise FaceVeilError(f"no such file or folder: {path}; expected {KINDS}")
-    if (path / "train.rec").is_file():  # how public sets are handed out: train.rec, train.idx and *.bin in one folder
+    if (path / "train.rec").is_file():  # how public sets are distributed: train.rec, train.idx and *.bin in one folder
         path = path / "train.rec"
     if path.suffix == ".idx":
         path = path.with_suffix(".rec")

@@ -46,7 +46,7 @@ def people_of(paths: Sequence[str], rule: str | None = None, where: str = "") ->
         where: name of the set, for messages.
 
     Raises:
-        FaceVeilError: it cannot be told which folders are people, or the rule is none; says what to pass.
+        FaceVeilError: it is unclear which folders are people, or the rule is none; says what to pass.
     """
     if rule is not None:
         return _by_rule(paths, rule)
@@ -110,7 +110,7 @@ def _refuse_ambiguous(below: Sequence[str], where: str, split: bool) -> None:
 
 def _ambiguous(where: str, what: str) -> FaceVeilError:
     return FaceVeilError(
-        f"{where or 'the set'}: it cannot be told which folders are people: {what}. "
+        f"{where or 'the set'}: it is unclear which folders are people: {what}. "
         f"Say it after the path, as in --data 'PATH#people=RULE'; a rule is {RULES}."
     )
 
@@ -163,9 +163,9 @@ def _by_pattern(rule: str) -> Callable[[str], str]:
     try:
         pattern = re.compile(rule)
     except re.error as error:
-        raise FaceVeilError(f"people={rule} is no rule ({error}); a rule is {RULES}.") from None
+        raise FaceVeilError(f"people={rule} is not a rule ({error}); a rule is {RULES}.") from None
     if pattern.groups != 1:
-        raise FaceVeilError(f"people={rule} is no rule: it has {pattern.groups} groups, and one is needed; a rule is {RULES}.")
+        raise FaceVeilError(f"people={rule} is not a rule: it has {pattern.groups} groups and needs one; a rule is {RULES}.")
 
     def find(path: str) -> str:
         found = pattern.search(path)

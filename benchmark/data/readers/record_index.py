@@ -83,7 +83,7 @@ def content_name(rec: FileRanges, idx: Path) -> str:
 
 
 def build_index(rec: FileRanges, idx: Path) -> RecordIndex:
-    """Reads the ``.idx`` and what it takes of the ``.rec``: the header record's ranges, or the head of every record."""
+    """Reads the ``.idx`` and what it needs of the ``.rec``: the header record's ranges, or the head of every record."""
     keys, offsets = read_idx(idx)
     if len(keys) > RANGES_ABOVE:
         people = _by_ranges(rec, keys, offsets)

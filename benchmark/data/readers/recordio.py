@@ -1,7 +1,7 @@
-"""RecordIO files (``train.rec`` with ``train.idx``), in which most public face sets are handed out, read without mxnet.
+"""RecordIO files (``train.rec`` with ``train.idx``), in which most public face sets are distributed, read without mxnet.
 
 Files of InsightFace start with a record without a photo, and end with one per person (see ``record_index``); plain files have
-neither.  How records look in bytes stands in ``record_format``.
+neither.  ``record_format`` describes the bytes of a record.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def without(photos: EncodedFaces, path: Path) -> EncodedFaces:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = csv.DictReader(file)
             if not {*COLUMNS} <= {*(rows.fieldnames or ())}:
-                raise FaceVeilError(f"{path} is no list of duplicates: it lacks the columns {', '.join(COLUMNS)}")
+                raise FaceVeilError(f"{path} is not a list of duplicates: it lacks the columns {', '.join(COLUMNS)}")
             reasons = {row["key"]: row["reason"] or "duplicate" for row in rows}
     except OSError as error:
         raise FaceVeilError(f"cannot read the list of duplicates {path}: {error.strerror}") from None

@@ -1,1 +1,1 @@
-"""Canaries trained in on purpose, and the lower bounds on epsilon that they give."""
+"""Audits: of a training by canaries, of anybody's model, and for one person."""

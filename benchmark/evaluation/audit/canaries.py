@@ -127,7 +127,7 @@ def _duplicates(populations: Populations, plan: CanaryPlan, rng: np.random.Gener
     seen = populations.seen
     if plan.count > len(seen):
         raise FaceVeilError(
-            f"{plan.count} duplicated canaries asked for, of {len(seen)} photos that are trained on: ask for less."
+            f"{plan.count} duplicated canaries asked for, of {len(seen)} photos that are trained on: ask for fewer."
         )
     copied = np.sort(rng.permutation(len(seen))[: plan.count])
     return Canaries(plan, seen.take(copied), np.arange(plan.count), coins, copied)
@@ -228,4 +228,4 @@ def read_canaries(path: Path) -> CanaryFile:
             f"{path}: {error.strerror}; pass the .canaries.json that `faceveil train --canaries` wrote."
         ) from None
     except ValueError as error:
-        raise FaceVeilError(f"{path} is no canary file: {str(error).splitlines()[0]}.") from None
+        raise FaceVeilError(f"{path} is not a canary file: {str(error).splitlines()[0]}.") from None

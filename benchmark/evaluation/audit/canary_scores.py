@@ -50,7 +50,7 @@ def score_canaries(
     others = sums[own]
     if canaries.copied is not None:
         if (np.bincount(person)[own] < 2).any():
-            raise NotApplicableError("copies of a person's only photo cannot be told: nothing else shows that person.")
+            raise NotApplicableError("copies of a person's only photo cannot be scored: nothing else shows that person.")
         others = others - gallery[canaries.copied]
     logits = photos @ unit(sums).T
     logits[np.arange(len(logits)), own] = (photos * unit(others)).sum(1)
@@ -62,7 +62,7 @@ def _people(photos: Floats, canary: NDArray[np.int64], members: Floats) -> Float
     """Mean log-posterior, over a person's photos, of the class grown from that person's other photos."""
     count = np.bincount(canary)
     if (count < 2).any():
-        raise NotApplicableError("a person of one photo cannot be told: there is nothing to compare that photo with.")
+        raise NotApplicableError("a person with one photo cannot be scored: there is nothing to compare that photo with.")
     sums = np.zeros((len(count), photos.shape[1]))
     np.add.at(sums, canary, photos)
     own = (photos * unit(sums[canary] - photos)).sum(1)

@@ -110,7 +110,7 @@ def audit(
         shadow_requests=requested(wanted, lambda attack: attack.knowledge.uses_shadows),
     )
     if EMBEDDING.key in seen.missing:
-        raise FaceVeilError(f"no embedding could be had: {seen.missing[EMBEDDING.key]}")
+        raise FaceVeilError(f"no embedding could be computed: {seen.missing[EMBEDDING.key]}")
     results, scored = _run(specs, seen, {c: gate.best_auc(c) for c in Contrast}, seed, tell)
     said = verdicts(question, results, scored, gate, seed)
     embeddings = np.asarray(seen.signals[EMBEDDING], np.float64)

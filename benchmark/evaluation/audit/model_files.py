@@ -34,7 +34,7 @@ def open_model(path: Path, backbone: str = "", kwargs: Mapping[str, Any] | None 
     if not backbone:
         submission = open_weights(path)
         transformed = submission.card.inference is not None
-        note = ("the card names a transform of the embeddings: an attacker who has the weights goes around it",)
+        note = ("the card names a transform of the embeddings: an attacker who has the weights bypasses it",)
         return OpenedModel(submission.backbone(), submission.card.input, note if transformed else ())
     module = create(backbone, kwargs)
     weights = read_weights(path)
@@ -48,5 +48,5 @@ def open_model(path: Path, backbone: str = "", kwargs: Mapping[str, Any] | None 
         )
     module.load_state_dict(fitting)
     dropped = sorted(set(weights) - set(fitting))
-    notes = (f"{len(dropped)} tensors of the file are no part of the backbone, such as {dropped[0]}",) if dropped else ()
+    notes = (f"{len(dropped)} tensors of the file are not part of the backbone, such as {dropped[0]}",) if dropped else ()
     return OpenedModel(module.eval(), None, notes)

@@ -123,7 +123,7 @@ def target_of_module(
         module = copy.deepcopy(plain)
     except (RuntimeError, TypeError) as error:
         raise FaceVeilError(
-            f"the model cannot be copied ({error}): build it anew and load its weights, then audit that."
+            f"the model cannot be copied ({error}): build it again and load its weights, then audit that."
         ) from None
     wrapped = EmbeddingModule(module, embed, transform).to(device).to(memory_format=torch.channels_last).eval()
     _try_out(wrapped, input, torch.device(device))
@@ -163,7 +163,7 @@ def _try_out(wrapped: EmbeddingModule, input: InputSpec, device: torch.device) -
         for handle in handles:
             handle.remove()
     if not bool(torch.isfinite(answer).all()):
-        raise FaceVeilError("the model returns numbers that are not finite, already for two pictures of noise.")
+        raise FaceVeilError("the model returns numbers that are not finite, even for two pictures of noise.")
     for parent in list(wrapped.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, NORMS) and child not in used:

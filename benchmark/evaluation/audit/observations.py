@@ -112,7 +112,7 @@ class _Observer:
     public: Photos | None
 
     def values(self, target: Target, requests: Sequence[SignalRequest], missing: dict[str, str]) -> dict[str, np.ndarray]:
-        """Signals by key; together where that works, one by one where a module does not bear one of them."""
+        """Signals by key; together where that works, one by one where a module fails on one of them."""
         possible = []
         for request in requests:
             try:
@@ -128,7 +128,7 @@ class _Observer:
                 try:
                     values.update(self._together(target, [request]))
                 except Exception as error:
-                    missing[request.key] = f"the model does not bear it: {type(error).__name__}: {str(error)[:200]}"
+                    missing[request.key] = f"the model fails on it: {type(error).__name__}: {str(error)[:200]}"
             return values
 
     def _together(self, target: Target, requests: Sequence[SignalRequest]) -> dict[str, np.ndarray]:

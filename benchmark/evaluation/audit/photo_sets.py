@@ -168,7 +168,7 @@ def as_pixels(value: Any, what: str) -> np.ndarray:
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[-1] not in (1, 3):
-        raise FaceVeilError(f"{what} is of shape {array.shape}, which is no picture; it must be {KINDS}.")
+        raise FaceVeilError(f"{what} is of shape {array.shape}, which is not a picture; it must be {KINDS}.")
     if array.dtype != np.uint8:
         _check_range(array, what)
         array = (array * 255).round().astype(np.uint8) if np.issubdtype(array.dtype, np.floating) else array.astype(np.uint8)
@@ -182,8 +182,8 @@ def _check_range(array: np.ndarray, what: str) -> None:
     most = 1.0 if np.issubdtype(array.dtype, np.floating) else 255.0
     if not (low >= 0 and high <= most):
         raise FaceVeilError(
-            f"{what}: pixels must be whole numbers in 0..255 or floats in 0..1, these lie in {low:.3g}..{high:.3g}. Hand the "
-            "photos over without normalisation, and say by mean=, std= or transform= what the model wants."
+            f"{what}: pixels must be whole numbers in 0..255 or floats in 0..1, these lie in {low:.3g}..{high:.3g}. Pass the "
+            "photos without normalisation, and say with mean=, std= or transform= what the model expects."
         )
 
 

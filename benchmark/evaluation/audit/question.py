@@ -1,4 +1,4 @@
-"""The photos of an audit: which were trained on, who is on them, and whose membership the attacker is told."""
+"""The photos of an audit: which were trained on, who is on them, and whose membership the attacker knows."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _middle(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Question:
-    """N photos with what is true of them, and what the attacker is told.
+    """N photos with what is true of them, and what the attacker knows.
 
     Attributes:
         side: (N,) SEEN (trained on), UNSEEN (another photo of somebody trained on) or HELD_OUT (of somebody else).
@@ -178,7 +178,7 @@ def pose(members: PhotoSet, nonmembers: PhotoSet, *, known: float, seed: int, si
     """Puts the two sets together: repeated photos left out, people joined by name, half of them made known.
 
     Args:
-        known: share of the people whose membership the attacker is told.
+        known: share of the people whose membership the attacker knows.
         size: height and width that photos are resized to; default the one they all have, or 112 x 112.
 
     Raises:
@@ -190,7 +190,7 @@ def pose(members: PhotoSet, nonmembers: PhotoSet, *, known: float, seed: int, si
     kept = _distinct(members, nonmembers, notes)
     has_people = members.people is not None and nonmembers.people is not None
     if not has_people and (members.people is not None or nonmembers.people is not None):
-        notes.append("only one of the two sets says who is on its photos, so that no use is made of it")
+        notes.append("only one of the two sets says who is on its photos, so this is not used")
     names = _names((members, nonmembers), kept, has_people)
     people, person = np.unique(np.array(names), return_inverse=True)
     member = np.array([s == 0 for s, _ in kept])
@@ -249,12 +249,12 @@ def _common_size(sets: tuple[PhotoSet, PhotoSet], kept: list[tuple[int, int]], n
     shapes = {sets[s].read(i).shape[:2] for s, i in looked_at}
     if len(shapes) == 1:
         return shapes.pop()
-    notes.append(f"photos come in different sizes and were resized to {SIZE} x {SIZE}; say size= for another one")
+    notes.append(f"photos come in different sizes and were resized to {SIZE} x {SIZE}; pass size= for another one")
     return SIZE, SIZE
 
 
 def _known(person: np.ndarray, side: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """(N,) photos of the people whose membership is known: ``share`` of those with the same sides, by lot."""
+    """(N,) photos of the people whose membership is known: a random ``share`` of those with the same sides."""
     kinds = np.zeros(person.max() + 1, np.int64)
     np.bitwise_or.at(kinds, person, 1 << side)
     known = np.zeros(len(kinds), bool)

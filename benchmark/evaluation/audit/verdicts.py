@@ -69,7 +69,7 @@ def _verdict(
         text = (
             f"no statement: these photos can be told apart without the model ({invalid}), so that {label} ({said}) need not be "
         )
-        text += "a leak. Compare photos of one origin."
+        text += "a leak. Compare photos from one source."
     elif low > 0.5:
         outcome, text = "leak", f"a leak: {label} tells them apart with {said}."
     else:

@@ -220,7 +220,7 @@ class InversionRunner:
         """
         if self.encoder is not None:
             if of_one_origin(self.encoder.weights, self.submission.weights):
-                raise NotApplicableError("the attacker's encoder is the attacked model, or of one origin with it.")
+                raise NotApplicableError("the attacker's encoder is the attacked model, or shares its origin.")
             return Target(self.encoder, Access.WEIGHTS, self.device).features
         pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
         for shadow in pool.auxiliary(UNDEFENDED, self.populations.track.backbone, progress=self.training):

@@ -1,4 +1,4 @@
-"""A picture of reconstructions beside the people they should show, for tracks whose faces may be shown."""
+"""A picture of reconstructions beside the people whom they should show, for tracks whose faces may be shown."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Whom inversion is tried on, and the galleries in which its images are looked for: pure functions of a track's split.
 
-Only people whose membership no attacker was told are asked about, so that an attack that knows a labelled share gains nothing
+Only people whose membership no attacker knows are asked about, so that an attack that knows a labelled share gains nothing
 by showing those.
 """
 

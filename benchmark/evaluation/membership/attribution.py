@@ -119,7 +119,7 @@ def _public(spec: AttackSpec) -> AttackSpec:
 def ask_order(subject: Subject) -> list[AttributionRow]:
     """Seen photos of the last k batches against earlier ones, by the attack as it is and by one that learns just this."""
     if not subject.order_known:
-        raise NotApplicableError("not trained here, so nobody vouches for its order; --trust-card believes the card's seed.")
+        raise NotApplicableError("not trained here, so its order is not certain; --trust-card relies on the card's seed.")
     batches = last_batches(subject.submission, subject.populations, subject.init)
     evidence = subject.evidence(subject.target(subject.submission), DISTANCES.values())
     # The queried photos begin with the seen ones, in the order in which training numbers them.

@@ -40,7 +40,7 @@ def measure(
     """Writes a RecordIO file below ``folder`` and attacks an untrained backbone that is asked about all of its photos.
 
     Args:
-        attacks: such as need no shadow backbones.
+        attacks: those that need no shadow backbones.
 
     Returns:
         How many photos are asked about (a whole number of people), and the stages.
@@ -51,7 +51,7 @@ def measure(
     alone = build_attacks(attacks)
     for spec, attack in zip(attacks, alone, strict=True):
         if attack.knowledge.uses_shadows:
-            raise FaceVeilError(f"attack {spec.label} wants shadow backbones, and none is trained here; name another one.")
+            raise FaceVeilError(f"attack {spec.label} needs shadow backbones, and none are trained here; choose another.")
     target = untrained_target(backbone, size, device)
     people = max(16, queries // A_PERSON)
     write_records(folder / "set", drawn((people + OTHERS) * A_PERSON, size), size=(size, size))

@@ -97,7 +97,7 @@ def asked_about(populations: Populations, contrast: Contrast) -> np.ndarray:
 
 def narrowed(signals: Signals, attack: MembershipAttack, index: np.ndarray) -> Signals:
     """What the attack asked for and nothing else, of the photos ``index``: signals are mapped files, and what is taken of
-    them is held in memory.  Without a gallery it is not told which photos show the same person.
+    them is held in memory.  Without a gallery the attack does not know which photos show the same person.
     """
     asked = {r.key for r in attack.requests()}
     own = replace(signals, values={key: value for key, value in signals.values.items() if key in asked}, memo={}).take(index)

@@ -1,9 +1,9 @@
-"""Null calibration: where membership is drawn by lot, 95 % intervals must hold an AUC of 0.5 in 95 % of the draws.
+"""Null calibration: where membership is drawn at random, 95 % intervals must hold an AUC of 0.5 in 95 % of the draws.
 
-The target's membership is drawn anew, by the rule by which every backbone's was, over signals that stay as they are and beside
-shadows that keep theirs.  Whatever an attack finds then is chance, and the attack is fitted anew every time: also that the
-shadows' halves do not give the target's away.  Intervals that hold 0.5 too rarely promise more than is known; those that hold
-it too often are merely cautious.
+The target's membership is drawn again, by the rule by which every backbone's was; the signals stay as they are, and so does the
+membership of the shadows.  Whatever an attack finds then is chance, and the attack is fitted again every time: this also shows
+that the shadows' halves do not give the target's away.  Intervals that hold 0.5 too rarely promise more than is known; those
+that hold it too often are merely cautious.
 """
 
 from __future__ import annotations

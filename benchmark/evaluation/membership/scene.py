@@ -192,7 +192,7 @@ def _shadow_in(
     return ShadowSignals(own, shadow.side, queried)
 
 
-KEPT = 4  # scenes that a process has open at once: those of entries that are evaluated together
+KEPT = 4  # scenes that a process keeps open: those of entries that are evaluated together
 _open: dict[str, OpenScene] = {}
 
 

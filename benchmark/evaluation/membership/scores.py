@@ -83,7 +83,7 @@ def _positive(side: np.ndarray, attack: MembershipAttack, contrast: Contrast) ->
 def _auxiliary(evidence: Evidence) -> Sequence[ShadowSignals]:
     if not evidence.shadows:
         raise NotApplicableError(
-            "the track's budget, or a defence unknown here, gives an 'auxiliary' attacker no shadow backbones."
+            "there are no shadow backbones for an 'auxiliary' attacker: the track's budget has none, or the defence is unknown."
         )
     return evidence.shadows
 
@@ -141,7 +141,7 @@ def refuse_constant_scores(scores: Scores, contrast: Contrast) -> None:
         np.maximum.at(high, person, scores.score)
         if (low == high).all():
             raise NotApplicableError(
-                "all photos of a person got the same score: which of them were trained on, it cannot tell."
+                "all photos of a person got the same score, so it cannot tell which of them were trained on."
             )
 
 

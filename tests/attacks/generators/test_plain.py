@@ -83,7 +83,7 @@ def test_truncation_draws_towards_the_mean_and_gradients_reach_the_latents(publi
         (lambda s: {**s, "main.3.weight": torch.zeros(9, 8, 4, 4)}, "does not follow on 16 channels"),
         (lambda s: {**s, "main.0.weight": s["main.0.weight"] * float("nan")}, "not finite"),
         (lambda s: {n: t for n, t in s.items() if not n.startswith("main.9")}, "makes 4 x 16 x 16"),
-        (lambda s: {**s, "main.10.weight": torch.zeros(3)}, "none of a DCGAN"),
+        (lambda s: {**s, "main.10.weight": torch.zeros(3)}, "does not belong to a DCGAN"),
         (
             lambda s: {n: t for n, t in s.items() if n != "main.3.weight"} | {"main.3.bias": torch.zeros(8)},
             "layer 3 has no weight",

@@ -50,7 +50,7 @@ def test_json_is_one_document(folders):
     found = document(*arguments(folders))
     assert found["photos"] == {"photos trained on": 48, "photos not trained on": 144, "people": 48}
     assert len(found["verdicts"]) == 3
-    assert any("no part of the backbone" in note for note in found["notes"])  # the file's classification layer
+    assert any("not part of the backbone" in note for note in found["notes"])  # the file's classification layer
 
 
 def test_wrong_files_and_names_are_told(folders, tmp_path):

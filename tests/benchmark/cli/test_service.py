@@ -142,7 +142,7 @@ def test_a_record_of_no_round_is_told(service, tmp_path):
     with pytest.raises(FaceVeilError, match="was made in no round"):
         run("round", "check", tmp_path / "record.json")
     (tmp_path / "record.json").write_text("{}")
-    with pytest.raises(FaceVeilError, match="is no record"):
+    with pytest.raises(FaceVeilError, match="is not a record"):
         run("round", "check", tmp_path / "record.json")
 
 

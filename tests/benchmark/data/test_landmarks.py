@@ -46,7 +46,7 @@ def test_photos_without_a_face_or_with_several_are_listed(photos):
     assert sorted(found) == ["ann/one.png", "bob/turned.png"]
     assert dict(left_out) == {
         "ann/none.png": "no face found",
-        "bob/two.png": "2 faces found, and it is open whose photo it is",
+        "bob/two.png": "2 faces found, so it is unclear whose photo it is",
     }
 
 

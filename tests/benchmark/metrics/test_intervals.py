@@ -27,8 +27,13 @@ def _clustered(rng, people=60, photos=5, effect=0.0, spread=1.0):
 def test_bca_is_that_of_scipy_on_skewed_data():
     values = np.random.default_rng(1).lognormal(sigma=1.2, size=60)
     ours = bootstrap_over_identities(_mean(values), np.arange(60), replicates=8000, seed=0)
-    theirs = bootstrap((values,), np.mean, n_resamples=8000, method="BCa", rng=np.random.default_rng(2)).confidence_interval
-    plain = np.quantile(bootstrap((values,), np.mean, n_resamples=8000, rng=3).bootstrap_distribution, [0.025, 0.975])
+    theirs = bootstrap(
+        (values,), np.mean, n_resamples=8000, method="BCa", random_state=np.random.default_rng(2)
+    ).confidence_interval
+    plain = np.quantile(
+        bootstrap((values,), np.mean, n_resamples=8000, random_state=np.random.default_rng(3)).bootstrap_distribution,
+        [0.025, 0.975],
+    )
     assert ours.method == "bca"
     assert ours.value == pytest.approx(values.mean())
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs), rel=0.03)

@@ -34,5 +34,5 @@ def test_what_is_no_record_is_named_with_the_reason(tmp_path: Path, content: str
     path = tmp_path / "r.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(FaceVeilError, match=f"r.json is no record.*{why}"):
+    with pytest.raises(FaceVeilError, match=f"r.json is not a record.*{why}"):
         read_record(path)

@@ -85,7 +85,7 @@ GROUPS = [f"{group}/p{p}/1.png" for group in ("female", "male") for p in range(9
     ],
 )
 def test_what_is_ambiguous_is_refused_with_the_remedy(paths: list[str], message: str) -> None:
-    with pytest.raises(FaceVeilError, match="cannot be told which folders are people") as caught:
+    with pytest.raises(FaceVeilError, match="it is unclear which folders are people") as caught:
         people_of(paths, where="/sets/faces")
     assert message in str(caught.value)
     assert "#people=RULE" in str(caught.value)
@@ -104,7 +104,8 @@ def test_rules(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "message"), [("(a", "is no rule"), ("abc", "has 0 groups"), ("7", "finds a person on none of 1 photos, such as")]
+    ("rule", "message"),
+    [("(a", "is not a rule"), ("abc", "has 0 groups"), ("7", "finds a person on none of 1 photos, such as")],
 )
 def test_a_rule_that_says_nothing_is_refused(rule: str, message: str) -> None:
     with pytest.raises(FaceVeilError, match=message):

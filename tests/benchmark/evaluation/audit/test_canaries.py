@@ -133,5 +133,5 @@ def test_the_secret_is_kept_beside_the_submission(draw, flow, tmp_path):
     with pytest.raises(FaceVeilError, match="No such file"):
         read_canaries(tmp_path / "nowhere")
     path.write_text(json.dumps({"version": 1}))
-    with pytest.raises(FaceVeilError, match="is no canary file"):
+    with pytest.raises(FaceVeilError, match="is not a canary file"):
         read_canaries(path)

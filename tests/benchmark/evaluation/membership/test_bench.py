@@ -19,6 +19,6 @@ def test_every_stage_is_measured(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("settings", [{"knowledge": "query_pool"}, {"knowledge": "auxiliary"}])
 def test_attacks_that_want_shadows_are_refused_before_anything_is_written(tmp_path: Path, settings: dict) -> None:
-    with pytest.raises(FaceVeilError, match="wants shadow backbones"):
+    with pytest.raises(FaceVeilError, match="needs shadow backbones"):
         measure(tmp_path, 250, [AttackSpec(name="regrown_head", settings=settings)], "iresnet_slim", 16)
     assert not list(tmp_path.iterdir())
