@@ -6,7 +6,7 @@ import pytest
 from board_server import ARGUMENTS, CHROMIUM, WAIT
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, no other test of this process can run an event loop
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
