@@ -30,7 +30,8 @@ def _clean(text: str) -> str:
 
 
 def _visible(text: str) -> str:
-    """A name that a reader can see and tell apart: some letter or digit, no run of combining marks."""
+    """A clean name that a reader can see and tell apart: some letter or digit, no run of combining marks."""
+    text = _clean(text)
     if not any(unicodedata.category(c)[0] in "LN" for c in text):
         raise ValueError("holds no letter and no digit: give it a name that readers can see")
     marks = [unicodedata.category(c) == "Mn" for c in unicodedata.normalize("NFD", text)]
@@ -39,8 +40,9 @@ def _visible(text: str) -> str:
     return text
 
 
+# One validator each: of several, pydantic before 2.12 drops all but the last where a field is given a default or description.
 Line = Annotated[str, AfterValidator(_clean), Field(max_length=200)]
-Name = Annotated[str, AfterValidator(_clean), AfterValidator(_visible), Field(min_length=1, max_length=80)]
+Name = Annotated[str, AfterValidator(_visible), Field(min_length=1, max_length=80)]
 Seed = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Count = Annotated[int, Field(gt=0, le=2**31)]
 
@@ -49,12 +51,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def _web(link: str) -> str:
+    link = _clean(link)
     if not link.startswith(("https://", "http://")):
         raise ValueError("a link must start with https:// or http://")
     return link
 
 
-Link = Annotated[Line, AfterValidator(_web)]
+Link = Annotated[str, AfterValidator(_web), Field(max_length=200)]
 
 
 class _Model(BaseModel):

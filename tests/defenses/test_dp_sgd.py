@@ -506,7 +506,7 @@ def test_settings_round_trip(settings):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epsilon": 8.0, "noise_multiplier": 1.0}, "not both"),
+        ({"epsilon": 8.0, "noise_multiplier": 1.0}, "exactly one"),
         ({"epsilon": None}, "exactly one of"),
         ({"epsilon": 0.0}, "epsilon"),
         ({"noise_multiplier": 0.0}, "noise_multiplier"),
