@@ -185,7 +185,7 @@ class GhostClipping(GradSampleModuleFastGradientClipping):  # type: ignore[misc]
                 _add(parameter, gradient)
         for parameter in self.trainable_parameters:
             if parameter.grad_sample is not None:
-                _add(parameter, _weighted_sum(parameter.grad_sample, factors.to(parameter.dtype)))
+                _add(parameter, _weighted_sum(parameter.grad_sample, factors).to(parameter.dtype))
                 parameter.grad_sample = None
 
     @property
@@ -208,7 +208,7 @@ class GhostClipping(GradSampleModuleFastGradientClipping):  # type: ignore[misc]
 def _weighted_sum(gradients: Tensor, factors: Tensor) -> Tensor:
     """Sum of gradients (N, ...) times factors (N,), without a copy of those whose channels come last in memory."""
     last = gradients.movedim(2, -1) if gradients.dim() > 3 else gradients
-    total = (factors @ last.flatten(1)).view(last.shape[1:])
+    total = (factors.to(last.dtype) @ last.flatten(1)).view(last.shape[1:])
     return total.movedim(-1, 1) if gradients.dim() > 3 else total
 
 
