@@ -53,7 +53,7 @@ def test_people_are_drawn_with_enough_photos():
     identity = np.array([0, 0, 1, 1, 1, 2, 2, 2, 3])
     rows = choose(identity, 2, 3, 0)
     assert sorted(identity[rows].tolist()) == [1, 1, 1, 2, 2, 2]
-    with pytest.raises(FaceVeilError, match="2 have so many"):
+    with pytest.raises(FaceVeilError, match="2 have that many"):
         choose(identity, 3, 3, 0)
 
 
