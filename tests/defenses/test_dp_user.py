@@ -219,7 +219,7 @@ def test_a_target_epsilon_replaces_the_default_noise():
     assert DPUser(epsilon=2.0).noise_multiplier is None
     for defense in (DPUser(), DPUser(epsilon=2.0)):
         assert DPUser(**defense.settings()) == defense
-    with pytest.raises(ValidationError, match="not both"):
+    with pytest.raises(ValidationError, match="exactly one"):
         DPUser(epsilon=2.0, noise_multiplier=1.0)
 
 
