@@ -18,13 +18,22 @@ from benchmark.runtime.home import logs_dir
 
 KEPT = 100
 _log = logging.getLogger("faceveil")
+_file: logging.FileHandler | None = None
 failed: Path | None = None  # the log of the command that just failed in this process
 
 
+class _Screen(logging.Handler):
+    """Warnings on the screen, where they go by themselves as long as no handler stands."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logging.lastResort is not None and not logging.getLogger().handlers:
+            logging.lastResort.handle(record)
+
+
 def note(text: str) -> None:
-    """A line of the log of the command that runs; nothing where none is open."""
-    if _log.handlers:
-        _log.info(text)
+    """A line of the log of the command that runs; nothing where none is open.  Other handlers never see it."""
+    if _file is not None:
+        _file.handle(logging.LogRecord(_log.name, logging.INFO, "", 0, text, (), None))
 
 
 @contextlib.contextmanager
@@ -34,19 +43,17 @@ def opened(arguments: list[str] | None = None) -> Iterator[None]:
     A home that cannot be written to costs the log and nothing else.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    global failed
+    global failed, _file
     failed = None
     handler = _begin(words)
     if handler is None:
         yield
         return
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S"))
-    before = _log.level
-    on_screen = logging.StreamHandler()  # warnings, which go there by themselves where no handler stands
-    on_screen.setLevel(logging.WARNING)
-    for each in (handler, on_screen):
+    handlers: list[logging.Handler] = [handler, _Screen(logging.WARNING)]
+    for each in handlers:
         _log.addHandler(each)
-    _log.setLevel(logging.INFO)
+    _file = handler
     started = time.monotonic()
     note(f"faceveil {' '.join(_harmless(words))}")
     try:
@@ -54,12 +61,13 @@ def opened(arguments: list[str] | None = None) -> Iterator[None]:
         note(f"done after {time.monotonic() - started:.0f} s")
     except BaseException as error:
         failed = Path(handler.baseFilename)
-        note(f"ended after {time.monotonic() - started:.0f} s by {type(error).__name__}: {error}")
+        reason = " ".join(str(error).split())
+        note(f"ended after {time.monotonic() - started:.0f} s by {type(error).__name__}: {reason}")
         raise
     finally:
-        for each in (handler, on_screen):
+        _file = None
+        for each in handlers:
             _log.removeHandler(each)
-        _log.setLevel(before)
         with contextlib.suppress(OSError):
             handler.close()
 

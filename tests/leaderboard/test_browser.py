@@ -13,6 +13,7 @@ from record_factory import make_record
 
 from benchmark.service.store import Store
 from leaderboard.bench.readers import settle
+from leaderboard.bench.screenshot import DESKTOP, PHONE, PHONE_AGENT
 from leaderboard.board.library import build
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -215,14 +216,19 @@ def ours(page, violation: dict) -> list[str]:
     return [n["html"][:200] for n in nodes if not (place and page.locator(n["target"][0]).first.evaluate(inside, place))]
 
 
+METHODS = ["methods?method=defenses/dp_sgd", "methods?method=membership/bn_distance"]
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_axe_finds_no_serious_violation_of_ours(browser, server, scheme):
+def test_axe_finds_no_serious_violation_of_ours(browser, server, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe()
-    context = browser.new_context(viewport={"width": 1360, "height": 1000}, color_scheme=scheme)
+    agent = {"user_agent": PHONE_AGENT} if width == PHONE else {}
+    context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme, **agent)
     context.set_default_timeout(WAIT)
     page = context.new_page()
     found = []
-    for address in PAGES:
+    for address in [*PAGES, *METHODS]:
         page.goto(server + address.format(**keys()))
         page.get_by_role("heading", level=1).wait_for()
         settle(page)
@@ -231,3 +237,18 @@ def test_axe_finds_no_serious_violation_of_ours(browser, server, scheme):
                 found.append((address, violation["id"], elements[:3]))
     context.close()
     assert not found
+
+
+def test_a_phone_opens_an_entry_by_a_tap_and_sees_both_numbers(browser, server):
+    context = browser.new_context(viewport={"width": PHONE, "height": 844}, user_agent=PHONE_AGENT, has_touch=True)
+    context.set_default_timeout(WAIT)
+    page = context.new_page()
+    page.goto(server)
+    row = page.get_by_role("row").filter(has_text="early 12")
+    cells = row.get_by_role("cell").all_inner_texts()
+    assert [cell.split()[0] for cell in cells[2:]] == ["0.780", "0.450"]
+    assert all(box["x"] + box["width"] <= PHONE for box in [cell.bounding_box() for cell in row.get_by_role("cell").all()])
+    row.get_by_role("link").tap()
+    page.wait_for_url(re.compile(f"submission.*entry={keys()['early 12']}"))
+    count(page, "early 12 · by Nordlicht")
+    context.close()

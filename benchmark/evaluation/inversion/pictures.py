@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from benchmark.interfaces import FaceVeilError
@@ -14,7 +15,9 @@ from benchmark.protocol.track import Track
 from benchmark.runtime.atomic import replacing
 
 COLUMNS = ("real", "rebuilt", "nearest public")
-HEADER = 14  # pixels above each block of rows
+SCALE = 2  # pixels of the picture a pixel of a face
+HEADER = 20  # pixels above each block of rows
+COLOURS = 256
 
 
 def check_may_show(track: Track) -> None:
@@ -42,16 +45,25 @@ def write_gallery(track: Track, real: Tensor, rebuilt: Tensor, nearest: Tensor, 
     side, gap = real.shape[-1], 2
     rows = -(-len(real) // blocks)
     width = len(COLUMNS) * (side + gap) + 3 * gap
-    canvas = Image.new("RGB", (blocks * width, HEADER + rows * (side + gap)), "white")
-    write = ImageDraw.Draw(canvas)
+    canvas = Image.new("RGB", (blocks * width, rows * (side + gap)), "white")
     triples = torch.stack([real, rebuilt, nearest], dim=1).permute(0, 1, 3, 4, 2).numpy().astype(np.uint8)
     for number, triple in enumerate(triples):
         block, row = divmod(number, rows)
         for column, image in enumerate(triple):
-            left = block * width + column * (side + gap)
-            if row == 0:
-                write.text((left + 1, 1), COLUMNS[column], fill="black")
-            canvas.paste(Image.fromarray(image), (left, HEADER + row * (side + gap)))
-    canvas = canvas.resize((canvas.width * 2, canvas.height * 2), Image.Resampling.NEAREST)
+            canvas.paste(Image.fromarray(image), (block * width + column * (side + gap), row * (side + gap)))
+    canvas = canvas.resize((canvas.width * SCALE, canvas.height * SCALE), Image.Resampling.NEAREST)
+    headed = Image.new("RGB", (canvas.width, canvas.height + HEADER), "white")
+    headed.paste(canvas, (0, HEADER))
+    _head(headed, [SCALE * (b * width + c * (side + gap)) for b in range(blocks) for c in range(len(COLUMNS))], SCALE * side)
     with replacing(Path(out)) as temporary:
-        canvas.save(temporary, format="PNG")
+        headed.quantize(COLOURS, dither=Image.Dither.NONE).save(temporary, format="PNG", optimize=True)
+
+
+def _head(picture: Image.Image, lefts: Sequence[int], width: int) -> None:
+    """Writes the names of the columns above them, in letters so small that none is wider than its column."""
+    write = ImageDraw.Draw(picture)
+    sizes = range(14, 4, -1)
+    fonts = (ImageFont.load_default(size) for size in sizes)
+    font = next((f for f in fonts if max(write.textlength(name, f) for name in COLUMNS) <= width), ImageFont.load_default(4))
+    for number, left in enumerate(lefts):
+        write.text((left, HEADER - 3), COLUMNS[number % len(COLUMNS)], fill="black", font=font, anchor="ls")

@@ -22,7 +22,7 @@ def lines() -> list[str]:
     return [line.split(" ", 1)[1] for line in found]
 
 
-def test_steps_and_warnings_stand_there_with_their_times(fresh_home, monkeypatch, capsys):
+def test_steps_and_warnings_stand_there_with_their_times(fresh_home, monkeypatch, caplog):
     monkeypatch.setattr("sys.argv", ["faceveil", "train", "--track", "synthetic-smoke"])
     with steps() as progress:
         progress.step("opening the photos")
@@ -31,8 +31,15 @@ def test_steps_and_warnings_stand_there_with_their_times(fresh_home, monkeypatch
     assert found[0] == "INFO faceveil train --track synthetic-smoke"
     assert found[1:3] == ["INFO opening the photos", "WARNING a file is damaged"]
     assert found[-1].startswith("INFO done after")
-    assert "a file is damaged" in capsys.readouterr().err  # on the screen as without a log
+    assert caplog.messages == ["a file is damaged"]  # other handlers see warnings, as without a log, and no steps
     assert "-train-" in next(logs_dir().glob("*.log")).name
+
+
+def test_warnings_stay_on_the_screen_where_nobody_else_handles_them(fresh_home, monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with logfile.opened(["train"]):
+        logging.getLogger("faceveil.cache").warning("a file is damaged")
+    assert capsys.readouterr().err.strip() == "a file is damaged"
 
 
 def test_a_failure_stands_there_and_its_log_is_known(fresh_home):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmark.evaluation.inversion.pictures import HEADER, check_may_show, write_gallery
+from benchmark.evaluation.inversion.pictures import HEADER, SCALE, check_may_show, write_gallery
 from benchmark.interfaces import FaceVeilError
 from benchmark.protocol.tracks import TRACKS, get_track
 
@@ -19,12 +19,17 @@ def faces(value: int, count: int = 5) -> torch.Tensor:
 def test_shows_the_three_side_by_side(tmp_path):
     out = tmp_path / "gallery.png"
     write_gallery(get_track("synthetic-64"), faces(10), faces(120), faces(230), out, blocks=1)
-    pixels = np.asarray(Image.open(out).convert("RGB"))[::2, ::2]
-    row = pixels[HEADER + 16]
+    whole = np.asarray(Image.open(out).convert("RGB"))
+    pixels = whole[HEADER::SCALE, ::SCALE]
+    row = pixels[16]
     assert row[16].tolist() == [10] * 3
     assert row[16 + 34].tolist() == [120] * 3
     assert row[16 + 68].tolist() == [230] * 3
-    assert pixels.shape[0] == HEADER + 5 * 34
+    assert pixels.shape[0] == 5 * 34
+    dark = (whole[:HEADER] < 200).any(axis=(0, 2))
+    for start in (0, 34, 68):  # each column has its name above it, and no name reaches into the next column
+        assert dark[SCALE * start : SCALE * (start + 32)].any()
+        assert not dark[SCALE * (start + 32) : SCALE * (start + 34)].any()
 
 
 @pytest.mark.parametrize("name", [t.name for t in TRACKS.values() if not t.shows_faces])
