@@ -82,6 +82,11 @@ def folder(tmp_path, monkeypatch, fresh_home):
     return tmp_path
 
 
+def slow_commands(page: Path) -> list[list[str]]:
+    """The commands of a page's blocks that take minutes."""
+    return [words for block in blocks(page) if block.mark == "run slow" for words in block.commands]
+
+
 def _name(block: Block) -> str:
     return f"{block.page.stem}: {block.text.splitlines()[0][:40]}"
 
@@ -92,9 +97,9 @@ def test_blocks_that_take_seconds_run(block, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [p for p in PAGES if any(b.mark == "run slow" for b in blocks(p))], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [p for p in PAGES if slow_commands(p)], ids=lambda p: p.stem)
 def test_the_blocks_of_a_page_run_one_after_another(page, folder):
-    run_all([words for block in blocks(page) if block.mark == "run slow" for words in block.commands], done=2)
+    run_all(slow_commands(page), done=2)
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import gc
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +30,7 @@ from leaderboard.board.frame import frame_of, haystack
 RECORDS = Path(__file__).parents[1] / "records"
 DEFAULT_TRACKS = ("synthetic-64", "synthetic-quick")  # the first that has entries
 _OPEN_RECORDS = 64  # whole records kept in memory
+after_building: list[Callable[[], None]] = []  # what a process does whenever a board was made anew
 Place = Callable[[Scope, Sequence[Run], Sequence[Run]], list[RankedEntry]]  # ranks the runs of a scope among its companions
 
 
@@ -43,6 +44,13 @@ class Board:
     haystack: pd.Series  # what the search looks through, by the frame's index
     attacks: Mapping[str, PluginInfo]  # what the records say of the attacks, by name
     problems: tuple[str, ...] = ()  # records that cannot be shown, and why
+    made: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)  # see :meth:`once`
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What follows from the board alone, made when it is first asked for: other readers and other filters get the same."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
     @property
     def tracks(self) -> list[str]:
@@ -77,6 +85,8 @@ class Library:
             if self._board is None or state != self._state:
                 with _without_collection():
                     self._board, self._state = self._build(files), state
+                for act in after_building:
+                    act()
             return self._board
 
     def record(self, run: Run) -> Record:

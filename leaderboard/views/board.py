@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -10,12 +11,12 @@ from streamlit.delta_generator import DeltaGenerator
 
 from benchmark.interfaces import content_hash
 from leaderboard.board import answer
+from leaderboard.board.library import Board
 from leaderboard.tables import columns, narrow
 from leaderboard.widgets import filters, links
 from leaderboard.widgets.filters import Asked, Shown
 from leaderboard.widgets.scope import announce_smoke, choose_scope, open_board, phone, theme
 
-AT_ONCE = 200  # rows that are written before anybody asks for them
 ROW = 35  # pixels
 WHOLE = 25  # rows that stand in sight; more scroll inside their table
 PURPOSE = "How much a face-recognition backbone gives away about the faces it was trained on, and what a defence costs."
@@ -40,8 +41,7 @@ def page() -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         said = st.container(width="content")
         actions = st.container(horizontal=True, width="content", gap="xsmall")
-    entries = [board.entries[key] for key in scope["key"]]
-    first.html(answer.markup(answer.answer(entries)))
+    first.html(board.once(("answer", scope["key"].iloc[0]), lambda: _answer(board, scope)))
     shown = filters.select(scope, board, asked)
     said.markdown(filters.count(shown, scope, board, asked))
     announce_smoke(scope)
@@ -49,6 +49,10 @@ def page() -> None:
     _remember(selected)
     _actions(actions, shown, selected)
     _reading()
+
+
+def _answer(board: Board, scope: pd.DataFrame) -> str:
+    return answer.markup(answer.answer([board.entries[key] for key in scope["key"]]))
 
 
 def _tables(shown: Shown) -> list[str]:
@@ -134,9 +138,9 @@ def _on_ticked(place: DeltaGenerator, selected: list[str]) -> None:
 
 
 def _download(place: DeltaGenerator, label: str, frame: pd.DataFrame, name: str, mime: str) -> None:
-    """Every column of what passes the filters; many rows are written when they are asked for."""
+    """Every column of what passes the filters, written when it is asked for."""
     write = columns.to_csv if label == "CSV" else columns.to_json
-    data = write(frame) if len(frame) <= AT_ONCE else lambda: write(frame)
+    data = partial(write, frame)
     text = f"All that passes the filters, as {label}, every column."
     place.download_button(label, data, name, mime, on_click="ignore", help=text, key=f"save_{label}")
 

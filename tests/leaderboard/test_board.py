@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import socket
@@ -294,3 +295,14 @@ def test_a_taken_port_is_told_with_what_to_do():
         listening.listen()
         with pytest.raises(FaceVeilError, match=r"cannot listen on 127\.0\.0\.1.*Choose another --port"):
             launch.listen("127.0.0.1", listening.getsockname()[1])
+
+
+def test_what_lives_as_long_as_the_server_is_not_searched_for_garbage():
+    try:
+        launch.settle()
+        assert gc.get_freeze_count() > 1000
+        settled = gc.get_freeze_count()
+        launch.settle()
+        assert gc.get_freeze_count() < 1.1 * settled  # once each, however often a board is made
+    finally:
+        gc.unfreeze()

@@ -273,3 +273,16 @@ def test_an_inversion_beside_a_file_is_shown_and_noticed_when_it_comes(tmp_path,
     assert ("Inversion" in measured(board.frame)) == (not unranked)  # what is not ranked is compared with nothing
     (entry,) = board.entries.values()
     assert library(url, tmp_path).record(entry.runs[0]).inversion == found
+
+
+def test_a_process_learns_of_every_board_that_was_made_anew(tmp_path, monkeypatch):
+    told: list[int] = []
+    monkeypatch.setattr(library_module, "after_building", [lambda: told.append(len(told))])
+    url = str(tmp_path / "store.sqlite")
+    load(url, tmp_path)
+    load(url, tmp_path)
+    assert told == [0]
+    Store(url).add_record(make_record())
+    load(url, tmp_path)
+    assert told == [0, 1]
+    assert load(url, tmp_path).once("x", lambda: told.copy()) is load(url, tmp_path).once("x", list)
