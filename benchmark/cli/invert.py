@@ -39,8 +39,8 @@ def opened(paths: Sequence[Path] | None) -> list[Submission]:
 
 def show_judges(judges: Sequence[JudgeInfo]) -> None:
     """The panel as a table, and who the judges are."""
-    rows = [[j.name, *(number(j.tar.get(far)) for far in ("1e-2", "1e-3", "1e-4"))] for j in judges]
-    table("judges", ["judge", "TAR@FAR=1e-2", "TAR@FAR=1e-3", "TAR@FAR=1e-4"], rows, whole=(1, 2, 3))
+    rows = [[*(number(j.tar.get(far)) for far in ("1e-2", "1e-3")), j.name] for j in judges]
+    table("judges", ["TAR@FAR=1e-2", "TAR@FAR=1e-3", "judge"], rows, whole=range(3))
     for j in judges:
         verdict = f"not eligible: {j.reason}" if j.reason else "eligible"
         out.print(f"{j.name}: {j.architecture}, trained on {j.trained_on}; {verdict}", markup=False, soft_wrap=True)
@@ -69,13 +69,17 @@ def _show_goal(title: str, names: Sequence[str], results: Sequence[InversionResu
     done = [result for result in results if result.status == "ok"]
     numbers = numbered(result.label for result in done)
     measured = {name for result in done for name in result.metrics}
-    cells = {name: [number(result.metrics.get(name)) for result in done] for name in (*names, "lpips") if name in measured}
-    cells[f"{names[0]} by itself"] = [number(result.target.get(names[0])) for result in done]
+    digits = {"fid": 1}
+    shown = [name for name in (*names, "lpips") if name in measured]
+    cells = {name: [number(result.metrics.get(name), digits.get(name, 3)) for result in done] for name in shown}
+    cells["by the model"] = [number(result.target.get(names[0])) for result in done]
     out.print(title, style="bold")
     for start in range(0, len(cells) if done else 0, 3):
         part = dict(list(cells.items())[start : start + 3])
         rows = [[*row, numbers[result.label]] for *row, result in zip(*part.values(), done, strict=True)]
         table("", [*part, "attack"], rows, whole=range(len(part) + 1))
+    if done:
+        out.print(f"by the model: {names[0]} as the attacked model itself sees it", markup=False, soft_wrap=True)
     for result in done:
         label = result.label + (" (control)" if result.control else "")
         cost = f"{result.images} images, {result.seconds:.0f} s, {result.queries} queries"

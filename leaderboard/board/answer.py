@@ -24,9 +24,9 @@ BOARDS = {
 
 STYLE = """
 .answer { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: 0; padding: 0 }
-.answer dt { font-weight: 600 }
-.answer dd { margin: 0; overflow-wrap: anywhere }
-@media (max-width: 40rem) { .answer { grid-template-columns: 1fr; gap: 0 } .answer dd { margin-bottom: .5rem } }
+.answer dt { font-weight: 600; margin: 0 !important }
+.answer dd { margin: 0 !important; overflow-wrap: anywhere }
+@media (max-width: 40rem) { .answer { grid-template-columns: 1fr; gap: 0 } .answer dt { margin-top: .5rem !important } }
 """
 
 
