@@ -31,6 +31,7 @@ class MembershipAttack(Plugin):
     access: ClassVar[Access]
     contrasts: ClassVar[tuple[Contrast, ...]]
     needs_gallery: ClassVar[bool] = False
+    asks_strangers: ClassVar[bool] = False  # on the sample contrast its shadows speak of people they did not train on, too
     knowledge: Knowledge = Knowledge.NONE
 
     @property

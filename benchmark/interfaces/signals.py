@@ -112,7 +112,8 @@ class Signals:
 class QueryShadow:
     """A shadow backbone in the target's place: asked about its own M photos, of which ``inside`` (M,) bool it trained on.
 
-    On the sample contrast these are all photos of the people it trained on; on the identity contrast photos that it did not
+    On the sample contrast these are all photos of the people it trained on (and of all others, where the attack asks for
+    strangers); on the identity contrast photos that it did not
     train on, ``inside`` being those of people it trained on.  ``rows`` (N,) int says where among them photo i of the target's
     N stands; -1 where the shadow says nothing of that photo.  Shadows of public people (offline) have nothing inside.
     """

@@ -56,6 +56,7 @@ WITH_SHADOWS = (
     _attack("lira", statistic="embedding_norm"),
     _attack("regrown_head", knowledge="query_pool"),
     _attack("regrown_head", gallery="mean", knowledge="query_pool"),
+    _attack("pair_stack"),
 )
 WITH_OFFLINE_SHADOWS = (
     _attack("lira", knowledge="auxiliary"),
@@ -164,7 +165,7 @@ def _of_shadow(
     inside, usable = shadow.inside[rows], np.ones(len(rows), bool)
     if contrast == Contrast.IDENTITY:
         inside, usable = of_person[rows], ~inside
-    elif contrast == Contrast.SAMPLE and shadow.inside.any():
+    elif contrast == Contrast.SAMPLE and shadow.inside.any() and not attack.asks_strangers:
         usable = of_person[rows]
     if attack.needs_gallery:
         person = question.identity[rows]

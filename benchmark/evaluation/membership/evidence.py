@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.data.populations import SEEN, SIDES, Populations
+from benchmark.data.populations import HELD_OUT, SEEN, SIDES, SPARE, Populations
 from benchmark.interfaces import (
     Access,
     AccessError,
@@ -76,8 +76,8 @@ class ModelSignals:
 
         Its signals are narrowed to the attack's, once for all targets.
         """
-        own = asked_about(self.populations, contrast)
-        key = (contrast, attack.needs_gallery, attack.requests())
+        own = asked_about(self.populations, contrast, strangers=attack.asks_strangers)
+        key = (contrast, attack.needs_gallery, attack.asks_strangers, attack.requests())
         if key not in self._own:
             self._own[key] = narrowed(self.signals, attack, own)
         place = np.full(len(self.signals), -1)
@@ -90,9 +90,14 @@ INSIDE = {contrast: sides[0] for contrast, sides in SIDES.items()}
 POOLED = (Contrast.SAMPLE, Contrast.IDENTITY)  # contrasts on which the query pool says something
 
 
-def asked_about(populations: Populations, contrast: Contrast) -> np.ndarray:
-    """Positions of a contrast's photos of the people whose membership nobody knows."""
-    return np.flatnonzero(np.isin(populations.side, SIDES[contrast]) & ~populations.labelled)
+def asked_about(populations: Populations, contrast: Contrast, *, strangers: bool = False) -> np.ndarray:
+    """Positions of a contrast's photos of the people whose membership nobody knows.
+
+    Args:
+        strangers: on the sample contrast, those of the people who were not trained on as well.
+    """
+    sides = (*SIDES[contrast], HELD_OUT, SPARE) if strangers and contrast == Contrast.SAMPLE else SIDES[contrast]
+    return np.flatnonzero(np.isin(populations.side, sides) & ~populations.labelled)
 
 
 def narrowed(signals: Signals, attack: MembershipAttack, index: np.ndarray) -> Signals:
