@@ -47,7 +47,7 @@ test_file.__test__ = False  # type: ignore[attr-defined]
 def planted_auc(spec: AttackSpec) -> float:
     """``PLANTED_AUC`` of the attack's own test file: one figure, or figures of variants by label."""
     for node in ast.parse(test_file(type(build_attack(spec))).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id == "PLANTED_AUC":  # type: ignore[attr-defined]
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PLANTED_AUC":
             stated = ast.literal_eval(node.value)
             return float(stated.get(spec.label, PLANTED_AUC) if isinstance(stated, dict) else stated)
     return PLANTED_AUC

@@ -87,15 +87,15 @@ class PairStack(MembershipAttack):
         shadows = scores_of(self._shadows, self._key("gallery"), lambda s: self._gallery(s)[0])
         of_heads = np.concatenate([self._heads(signals)[None], scores_of(self._shadows, self._key("heads"), self._heads)])
         inside = np.concatenate([np.zeros((1, len(person)), bool), inside_of(self._shadows)])
-        pairs = PairStatistics(np.concatenate([embeddings[None], shadows]), inside, person)
+        asked = np.stack([np.ones(len(person), bool), *self._asked(person)])
+        pairs = PairStatistics(np.concatenate([embeddings[None], shadows]), inside, person, asked)
         tables = []
         for k in range(len(inside)):
             # A shadow that plays the target has one shadow fewer; so has the target, for the same scale.
             others = [other for other in range(1, len(inside)) if other != k][-(len(self._shadows) - 1) :]
             tables.append(np.hstack([pairs.columns(k, others), _calibrated(of_heads, inside, k, others, person)]))
-        asked = self._asked(person)
-        taught = np.vstack([table[rows] for table, rows in zip(tables[1:], asked, strict=True)])
-        labels = np.concatenate([inside[k, rows] for k, rows in enumerate(asked, start=1)])
+        taught = np.vstack([table[rows] for table, rows in zip(tables[1:], asked[1:], strict=True)])
+        labels = inside[1:][asked[1:]]
         result: np.ndarray = _fitted(taught, labels).decision_function(tables[0].round(6))
         return result
 

@@ -23,14 +23,19 @@ class PairStatistics:
         inside: (K, N) bool, which photos each trained on (or whose people); what it says of a backbone that is asked about
             (see :meth:`columns`) is not looked at.
         person: (N,) int, 0..P-1.
+        asked: (K, N) bool, the photos by whose pairs each backbone's scale is told: of people who are to it what those in
+            question are to the target, since it knows its own people from strangers.
     """
 
-    def __init__(self, embeddings: np.ndarray, inside: np.ndarray, person: np.ndarray) -> None:
+    def __init__(self, embeddings: np.ndarray, inside: np.ndarray, person: np.ndarray, asked: np.ndarray) -> None:
         self._groups = [rows for rows in chunks(person) if rows.shape[1] > 1]
         self._similar = [_standard(embeddings[:, rows]) for rows in self._groups]
         self._inside = inside
         self._count = len(person)
-        moments = np.array([[_moments(group[k]) for group in self._similar] for k in range(len(embeddings))])  # (K, G, 3)
+        pairs = list(zip(self._groups, self._similar, strict=True))
+        moments = np.array(
+            [[_moments(own[k][asked[k, rows]]) for rows, own in pairs] for k in range(len(embeddings))]
+        )  # (K, G, 3)
         total = np.maximum(moments[..., 0].sum(1), 1)
         mean = moments[..., 1].sum(1) / total
         deviation = np.sqrt(np.maximum(moments[..., 2].sum(1) / total - mean**2, 1e-12))
@@ -96,7 +101,7 @@ def _standard(embeddings: np.ndarray) -> np.ndarray:
 
 
 def _moments(similar: np.ndarray) -> tuple[float, float, float]:
-    """Count, sum and sum of squares of what is known."""
+    """Count, sum and sum of squares of what is known of (n, others) similarities."""
     known = similar[np.isfinite(similar)].astype(np.float64)
     return float(len(known)), float(known.sum()), float((known**2).sum())
 

@@ -93,7 +93,7 @@ def test_an_excess_is_over_what_shadows_say_that_trained_on_neither():
     models = np.stack([base + 0.3 * rng.normal(size=base.shape) for _ in range(6)])
     models[0, 3] = models[0, 2] + 0.1 * models[0, 3]
     models /= np.linalg.norm(models, axis=2, keepdims=True)
-    found = PairStatistics(models, np.zeros((6, 160), bool), person).columns(0, range(1, 6))
+    found = PairStatistics(models, np.zeros((6, 160), bool), person, np.ones((6, 160), bool)).columns(0, range(1, 6))
     highest_excess, highest_similarity = found[:4, 4], found[:4, 9]
     assert (highest_similarity > 1).all()
     assert highest_excess[2:].min() > 1.3 * highest_excess[:2].max()
