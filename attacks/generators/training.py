@@ -275,8 +275,9 @@ class GanTrainer:
             "seconds": self.seconds,
             "history": [asdict(line) for line in self.history],
         }
-        with writing(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        # given a name instead of a file, torch 2.8 says nothing where the last bytes do not fit on the disk
+        with writing(self.checkpoint) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
 
     def _load(self, path: Path) -> None:
         try:

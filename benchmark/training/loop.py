@@ -349,8 +349,9 @@ class Trainer:
             "provenance": dict(self.provenance),
             **more,
         }
-        with writing(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+        # given a name instead of a file, torch 2.8 says nothing where the last bytes do not fit on the disk
+        with writing(self.checkpoint) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
 
     def load_checkpoint(self, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
         """Puts the run back to where its checkpoint was written; returns the ``extra`` state, None where there is no file.

@@ -121,7 +121,7 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, monkeypatch: py
         write_full(tmp_path / "x.json")
     assert full.value.errno == errno.ENOSPC
     with pytest.raises(OSError, match="checkpoint") as full, replacing(tmp_path / "checkpoint.pt"):
-        torch.save({"a": torch.zeros(10)}, "/dev/full")
+        torch.save({"a": torch.zeros(10**6)}, "/dev/full")
     assert disk_is_full(full.value)
     monkeypatch.setattr(atomic, "_sync", raising(FULL))
     with pytest.raises(OSError, match="y"):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +15,7 @@ from benchmark.models import backbones
 from benchmark.models.heads import build_head
 from benchmark.protocol.track import Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
 from benchmark.runtime.progress import TrainingProgress
+from benchmark.training import loop
 from benchmark.training.pipeline import Trainer, seeded, train_backbone
 
 SIZE = 32
@@ -163,6 +166,14 @@ def test_a_checkpoint_of_another_run_is_refused_and_a_damaged_one_is_made_again(
         assert len(epochs) == 1, "from the start"
     assert caplog.text.count("is damaged") == 3
     assert not [file.name for file in tmp_path.iterdir() if file.name.endswith((".partial", ".part"))]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_checkpoint_that_does_not_fit_on_the_disk_is_an_error(monkeypatch, tmp_path):
+    """Also where the few last bytes alone do not fit."""
+    monkeypatch.setattr(loop, "writing", lambda _path: nullcontext(Path("/dev/full")))
+    with pytest.raises(OSError, match="No space left"):
+        trainer(config(epochs=1), checkpoint=tmp_path / "checkpoint.pt").run()
 
 
 def test_extra_state_of_a_defence_comes_back(tmp_path):
