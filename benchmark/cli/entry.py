@@ -37,7 +37,7 @@ def _until_interrupted() -> None:
 
 
 def _run() -> None:
-    from benchmark.cli.faults import close_quietly, expand_tildes, print_everything, told
+    from benchmark.cli.faults import close_quietly, expand_tildes, print_everything, told, unwritable
     from benchmark.cli.output import fail
     from benchmark.interfaces import FaceVeilError
 
@@ -56,7 +56,11 @@ def _run() -> None:
         sys.exit(1)
     except Exception as error:
         raise_again()
-        message = told(error)
+        message = unwritable(sys.stdout, error)
+        if message is not None:
+            close_quietly()
+        else:
+            message = told(error)
         if message is None:
             raise
         fail(message)

@@ -40,6 +40,18 @@ def told(error: BaseException) -> str | None:
     return disk_problem(error)
 
 
+def unwritable(stream: TextIO, error: Exception) -> str | None:
+    """Why nothing can be printed any more, where that led to ``error``; None where it can."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return None
+    try:
+        stream.write("\n")  # a device that is full takes nothing else but nothing
+        stream.flush()
+    except OSError as full:
+        return f"what is printed cannot be written: {full.strerror or full}."
+    return None
+
+
 def close_quietly() -> None:
     """Nobody reads what is printed any more, so nothing more is printed, not even at the end."""
     with contextlib.suppress(OSError, ValueError):

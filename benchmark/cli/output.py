@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from benchmark.runtime.executor import Status
     from benchmark.runtime.progress import TrainingProgress
 
+if os.environ.get("COLUMNS", "1").strip() == "0":  # as some editors and containers set it: nothing at all would be printed
+    del os.environ["COLUMNS"]
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import resource
@@ -83,7 +84,9 @@ def _give_back() -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory did not suffice; torch says so by a RuntimeError."""
+    """Whether an error says that memory did not suffice; torch says so by a RuntimeError, a loader by another."""
+    if isinstance(error, ImportError | OSError):
+        return getattr(error, "errno", None) == errno.ENOMEM or "failed to map segment" in str(error)
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_TOO_LITTLE.search(str(error))))
 
 

@@ -58,6 +58,8 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
         (OSError(errno.EIO, "Input/output error", "/a/b"), "its disk failed"),
         (OSError(errno.EMFILE, "Too many open files", "/a/b"), "ulimit"),
         (MemoryError(), "not enough memory"),
+        (ImportError("libtorch.so: failed to map segment from shared object"), "not enough memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
         (
             RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"),
             "not enough memory",
@@ -132,6 +134,22 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, monkeypatch: py
 def write_full(path: Path) -> None:
     with replacing(path), open("/dev/full", "wb", buffering=0) as file:
         file.write(b"x")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_what_cannot_be_printed_is_told(form: list[str]) -> None:
+    arguments = [*command(), "list", "tracks", *form]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["error: what is printed cannot be written: No space left on device."]
+
+
+def test_a_terminal_of_no_width_shows_everything() -> None:
+    environment = {**os.environ, "COLUMNS": "0"}
+    done = subprocess.run([*command(), "list", "tracks"], capture_output=True, env=environment, text=True, check=True)
+    assert "synthetic-64" in done.stdout
 
 
 def test_what_is_written_to_is_named_and_links_and_pipes_stay_what_they_are(tmp_path: Path) -> None:
