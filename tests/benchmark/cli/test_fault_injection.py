@@ -219,7 +219,7 @@ def again(case: Case, root: Path) -> Ending:
         store.close()
         if not failed:
             break
-    finished = ("is not empty", "not an empty folder", "exists", "already", "cannot be withdrawn", "holds rows")
+    finished = ("is not empty", "is withdrawn", "not an empty folder", "exists", "already", "cannot be withdrawn", "holds rows")
     assert ending.code == 0 or any(words in ending.err for words in finished), ending.err[-2000:]
     return ending
 
