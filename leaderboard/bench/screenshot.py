@@ -38,7 +38,7 @@ def take(browser: Any, port: int, out: Path, page: str = "", width: int = DESKTO
     view.set_default_timeout(readers.WAIT)
     view.goto(f"http://127.0.0.1:{port}/{page}")
     view.get_by_role("heading", level=1).wait_for()
-    view.locator("[data-testid=stDataFrame] canvas, [data-testid=stVegaLiteChart] canvas").first.wait_for()
+    view.locator("[data-testid=stDataFrame] canvas, [data-testid=stVegaLiteChart] canvas, table.entries").first.wait_for()
     readers.settle(view)
     view.wait_for_timeout(2000)  # tables and charts are drawn last
     content = view.locator("[data-testid=stMainBlockContainer] > div").first.bounding_box()

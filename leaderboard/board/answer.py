@@ -23,7 +23,7 @@ BOARDS = {
 
 
 STYLE = """
-.answer { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: 0; padding: 0 }
+.answer { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; margin: 0 !important; padding: 0 !important }
 .answer dt { font-weight: 600; margin: 0 !important }
 .answer dd { margin: 0 !important; overflow-wrap: anywhere }
 @media (max-width: 40rem) { .answer { grid-template-columns: 1fr; gap: 0 } .answer dt { margin-top: .5rem !important } }

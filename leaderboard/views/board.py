@@ -70,11 +70,7 @@ def _tables(shown: Shown) -> list[str]:
         ranked, unranked = (part[~part["control"]] for part in (ranked, unranked))
     if len(ranked):
         selected += _table(ranked, "ranked", columns.columns(ranked, shown.columns), rows["title"])
-        st.caption(
-            "**Rank 1** are the entries that no other significantly dominates: none is at least as good on both axes and "
-            "significantly better on one. **=** marks a tie. Tick rows to open or to compare them. A sorting chosen under "
-            "*View* stands in the link; a click on the head of a column sorts for yourself alone."
-        )
+        st.caption(f"{RANKS} {TAPS if phone() else TICKS}")
     if len(unranked):
         st.subheader("Not ranked", anchor=False)
         selected += _table(unranked, "unranked", columns.columns(unranked, shown.columns), rows["title"])
@@ -143,6 +139,17 @@ def _download(place: DeltaGenerator, label: str, frame: pd.DataFrame, name: str,
     data = partial(write, frame)
     text = f"All that passes the filters, as {label}, every column."
     place.download_button(label, data, name, mime, on_click="ignore", help=text, key=f"save_{label}")
+
+
+RANKS = (
+    "**Rank 1** are the entries that no other significantly dominates: none is at least as good on both axes and "
+    "significantly better on one. **=** marks a tie."
+)
+TICKS = (
+    "Tick rows to open or to compare them. A sorting chosen under *View* stands in the link; a click on the head of a column "
+    "sorts for yourself alone."
+)
+TAPS = "A tap on a name opens its entry. A sorting chosen under *View* stands in the link."
 
 
 def _reading() -> None:

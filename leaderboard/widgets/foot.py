@@ -11,7 +11,8 @@ import streamlit as st
 def draw() -> None:
     """Draws it.  Links are relative, so that they hold below a proxy's path, too."""
     st.divider()
-    st.caption(" · ".join([_version(), "[HTTP API](api/v1)", "[About and definitions](about)", *_links()]))
+    parts = [_version(), "[HTTP API](api/v1)", "[About and definitions](about)", *_links()]
+    st.markdown(" · ".join(parts))  # no caption: those are paler, and links in them too pale to read
 
 
 @cache

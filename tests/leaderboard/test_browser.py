@@ -245,6 +245,7 @@ def test_a_phone_opens_an_entry_by_a_tap_and_sees_both_numbers(browser, server):
     page = context.new_page()
     page.goto(server)
     row = page.get_by_role("row").filter(has_text="early 12")
+    row.get_by_role("link").wait_for()
     cells = row.get_by_role("cell").all_inner_texts()
     assert [cell.split()[0] for cell in cells[2:]] == ["0.780", "0.450"]
     assert all(box["x"] + box["width"] <= PHONE for box in [cell.bounding_box() for cell in row.get_by_role("cell").all()])
