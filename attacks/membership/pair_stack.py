@@ -29,6 +29,7 @@ from benchmark.interfaces import (
 from benchmark.signals.answers import Embedding
 
 FAR = 30.0  # log-odds beyond which more says nothing more
+AMONG_EQUALS = 1e-3  # of the plain likelihood ratio, by which photos are ordered that trees do not tell apart
 
 
 class PairStack(MembershipAttack):
@@ -96,8 +97,9 @@ class PairStack(MembershipAttack):
             tables.append(np.hstack([pairs.columns(k, others), _calibrated(of_heads, inside, k, others, person)]))
         taught = np.vstack([table[rows] for table, rows in zip(tables[1:], asked[1:], strict=True)])
         labels = inside[1:][asked[1:]]
-        result: np.ndarray = _fitted(taught, labels).decision_function(tables[0].round(6))
-        return result
+        found: np.ndarray = _fitted(taught, labels).decision_function(tables[0].round(6))
+        ratio = tables[0][:, PairStatistics.COLUMNS]  # the first of the calibrated columns
+        return found + AMONG_EQUALS * np.nan_to_num(ratio).round(6)
 
     def _asked(self, person: np.ndarray) -> list[np.ndarray]:
         """(N,) bool for each shadow: photos that it can be asked about as the target is, strangers' left out."""

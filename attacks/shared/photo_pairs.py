@@ -27,6 +27,8 @@ class PairStatistics:
             question are to the target, since it knows its own people from strangers.
     """
 
+    COLUMNS = 2 * len(QUANTILES) + 4
+
     def __init__(self, embeddings: np.ndarray, inside: np.ndarray, person: np.ndarray, asked: np.ndarray) -> None:
         self._groups = [rows for rows in chunks(person) if rows.shape[1] > 1]
         self._similar = [_standard(embeddings[:, rows]) for rows in self._groups]
@@ -44,10 +46,10 @@ class PairStatistics:
             group /= deviation[:, None, None, None]
 
     def columns(self, one: int, others: Sequence[int]) -> np.ndarray:
-        """(N, 14) about backbone ``one``, with ``others`` as shadows; NaN where it says nothing of a photo."""
+        """(N, COLUMNS) about backbone ``one``, with ``others`` as shadows; NaN where it says nothing of a photo."""
         others = list(others)
         gain, noise = self._trust(others)
-        found = np.full((self._count, 14), np.nan)
+        found = np.full((self._count, self.COLUMNS), np.nan)
         for rows, similar in zip(self._groups, self._similar, strict=True):
             mean, count = self._outside(similar, rows, others)
             usual = np.where(count > 0, mean, 0.0) * gain(count)
@@ -107,7 +109,7 @@ def _moments(similar: np.ndarray) -> tuple[float, float, float]:
 
 
 def _of_photos(similar: np.ndarray, excess: np.ndarray) -> np.ndarray:
-    """(P, n, 14) from similarities and excesses (P, n, n) of each person's photos.
+    """(P, n, COLUMNS) from similarities and excesses (P, n, n) of each person's photos.
 
     Quantiles of both over the other photos; the mean excess, the person's mean, and what is between; and the photo's place on
     the axis along which the person's photos differ most (where some were trained on, those gather at one end).
