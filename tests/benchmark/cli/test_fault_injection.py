@@ -197,7 +197,7 @@ def result(case: Case, root: Path, ending: Ending) -> Any:
             store = Store(root / name)
             found[name] = [
                 [stable(json.loads(record.model_dump_json())) for record in store.records()],
-                {job.name: str(job.state) for job in sorted(store.queue.jobs(), key=lambda job: job.created)},  # the newest
+                {job.name: str(job.state) for job in sorted(store.queue.jobs(), key=lambda job: job.created) if job.name},
                 [team.name for team in store.teams.all()],
             ]
             store.close()
