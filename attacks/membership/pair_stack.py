@@ -99,7 +99,8 @@ class PairStack(MembershipAttack):
         labels = inside[1:][asked[1:]]
         found: np.ndarray = _fitted(taught, labels).decision_function(tables[0].round(6))
         ratio = tables[0][:, PairStatistics.COLUMNS]  # the first of the calibrated columns
-        return found + AMONG_EQUALS * np.nan_to_num(ratio).round(6)
+        found += AMONG_EQUALS * np.nan_to_num(ratio).round(6)
+        return found
 
     def _asked(self, person: np.ndarray) -> list[np.ndarray]:
         """(N,) bool for each shadow: photos that it can be asked about as the target is, strangers' left out."""

@@ -83,7 +83,7 @@ def unreadable(reason: str) -> None:
 def emit(value: Any, as_json: bool, show: Callable[[], None]) -> None:
     """Prints ``value`` as JSON, or calls ``show``."""
     if as_json:
-        print(json.dumps(value, indent=2, default=str))
+        print(json.dumps(value, indent=2, default=str), flush=True)  # a full disk is told here, not at the end of Python
     else:
         show()
 
