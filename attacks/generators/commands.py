@@ -32,7 +32,6 @@ from benchmark.runtime.progress import Progress, ProgressCallback
 from benchmark.signals.target import Target
 from benchmark.submissions.checkpoint_import import open_weights
 from benchmark.submissions.submission import Submission
-from benchmark.training.build import UNDEFENDED
 from benchmark.training.shadows import ShadowPool
 
 GRID = (6, 8)  # rows and columns of the pictures drawn while training
@@ -114,12 +113,12 @@ def _judge(populations: Populations, features_of: str, device: str, report: Prog
         return Target(open_weights(Path(features_of)), Access.EMBEDDING, device)
     report.step("a backbone trained on public people, for the Fréchet distance")
     pool = ShadowPool(populations, cache_dir() / "shadows", device)
-    shadow = next(iter(pool.auxiliary(UNDEFENDED, populations.track.backbone)), None)
-    if shadow is None:
+    recipe = next(iter(pool.undefended()), None)
+    if recipe is None:
         raise FaceVeilError(
             f"track {populations.track.name!r} has no backbone trained on public people; give weights or say none."
         )
-    return Target(shadow.submission, Access.EMBEDDING, device)
+    return Target(pool.trained(recipe), Access.EMBEDDING, device)
 
 
 def _write(generator: Generator, path: Path, trainer: GanTrainer, populations: Populations, features_of: str) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class Session:
                 composition, own = recipes[0].defense, recipes[0].backbone
                 released = composition.released_spec(composition.prepare(own))
                 plan.add_shadows(self._pool, self._pool.recipes(composition, released, self.init))
-        plan.add_shadows(self._pool, self._pool.blind(self.init))
+        plan.add_shadows(self._pool, self._pool.undefended(self.init))
         return plan
 
     @property
@@ -191,7 +191,7 @@ class Session:
             card, wanted = submission.card, self._wanted(submission, attacks)
             if wants((one.attack for one in wanted), Knowledge.AUXILIARY) and all_known(card):
                 plan.add_shadows(self._pool, self._pool.recipes(card.defenses, card.backbone, self.init))
-        plan.add_shadows(self._pool, self._pool.blind(self.init))
+        plan.add_shadows(self._pool, self._pool.undefended(self.init))
         return plan
 
     def _wanted(self, submission: Submission, attacks: Sequence[AttackSpec] | None) -> list[Wanted]:

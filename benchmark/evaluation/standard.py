@@ -195,7 +195,7 @@ class Evaluation:
         p, work = self.populations, self.cache / "shadows"
         blind = {"untrained backbone": make_untrained(p.track, work)}
         pool = ShadowPool(p, work, self.device)
-        for recipe in pool.blind(self.init):
+        for recipe in pool.undefended(self.init):
             blind["public backbone"] = pool.trained(recipe, self.training)
         if self.init is not None:
             blind["initial weights"] = self.init

@@ -131,9 +131,11 @@ class ShadowPool:
         count, composition = self.populations.track.shadows.auxiliary, compose(defense)
         return [ShadowRecipe(number, composition, backbone, init) for number in range(count)]
 
-    def blind(self, init: Submission | None) -> list[ShadowRecipe]:
-        """The undefended backbone that the blind gate asks: on public people, from the weights ``init`` where the track always
-        starts from some, else from scratch.  Empty where the track's budget has no such backbone.
+    def undefended(self, init: Submission | None = None) -> list[ShadowRecipe]:
+        """The attacker's own backbone of public people, without a defence; the blind gate asks it, too.
+
+        It starts from the weights ``init`` where the track always starts from some, else from scratch.  Empty where the track's
+        budget has no such backbone.
         """
         start = init if self.populations.track.needs_init else None
         return self.recipes(UNDEFENDED, start.card.backbone if start else self.populations.track.backbone, start)[:1]

@@ -45,7 +45,6 @@ from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.seeding import derived_seed, seeded
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
-from benchmark.training.build import UNDEFENDED
 from benchmark.training.shadows import Shadow, ShadowPool
 
 REBUILDING_VERSION = 2  # part of every chunk's name: raise it when an attack's images change
@@ -223,8 +222,8 @@ class InversionRunner:
                 raise NotApplicableError("the attacker's encoder is the attacked model, or shares its origin.")
             return Target(self.encoder, Access.WEIGHTS, self.device).features
         pool = ShadowPool(self.populations, self.cache / "shadows", self.device)
-        for shadow in pool.auxiliary(UNDEFENDED, self.populations.track.backbone, progress=self.training):
-            return Target(shadow.submission, Access.WEIGHTS, self.device).features
+        for recipe in pool.undefended(self.init):
+            return Target(pool.trained(recipe, self.training), Access.WEIGHTS, self.device).features
         raise NotApplicableError("the track's budget gives the attacker no backbone of their own to validate with.")
 
 

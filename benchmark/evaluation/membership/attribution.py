@@ -31,7 +31,7 @@ from benchmark.records.results import Attribution, AttributionRow, Metric
 from benchmark.signals.target import Target
 from benchmark.submissions.package import is_packed
 from benchmark.submissions.submission import Submission
-from benchmark.training.build import UNDEFENDED, make_untrained
+from benchmark.training.build import make_untrained
 from benchmark.training.order import cuts, last_batches, remembered
 from benchmark.training.shadows import ShadowPool, reference_pairs
 
@@ -167,7 +167,7 @@ def _strangers(subject: Subject) -> dict[str, Submission]:
     if subject.init is not None:
         found["initial weights"] = subject.init
     pool = ShadowPool(subject.populations, folder, subject.device)
-    for recipe in pool.recipes(UNDEFENDED, track.backbone)[:1]:
+    for recipe in pool.undefended(subject.init):
         if subject.train_shadow or is_packed(pool.path(recipe)):
             found["trained on public people"] = pool.trained(recipe)
     return found

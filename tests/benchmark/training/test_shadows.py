@@ -156,3 +156,13 @@ def test_another_backbone_has_its_own_shadow(flow, tmp_path, count):
     assert (plain.submission.card.norm, other.submission.card.norm) == ("batch", "group")
     np.testing.assert_array_equal(plain.side, other.side)
     assert list(plain.photos.keys) == list(other.photos.keys), "the same people, whatever the backbone"
+
+
+def test_the_undefended_shadow_starts_where_the_track_does(flow):
+    """From scratch, or on a track that never does from the weights that it is given."""
+    scratch = ShadowPool(flow.populations, flow.folder / "shadows").undefended(flow.submission)
+    assert [(recipe.number, recipe.init) for recipe in scratch] == [(0, None)]
+    tuned = flow.populations.track.model_copy(update={"needs_init": True})
+    (recipe,) = ShadowPool(replace(flow.populations, track=tuned), flow.folder / "shadows").undefended(flow.submission)
+    assert recipe.init is flow.submission
+    assert recipe.backbone.name == flow.submission.card.backbone.name
