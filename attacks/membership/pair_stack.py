@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import PositiveInt, PrivateAttr
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from attacks.shared.centres import gallery, regrow, regrow_weighted, unit
 from attacks.shared.joint_inference import JointInference
@@ -15,12 +14,12 @@ from attacks.shared.photo_pairs import PairStatistics
 from attacks.shared.query_shadows import inside_of, of_people, scores_of
 from attacks.shared.shadow_calibration import lira
 from attacks.shared.statistics import SCALE
+from attacks.shared.taught_by_shadows import FAR, boosting, fitted, require_two
 from benchmark.interfaces import (
     Access,
     Contrast,
     Knowledge,
     MembershipAttack,
-    NotApplicableError,
     QueryShadow,
     Reference,
     SignalRequest,
@@ -28,7 +27,6 @@ from benchmark.interfaces import (
 )
 from benchmark.signals.answers import Embedding
 
-FAR = 30.0  # log-odds beyond which more says nothing more
 AMONG_EQUALS = 1e-3  # of the plain likelihood ratio, by which photos are ordered that trees do not tell apart
 
 
@@ -82,10 +80,9 @@ class PairStack(MembershipAttack):
         Raises:
             NotApplicableError: fewer than two shadows, or a person has one photo only.
         """
-        if len(self._shadows) < 2:
-            raise NotApplicableError("a shadow that plays the target needs another one to be calibrated by.")
+        require_two(self._shadows)
         embeddings, person = self._gallery(signals)
-        shadows = scores_of(self._shadows, self._key("gallery"), lambda s: self._gallery(s)[0])
+        shadows = scores_of(self._shadows, self._key("embeddings"), lambda s: self._gallery(s)[0])
         of_heads = np.concatenate([self._heads(signals)[None], scores_of(self._shadows, self._key("heads"), self._heads)])
         inside = np.concatenate([np.zeros((1, len(person)), bool), inside_of(self._shadows)])
         asked = np.stack([np.ones(len(person), bool), *self._asked(person)])
@@ -97,7 +94,9 @@ class PairStack(MembershipAttack):
             tables.append(np.hstack([pairs.columns(k, others), _calibrated(of_heads, inside, k, others, person)]))
         taught = np.vstack([table[rows] for table, rows in zip(tables[1:], asked[1:], strict=True)])
         labels = inside[1:][asked[1:]]
-        found: np.ndarray = _fitted(taught, labels).decision_function(tables[0].round(6))
+        # rounded: what differs by the order of sums alone is the same
+        model = fitted(boosting(trees=100, leaves=10), taught.round(6), labels)
+        found: np.ndarray = model.decision_function(tables[0].round(6))
         ratio = tables[0][:, PairStatistics.COLUMNS]  # the first of the calibrated columns
         found += AMONG_EQUALS * np.nan_to_num(ratio).round(6)
         return found
@@ -109,8 +108,14 @@ class PairStack(MembershipAttack):
         return [shadow.usable & (np.bincount(person, shadow.aligned_inside)[person] > 0) for shadow in self._shadows]
 
     def _gallery(self, signals: Signals) -> tuple[np.ndarray, np.ndarray]:
-        found = [gallery(signals, request) for request in self.requests()]
-        return unit(np.sum([embeddings for embeddings, _ in found], axis=0)), found[0][1]
+        """Embeddings (M, D) of length 1 and people (M,) numbered 0..P-1, made once."""
+
+        def made(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
+            found = [gallery(signals, request) for request in self.requests()]
+            return unit(np.sum([embeddings for embeddings, _ in found], axis=0)), found[0][1]
+
+        result: tuple[np.ndarray, np.ndarray] = signals.remembered(self._key("gallery"), made)
+        return result
 
     def _heads(self, signals: Signals) -> np.ndarray:
         """(M, 3): logit under the head regrown from all photos, its term of other people, log-odds of the joint inference."""
@@ -138,13 +143,3 @@ def _calibrated(heads: np.ndarray, inside: np.ndarray, one: int, others: Sequenc
     count = np.maximum(np.bincount(person, known), 1)
     means = [(np.bincount(person, np.nan_to_num(values)) / count)[person] for values in found]
     return np.stack([*found, *(v - m for v, m in zip(found, means, strict=True)), means[0]], axis=1)
-
-
-def _fitted(columns: np.ndarray, labels: np.ndarray) -> HistGradientBoostingClassifier:
-    """A classifier of (n, F) columns, the same for every order of rows."""
-    columns = columns.round(6)  # what differs by the order of sums alone is the same
-    order = np.lexsort((labels, *columns.T))
-    model = HistGradientBoostingClassifier(
-        max_iter=100, learning_rate=0.08, max_leaf_nodes=10, l2_regularization=5, early_stopping=False, random_state=0
-    )
-    return model.fit(columns[order], labels[order])

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import PrivateAttr
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -15,13 +14,13 @@ from sklearn.preprocessing import StandardScaler
 from attacks.shared.centres import unit
 from attacks.shared.query_shadows import inside_of, scores_of
 from attacks.shared.shadow_calibration import lira
+from attacks.shared.taught_by_shadows import FAR, boosting, fitted, require_two
 from attacks.shared.view_statistics import PHOTO, averaged_logits, request, view_logits
 from benchmark.interfaces import (
     Access,
     Contrast,
     Knowledge,
     MembershipAttack,
-    NotApplicableError,
     QueryShadow,
     Reference,
     SignalRequest,
@@ -29,7 +28,6 @@ from benchmark.interfaces import (
 )
 
 VIEWS = ("identity", "flip", "shift", "augment-0", "augment-1")
-FAR = 30.0  # log-odds beyond which more says nothing more
 
 
 class ViewStack(MembershipAttack):
@@ -65,8 +63,7 @@ class ViewStack(MembershipAttack):
         Raises:
             NotApplicableError: fewer than two shadows, or a person has one photo only.
         """
-        if len(self._shadows) < 2:
-            raise NotApplicableError("a shadow that plays the target needs another one to be calibrated by.")
+        require_two(self._shadows)
         person = np.unique(signals.identity, return_inverse=True)[1]
         tables, inside = scores_of(self._shadows, "view stack", statistics), inside_of(self._shadows)  # (K, N, S), (K, N)
         taught, labels = [], []
@@ -76,7 +73,8 @@ class ViewStack(MembershipAttack):
             labels.append(inside[k, shadow.usable])
         # A shadow that plays the target is calibrated by one shadow fewer; so is the target, for the same scale.
         asked = _columns(statistics(signals), tables[1:], inside[1:], person)
-        result: np.ndarray = _fitted(self.learner, np.vstack(taught), np.concatenate(labels)).decision_function(asked)
+        model = fitted(_classifier(self.learner), np.vstack(taught), np.concatenate(labels))
+        result: np.ndarray = model.decision_function(asked)
         return result
 
 
@@ -105,13 +103,7 @@ def _columns(target: np.ndarray, shadows: np.ndarray, inside: np.ndarray, person
     return np.stack(found, axis=1).round(9)  # what differs by the order of sums alone is the same
 
 
-def _fitted(learner: str, columns: np.ndarray, labels: np.ndarray) -> Any:
-    """A classifier of (n, F) columns, the same for every order of rows."""
-    order = np.lexsort((labels, *columns.T))
+def _classifier(learner: str) -> Any:
     if learner == "logistic":
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
-    else:
-        model = HistGradientBoostingClassifier(
-            max_iter=80, learning_rate=0.08, max_leaf_nodes=8, l2_regularization=5, early_stopping=False, random_state=0
-        )
-    return model.fit(columns[order], labels[order])
+        return make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=2000))
+    return boosting(trees=80, leaves=8)

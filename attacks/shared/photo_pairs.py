@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,49 +49,61 @@ class PairStatistics:
     def columns(self, one: int, others: Sequence[int]) -> np.ndarray:
         """(N, COLUMNS) about backbone ``one``, with ``others`` as shadows; NaN where it says nothing of a photo."""
         others = list(others)
-        gain, noise = self._trust(others)
+        outside = [
+            _Outside.of(similar[others], ~self._inside[others][:, rows])
+            for rows, similar in zip(self._groups, self._similar, strict=True)
+        ]
+        trust = _Trust.of(outside)
         found = np.full((self._count, self.COLUMNS), np.nan)
-        for rows, similar in zip(self._groups, self._similar, strict=True):
-            mean, count = self._outside(similar, rows, others)
-            usual = np.where(count > 0, mean, 0.0) * gain(count)
-            excess = (similar[one] - usual) / np.sqrt(noise + gain.spread * (1 - gain(count)))
+        for rows, similar, said in zip(self._groups, self._similar, outside, strict=True):
+            share = trust.share(said.count)
+            excess = (similar[one] - said.mean * share) / np.sqrt(trust.noise + trust.spread * (1 - share))
             found[rows] = _of_photos(similar[one], excess)
         return found
 
-    def _outside(self, similar: np.ndarray, rows: np.ndarray, others: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """(P, n, n) mean similarity under the shadows that trained on neither photo, and how many say something."""
-        out = ~self._inside[others][:, rows]
-        neither = out[:, :, :, None] & out[:, :, None, :] & np.isfinite(similar[others])
+
+@dataclass(frozen=True)
+class _Outside:
+    """What shadows say of pairs that they trained on neither photo of.
+
+    ``mean`` (P, n, n) of their similarities, 0 where none says something; ``count`` (P, n, n) of those that do; ``within``: the
+    sum of squares about the means.
+    """
+
+    mean: np.ndarray
+    count: np.ndarray
+    within: float
+
+    @staticmethod
+    def of(similar: np.ndarray, out: np.ndarray) -> _Outside:
+        """From similarities (S, P, n, n) and which photos (S, P, n) each shadow did not train on."""
+        neither = out[:, :, :, None] & out[:, :, None, :] & np.isfinite(similar)
         count = neither.sum(0)
-        mean: np.ndarray = np.where(neither, similar[others], 0.0).sum(0) / np.maximum(count, 1)
-        return mean, count
+        mean = np.where(neither, similar, 0.0).sum(0) / np.maximum(count, 1)
+        return _Outside(mean, count, float((np.where(neither, similar - mean, 0.0) ** 2).sum()))
 
-    def _trust(self, others: list[int]) -> tuple[_Gain, float]:
-        """How far a mean over some shadows is to be believed: by what differs within pairs, and between them."""
-        within = freedom = between = means = weight = 0.0
-        for rows, similar in zip(self._groups, self._similar, strict=True):
-            mean, count = self._outside(similar, rows, others)
-            out = ~self._inside[others][:, rows]
-            neither = out[:, :, :, None] & out[:, :, None, :] & np.isfinite(similar[others])
-            within += float((np.where(neither, similar[others] - mean, 0.0) ** 2).sum())
-            freedom += float(np.maximum(count - 1, 0).sum())
-            known = count > 0
-            between += float((mean[known] ** 2).sum())
-            means += float((1 / count[known]).sum())
-            weight += float(known.sum())
-        noise = max(within / freedom, 1e-6) if freedom else 0.5
+
+@dataclass(frozen=True)
+class _Trust:
+    """How far a mean over some shadows is to be believed: ``spread`` is the variance between pairs, ``noise`` within them."""
+
+    spread: float
+    noise: float
+
+    @staticmethod
+    def of(outside: Sequence[_Outside]) -> _Trust:
+        known = [said.count > 0 for said in outside]
+        freedom = sum(float(np.maximum(said.count - 1, 0).sum()) for said in outside)
+        between = sum(float((said.mean[k] ** 2).sum()) for said, k in zip(outside, known, strict=True))
+        means = sum(float((1 / said.count[k]).sum()) for said, k in zip(outside, known, strict=True))
+        weight = sum(float(k.sum()) for k in known)
+        noise = max(sum(said.within for said in outside) / freedom, 1e-6) if freedom else 0.5
         spread = max((between - noise * means) / weight, 1e-6) if weight else 1e-6
-        return _Gain(spread, noise), noise
+        return _Trust(spread, noise)
 
-
-class _Gain:
-    """The share of an observed mean of ``count`` values that is believed, the rest being noise."""
-
-    def __init__(self, spread: float, noise: float) -> None:
-        self.spread, self._noise = spread, noise
-
-    def __call__(self, count: np.ndarray) -> np.ndarray:
-        share: np.ndarray = np.where(count > 0, self.spread / (self.spread + self._noise / np.maximum(count, 1)), 0.0)
+    def share(self, count: np.ndarray) -> np.ndarray:
+        """The share of a mean of ``count`` values that is believed, the rest being noise."""
+        share: np.ndarray = np.where(count > 0, self.spread / (self.spread + self.noise / np.maximum(count, 1)), 0.0)
         return share
 
 
