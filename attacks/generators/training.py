@@ -26,7 +26,8 @@ from attacks.generators.stylegan2 import Generator
 from attacks.generators.warmup import Encoder, warmup_loss
 from benchmark.interfaces import FaceVeilError, Photos, content_hash
 from benchmark.models.inputs import fit_size
-from benchmark.runtime.checked import intact, writing
+from benchmark.runtime.checked import intact
+from benchmark.runtime.checkpoint import save_checkpoint
 from benchmark.runtime.seeding import derived_seed, seeded
 
 VERSION = 1  # raise it with every change of what a seed leads to
@@ -275,9 +276,7 @@ class GanTrainer:
             "seconds": self.seconds,
             "history": [asdict(line) for line in self.history],
         }
-        # given a name instead of a file, torch 2.8 says nothing where the last bytes do not fit on the disk
-        with writing(self.checkpoint) as temporary, temporary.open("wb") as file:
-            torch.save(state, file)
+        save_checkpoint(self.checkpoint, state)
 
     def _load(self, path: Path) -> None:
         try:

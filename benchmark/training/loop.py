@@ -19,7 +19,8 @@ from benchmark.interfaces import Batch, Defense, FaceVeilError, ForwardPass, Pho
 from benchmark.models.heads import Head
 from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec, TrainingConfig
-from benchmark.runtime.checked import discard, intact, writing
+from benchmark.runtime.checked import discard, intact
+from benchmark.runtime.checkpoint import save_checkpoint
 from benchmark.runtime.progress import TrainingProgress
 from benchmark.runtime.seeding import derived_seed, seeded, weights_digest
 from benchmark.training.middle import MiddleOfEpoch
@@ -349,9 +350,7 @@ class Trainer:
             "provenance": dict(self.provenance),
             **more,
         }
-        # given a name instead of a file, torch 2.8 says nothing where the last bytes do not fit on the disk
-        with writing(self.checkpoint) as temporary, temporary.open("wb") as file:
-            torch.save(state, file)
+        save_checkpoint(self.checkpoint, state)
 
     def load_checkpoint(self, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
         """Puts the run back to where its checkpoint was written; returns the ``extra`` state, None where there is no file.

@@ -14,8 +14,8 @@ from benchmark.interfaces import BackboneSpec, Defense, FaceVeilError
 from benchmark.models import backbones
 from benchmark.models.heads import build_head
 from benchmark.protocol.track import Budget, HeadSpec, InputSpec, Roles, Track, TrainingConfig
+from benchmark.runtime import checkpoint
 from benchmark.runtime.progress import TrainingProgress
-from benchmark.training import loop
 from benchmark.training.pipeline import Trainer, seeded, train_backbone
 
 SIZE = 32
@@ -171,7 +171,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_a_damaged_one_is_made_again(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_checkpoint_that_does_not_fit_on_the_disk_is_an_error(monkeypatch, tmp_path):
     """Also where the few last bytes alone do not fit."""
-    monkeypatch.setattr(loop, "writing", lambda _path: nullcontext(Path("/dev/full")))
+    monkeypatch.setattr(checkpoint, "writing", lambda _path: nullcontext(Path("/dev/full")))
     with pytest.raises(OSError, match="No space left"):
         trainer(config(epochs=1), checkpoint=tmp_path / "checkpoint.pt").run()
 
