@@ -83,7 +83,7 @@ def measure_entry(track: Track, defense: DefenseSpec, folder: Path, progress: Pr
     """Trains and evaluates one entry in this process, with nothing cached, and says what each stage took.
 
     Args:
-        folder: an empty one, where the submission is written; the home must be an empty one, too.
+        folder: where the submission is written; the home must be empty, and may be that folder.
 
     Returns:
         The stages, and the processor seconds of one plain training.

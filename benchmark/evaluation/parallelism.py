@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.evaluation.session import Session
-from benchmark.interfaces import DefenseSpec, FaceVeilError, content_hash
+from benchmark.interfaces import DefenseSpec, content_hash
 from benchmark.protocol.track import Track
 from benchmark.runtime.executor import Engine
+from benchmark.runtime.home import empty_home
 from benchmark.runtime.progress import Progress
+from benchmark.runtime.ray_cluster import ray_nodes
 from benchmark.submissions.submission import load_submission
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ def measure_ways(track: Track, defense: DefenseSpec, ways: Sequence[Way], progre
     first = ""
     for way in ways:
         progress.step(f"with {way.label}")
-        with _empty_home() as home, engine_of(way) as engine:
-            engine.run([_ready] * max(way.workers, way.nodes))  # processes that are there, as in the middle of a long run
+        with empty_home() as home, engine_of(way) as engine:
+            engine.run([ready] * max(way.workers, way.nodes))  # processes that are there, as in the middle of a long run
             started = time.perf_counter()
             record = entry_record(track, defense, home, engine, progress)
             seconds = time.perf_counter() - started
@@ -99,37 +99,6 @@ def engine_of(way: Way) -> Iterator[Engine]:
         yield engine
 
 
-@contextmanager
-def ray_nodes(count: int) -> Iterator[Any]:
-    """A Ray cluster on this machine: a head without cores and ``count`` nodes (``.nodes``) of one core each."""
-    try:
-        from ray.cluster_utils import Cluster
-    except ImportError:
-        raise FaceVeilError("Ray nodes need the package ray: pip install 'faceveil[cluster]'.") from None
-    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    cluster.nodes = [cluster.add_node(num_cpus=1) for _ in range(count)]
-    cluster.wait_for_nodes()
-    try:
-        yield cluster
-    finally:
-        cluster.shutdown()
-
-
-@contextmanager
-def _empty_home() -> Iterator[Path]:
-    """A ``FACEVEIL_HOME`` of its own, in which nothing is cached."""
-    before = os.environ.get("FACEVEIL_HOME")
-    with tempfile.TemporaryDirectory(prefix="faceveil-bench-") as folder:
-        os.environ["FACEVEIL_HOME"] = folder
-        try:
-            yield Path(folder)
-        finally:
-            if before is None:
-                del os.environ["FACEVEIL_HOME"]
-            else:
-                os.environ["FACEVEIL_HOME"] = before
-
-
-def _ready() -> None:
+def ready() -> None:
     """A task that starts a worker, with what every task imports."""
     from benchmark.training import build  # noqa: F401

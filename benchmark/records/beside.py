@@ -70,11 +70,12 @@ def _read(file: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        InversionFile.model_validate_json(file.read_bytes())
+        content = file.read_bytes()
+        InversionFile.model_validate_json(content)
     except (OSError, ValueError) as error:
         _log.warning("%s is left out: %s", file, str(error).splitlines()[0])
         return None
-    found: dict[str, Any] = json.loads(file.read_bytes())
+    found: dict[str, Any] = json.loads(content)
     return found
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmark.interfaces import FaceVeilError
@@ -34,6 +37,21 @@ def logs_dir() -> Path:
 def gallery_dir(submission_id: str) -> Path:
     """Where the board of this machine looks for pictures of a submission's inversion; it may not exist yet."""
     return home() / "galleries" / submission_id[:16]
+
+
+@contextmanager
+def empty_home() -> Iterator[Path]:
+    """A home of its own in which nothing is cached, for measurements; it is removed at the end, and the user's is back."""
+    before = os.environ.get("FACEVEIL_HOME")
+    with tempfile.TemporaryDirectory(prefix="faceveil-bench-") as folder:
+        os.environ["FACEVEIL_HOME"] = folder
+        try:
+            yield Path(folder)
+        finally:
+            if before is None:
+                del os.environ["FACEVEIL_HOME"]
+            else:
+                os.environ["FACEVEIL_HOME"] = before
 
 
 def _created(name: str) -> Path:

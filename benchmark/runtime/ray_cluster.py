@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from benchmark.interfaces import FaceVeilError
@@ -83,6 +85,22 @@ class RayCluster:
         self._numbers.clear()
         if self._own:
             self._ray.shutdown()
+
+
+@contextmanager
+def ray_nodes(count: int) -> Iterator[Any]:
+    """A Ray cluster on this machine: a head without cores and ``count`` nodes (``.nodes``) of one core each."""
+    try:
+        from ray.cluster_utils import Cluster
+    except ImportError:
+        raise FaceVeilError("Ray nodes need the package ray: pip install 'faceveil[cluster]'.") from None
+    cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster.nodes = [cluster.add_node(num_cpus=1) for _ in range(count)]
+    cluster.wait_for_nodes()
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
 
 
 def _call(task: Task) -> tuple[Any, float, float]:

@@ -24,25 +24,14 @@ def evaluate(
 
     Example: faceveil bench evaluate --track 'synthetic-quick[population=3]'
     """
-    import os
-    import tempfile
-    from pathlib import Path
-
     from benchmark.evaluation.bench import measure_entry
     from benchmark.interfaces import DefenseSpec
     from benchmark.protocol.tracks import get_track
+    from benchmark.runtime.home import empty_home
 
     chosen = get_track(track)
-    before = os.environ.get("FACEVEIL_HOME")
-    with tempfile.TemporaryDirectory(prefix="faceveil-bench-") as folder, steps() as progress:
-        os.environ["FACEVEIL_HOME"] = str(Path(folder) / "home")  # nothing of what is cached in the user's own
-        try:
-            found, plain = measure_entry(chosen, DefenseSpec(name=defense), Path(folder), progress)
-        finally:
-            if before is None:
-                del os.environ["FACEVEIL_HOME"]
-            else:
-                os.environ["FACEVEIL_HOME"] = before
+    with steps() as progress, empty_home() as home:  # nothing of what is cached in the user's own
+        found, plain = measure_entry(chosen, DefenseSpec(name=defense), home, progress)
     document = {
         "track": chosen.name,
         "defense": defense,

@@ -14,6 +14,7 @@ import pytest
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.executor import Engine, Node
+from benchmark.runtime.ray_cluster import ray_nodes
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +37,8 @@ class Work:
 def cluster() -> Iterator[Any]:
     """A head without cores, and two nodes of one core each."""
     pytest.importorskip("ray", reason="needs the extra [cluster]")
-    from ray.cluster_utils import Cluster
-
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    found.nodes = [found.add_node(num_cpus=1) for _ in range(2)]
-    found.wait_for_nodes()
-    yield found
-    found.shutdown()
+    with ray_nodes(2) as found:
+        yield found
 
 
 def test_both_nodes_work_and_steps_wait_for_what_they_need(cluster, tmp_path):
