@@ -277,3 +277,16 @@ def get_track(name: str) -> Track:
     if base not in known:
         raise unknown("track", base, known)
     return variant(known[base], factors)
+
+
+def get_synthetic(name: str) -> Track:
+    """A track that draws its own photos, by name: for measurements, which take no data.
+
+    Raises:
+        FaceVeilError: the track reads photos, or there is none of that name.
+    """
+    track = get_track(name)
+    if track.source != "synthetic":
+        drawn = ", ".join(sorted(n for n, known in known_tracks().items() if known.source == "synthetic"))
+        raise FaceVeilError(f"track {name!r} reads photos; this is measured on one that draws its own: {drawn}.")
+    return track

@@ -26,10 +26,10 @@ def evaluate(
     """
     from benchmark.evaluation.bench import measure_entry
     from benchmark.interfaces import DefenseSpec
-    from benchmark.protocol.tracks import get_track
+    from benchmark.protocol.tracks import get_synthetic
     from benchmark.runtime.home import empty_home
 
-    chosen = get_track(track)
+    chosen = get_synthetic(track)
     with steps() as progress, empty_home() as home:  # nothing of what is cached in the user's own
         found, plain = measure_entry(chosen, DefenseSpec(name=defense), home, progress)
     document = {

@@ -30,10 +30,10 @@ def workers(
     """
     from benchmark.evaluation.parallelism import Way, measure_ways
     from benchmark.interfaces import DefenseSpec
-    from benchmark.protocol.tracks import get_track
+    from benchmark.protocol.tracks import get_synthetic
 
     ways = [Way(1), Way(processes)]
-    chosen, entry = get_track(track), DefenseSpec(name=defense)
+    chosen, entry = get_synthetic(track), DefenseSpec(name=defense)
     with steps() as progress:
         timings = measure_ways(chosen, entry, ways, progress)
         if ray:
