@@ -216,6 +216,10 @@ def ours(page, violation: dict) -> list[str]:
     return [n["html"][:200] for n in nodes if not (place and page.locator(n["target"][0]).first.evaluate(inside, place))]
 
 
+# Streamlit's grid replaces its cells while it settles: an id that stands twice for good ends in a timeout, and so in a failure
+IDS_ONCE = (
+    "() => { const all = [...document.querySelectorAll('[id]')].map(e => e.id); return new Set(all).size === all.length }"
+)
 METHODS = ["methods?method=defenses/dp_sgd", "methods?method=membership/bn_distance"]
 
 
@@ -232,6 +236,7 @@ def test_axe_finds_no_serious_violation_of_ours(browser, server, scheme, width):
         page.goto(server + address.format(**keys()))
         page.get_by_role("heading", level=1).wait_for()
         settle(page)
+        page.wait_for_function(IDS_ONCE)
         for violation in axe.run(page).response["violations"]:
             if elements := ours(page, violation):
                 found.append((address, violation["id"], elements[:3]))
