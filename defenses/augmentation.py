@@ -70,5 +70,9 @@ class Augmentation(Defense):
     def adaptive_attacks(self) -> tuple[AttackSpec, ...]:
         """Its blind spot: a memory that is spread over views is read by averaging over the views that it declares."""
         views = {"views": "flip_shift"} if self.crop else {}
-        averaged = (AttackSpec(name="view_lira", settings=views),) if self.flip else ()
+        averaged = (
+            (AttackSpec(name="view_lira", settings=views), AttackSpec(name="pair_stack", settings={"views": "flip"}))
+            if self.flip
+            else ()
+        )
         return against_training(AttackSpec(name="encoder_mi"), *averaged, AttackSpec(name="view_stack"))

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from benchmark.interfaces import AttackSpec, Batch, Defense, Reference, TrainerProtocol
 from benchmark.models.bn_statistics import reestimate, with_statistics
+from defenses.shared.adaptive import PAIRS_ANEW
 from defenses.shared.public_photos import public_photos
 
 
@@ -45,4 +46,5 @@ class BNFreeze(Defense):
             AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
             AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}),
             AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": "query_pool"}),
+            PAIRS_ANEW,
         )

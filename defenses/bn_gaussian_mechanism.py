@@ -14,6 +14,7 @@ from benchmark.interfaces import AttackSpec, BackboneSpec, Defense, Photos, Refe
 from benchmark.models.bn_statistics import inputs_of, reestimate, with_statistics
 from benchmark.signals.extraction import channel_moments
 from defenses.private.accounting import UpperBound, default_delta, noise_for_epsilon, upper_bound
+from defenses.shared.adaptive import PAIRS_ANEW
 from defenses.shared.public_photos import public_photos
 
 LEAST_VARIANCE = 0.01  # of the public variance: noise must not make a variance vanish
@@ -100,7 +101,7 @@ class BNGaussianMechanism(Defense):
             AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": knowledge})
             for knowledge in ("none", "query_pool")
         )
-        return (*distances, *heads)
+        return (*distances, *heads, PAIRS_ANEW)
 
 
 def photo_moments(backbone: nn.Module, photos: Photos, context: ReleaseContext) -> Iterator[Tensor]:

@@ -8,6 +8,7 @@ from torch import nn
 
 from benchmark.interfaces import AttackSpec, Defense, Reference, ReleaseContext
 from benchmark.models.bn_statistics import reestimate
+from defenses.shared.adaptive import PAIRS_ANEW
 from defenses.shared.public_photos import public_photos
 
 
@@ -39,4 +40,5 @@ class BNRecalibration(Defense):
             AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
             AttackSpec(name="regrown_head", settings={"statistics": "auxiliary"}),
             AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": "query_pool"}),
+            PAIRS_ANEW,
         )

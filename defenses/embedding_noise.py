@@ -36,5 +36,6 @@ class EmbeddingNoise(Defense):
             AttackSpec(name="regrown_head", settings={"raw": True}),
             AttackSpec(name="regrown_head", settings={"raw": True, "knowledge": "query_pool"}),
             AttackSpec(name="regrown_head", settings={"queries": QUERIES}),
+            AttackSpec(name="pair_stack", settings={"raw": True}),
             AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
         )

@@ -33,5 +33,6 @@ class EmbeddingQuantisation(Defense):
         return (
             AttackSpec(name="regrown_head", settings={"raw": True}),
             AttackSpec(name="regrown_head", settings={"raw": True, "knowledge": "query_pool"}),
+            AttackSpec(name="pair_stack", settings={"raw": True}),
             AttackSpec(name="bn_distance", settings={"statistics": "auxiliary"}),
         )

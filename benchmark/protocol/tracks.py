@@ -45,6 +45,7 @@ CORE = (
     _attack("rmia"),
     _attack("lira", statistic="compactness"),
     _attack("lira", statistic="head_logit"),
+    _attack("pair_stack"),
 )
 # What else one pass of each model tells: for backbones whose passes cost as much as their fine-tuning.
 ONE_PASS = (
@@ -56,7 +57,6 @@ ONE_PASS = (
     _attack("mint"),
     _attack("quantile"),
     _attack("compactness"),
-    _attack("pair_stack"),
     _attack("head_loss"),
     _attack("head_entropy"),
     _attack("rmia", statistic="head_logit"),

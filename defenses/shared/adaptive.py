@@ -7,6 +7,9 @@ from benchmark.interfaces import AttackSpec, Knowledge
 # The head grown again, calibrated on shadows that were trained under the same defence.
 CALIBRATED_HEAD = AttackSpec(name="regrown_head", settings={"knowledge": Knowledge.AUXILIARY.value})
 
+# Similarities between photos through statistics that were estimated again.
+PAIRS_ANEW = AttackSpec(name="pair_stack", settings={"statistics": "auxiliary"})
+
 
 def against_training(*more: AttackSpec) -> tuple[AttackSpec, ...]:
     """What the weights keep, whatever the running statistics say: distances to statistics of public faces, and the head.
@@ -36,4 +39,4 @@ def against_changed_statistics() -> tuple[AttackSpec, ...]:
         AttackSpec(name="regrown_head", settings={"statistics": "auxiliary", "knowledge": knowledge})
         for knowledge in ("none", "query_pool")
     )
-    return (*distances, *heads)
+    return (*distances, *heads, PAIRS_ANEW)

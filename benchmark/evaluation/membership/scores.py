@@ -26,7 +26,7 @@ from benchmark.protocol.registry import build_attack
 from benchmark.runtime.memory import Measure, peak_memory
 from benchmark.signals.extraction import passes
 
-EVALUATION_VERSION = 4  # part of every piece's name: raise it when a metric or an attack changes its meaning
+EVALUATION_VERSION = 5  # part of every piece's name: raise it when a metric or an attack changes its meaning
 
 
 def _check_shadow(signals: Signals, attack: MembershipAttack, evidence: Evidence) -> None:
