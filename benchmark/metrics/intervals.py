@@ -19,9 +19,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
-from scipy.stats import beta
-from scipy.stats import t as student
+from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
 from benchmark.interfaces import FaceVeilError
 
@@ -245,8 +243,8 @@ def mean_over_targets(estimates: Sequence[Estimate], replicates: Sequence[Floats
 def clopper_pearson(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
     """The exact two-sided interval of a proportion (Clopper and Pearson 1934)."""
     tail = (1 - level) / 2
-    low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes > 0 else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
+    low = float(betaincinv(successes, trials - successes + 1, tail)) if successes > 0 else 0.0
+    high = float(betaincinv(successes + 1, trials - successes, 1 - tail)) if successes < trials else 1.0
     return low, high
 
 
@@ -288,7 +286,7 @@ def _tails(people: int) -> Floats:
     """
     if people < 2:
         return np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    low = float(ndtr(-np.sqrt(people / (people - 1)) * student.ppf((1 + LEVEL) / 2, people - 1)))
+    low = float(ndtr(-np.sqrt(people / (people - 1)) * stdtrit(people - 1, (1 + LEVEL) / 2)))
     low = max(low, 1e-6)  # of two or three people: all replicates, as far as there are any
     return np.array([low, 1 - low])
 

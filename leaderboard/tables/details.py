@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from benchmark.interfaces import Contrast
 from benchmark.records.ranking import RankedEntry
@@ -171,7 +171,7 @@ def curve(result: ContrastResult, **names: str) -> list[dict[str, Any]]:
     people = result.people if result.contrast == Contrast.SAMPLE else result.people // 2  # those of the positives
     points = np.array(result.roc, dtype=float).reshape(-1, 2)
     found = points[:, 1] * people
-    ends = [beta.ppf(0.025, found, people - found + 1), beta.ppf(0.975, found + 1, people - found)]
+    ends = [betaincinv(found, people - found + 1, 0.025), betaincinv(found + 1, people - found, 0.975)]
     low, high = np.nan_to_num(ends[0], nan=0.0), np.nan_to_num(ends[1], nan=1.0)
     counts = {"negatives": result.n_negative, "positives": result.n_positive}
     return [
