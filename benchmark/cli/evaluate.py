@@ -94,6 +94,7 @@ def evaluate(
     """Runs a track's utility tests and attacks on a submission; resumes an interrupted run."""
     from benchmark.evaluation.inversion.judgement import with_inversion
     from benchmark.evaluation.session import Session
+    from benchmark.protocol.registry import build_attacks
     from benchmark.protocol.tracks import get_track
     from benchmark.runtime.atomic import write_text
     from benchmark.runtime.executor import Engine
@@ -102,12 +103,13 @@ def evaluate(
 
     check_out(out_, submission)
     chosen: Sequence[AttackSpec] | None = [parse_attack(a) for a in attacks.split(",") if a] or None
+    build_attacks(chosen or ())
+    setting, loaded, start = get_track(track), load_submission(submission), open_init(init)
     where = pick_device(device)
     with steps() as progress:
         engine = Engine.fitting(where, workers, ray)
-        session = Session(get_track(track), data, where, init=open_init(init), public=public, progress=progress, engine=engine)
+        session = Session(setting, data, where, init=start, public=public, progress=progress, engine=engine)
         complain(session.populations.warnings)
-        loaded = load_submission(submission)
         planned = outlook(session.outlook(loaded, chosen), engine) if dry_run else None
         record = None if planned else session.evaluate(loaded, chosen)
         if inversion and record is not None:

@@ -100,9 +100,10 @@ def panel(
     from benchmark.evaluation.session import Session
     from benchmark.protocol.tracks import get_track
 
+    own = opened(judge)
     with steps() as progress:
         session = Session(get_track(track), data, pick_device(device), progress=progress)
-        judges = [j.info() for j in session.panel(opened(judge)).judges]
+        judges = [j.info() for j in session.panel(own).judges]
     emit([j.model_dump(mode="json") for j in judges], json, lambda: show_judges(judges))
 
 
@@ -139,15 +140,19 @@ def invert(
     from benchmark.evaluation.inversion.judgement import with_inversion
     from benchmark.evaluation.inversion.pictures import check_may_show
     from benchmark.evaluation.session import Session
+    from benchmark.protocol.registry import build_inversion
     from benchmark.protocol.tracks import get_track
     from benchmark.runtime.atomic import write_text
     from benchmark.runtime.home import gallery_dir
     from benchmark.service.store import Store
     from benchmark.submissions.submission import load_submission
 
-    setting, loaded = get_track(track), load_submission(submission)
-    chosen = [parse_attack(a) for a in attacks.split(",") if a] or None
     # What would refuse the result comes before the work.
+    setting, loaded = get_track(track), load_submission(submission)
+    start, own_encoder, own_judges = open_init(init), open_init(encoder), opened(judge)
+    chosen = [parse_attack(a) for a in attacks.split(",") if a] or None
+    for spec in chosen or ():
+        build_inversion(spec)
     check_out(out_, submission)
     if gallery is not None:
         check_may_show(setting)
@@ -160,12 +165,12 @@ def invert(
     if beside is not None and setting.shows_faces:
         folders.append(beside / "galleries" / loaded.submission_id[:16])
     with steps() as progress:
-        session = Session(setting, data, pick_device(device), init=open_init(init), progress=progress)
+        session = Session(setting, data, pick_device(device), init=start, progress=progress)
         evaluation = session.inversion(
             loaded,
             generator=generator,
-            encoder=open_init(encoder),
-            judges=opened(judge),
+            encoder=own_encoder,
+            judges=own_judges,
             targets=targets,
             reconstructions=reconstructions,
             lpips=lpips,

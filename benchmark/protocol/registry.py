@@ -13,9 +13,11 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 import warnings
 from collections.abc import Iterable
+from enum import Enum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -209,9 +211,14 @@ def _build(kind: str, table: dict[str, type[P]], spec: PluginSpec) -> P:
         raise SettingsError(_settings_message(kind, table[spec.name], error)) from None
 
 
+def _as_typed(value: Any) -> Any:
+    """A default as a user would write it."""
+    return value.value if isinstance(value, Enum) else value
+
+
 def _settings_message(kind: str, plugin: type[Plugin], error: ValidationError) -> str:
     known = ", ".join(
-        f"{name} (default {f.get_default(call_default_factory=True)!r})" for name, f in plugin.model_fields.items()
+        f"{name} (default {_as_typed(f.get_default(call_default_factory=True))!r})" for name, f in plugin.model_fields.items()
     )
     problems = []
     for problem in error.errors():
@@ -220,7 +227,8 @@ def _settings_message(kind: str, plugin: type[Plugin], error: ValidationError) -
             near = difflib.get_close_matches(where, plugin.model_fields, n=1)
             problems.append(f"no setting {where!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
         else:
-            problems.append(f"{where}: {problem['msg']} (given {problem['input']!r})")
+            expected = re.sub(r"<\w+\.\w+: ('\w+')>", r"\1", problem["msg"])
+            problems.append(f"{where}: {expected} (given {problem['input']!r})")
     return f"{kind} {plugin.name!r}: {'; '.join(problems)}. Settings: {known or 'none'}."
 
 

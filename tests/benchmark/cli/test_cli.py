@@ -54,15 +54,16 @@ def unaligned(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize(
-    "command",
-    [("train", "--number", 99, "--out", "x", "--defense", "undefended"), ("evaluate", "no-such-submission")],
-)
-def test_training_and_evaluation_say_that_photos_look_unaligned(unaligned, command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    given = [*command, "--track", "faces-112", "--data", unaligned, "--device", "cpu"]
-    result = CliRunner().invoke(app, [str(a) for a in given])  # refused as soon as the photos are open
-    assert isinstance(result.exception, FaceVeilError)
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_training_and_evaluation_say_that_photos_look_unaligned(unaligned, flow, command, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise FaceVeilError("far enough")
+
+    monkeypatch.setattr(f"benchmark.evaluation.session.Session.{command}", stop)
+    what = ("--defense", "undefended", "--out", tmp_path / "x") if command == "train" else (flow.submission.path,)
+    given = [command, *what, "--track", "faces-112", "--data", unaligned, "--device", "cpu"]
+    result = CliRunner().invoke(app, [str(a) for a in given])
+    assert str(result.exception) == "far enough"
     assert f"warning: {unaligned}: the photos look unaligned" in result.stderr
     assert "faceveil data align" in result.stderr
 
@@ -140,6 +141,16 @@ def test_typos_are_answered_with_the_nearest_name(tmp_path, fresh_home):
     assert "'loud'" in message
     assert "--backbone NAME" in refusal(*train, "--track", "tiny-flow", "--backbone-set", "width=1")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("command", "attack"), [("evaluate", "pair_stack:views=1"), ("invert", "template:latents=none")])
+def test_what_is_wrong_is_said_before_photos_are_opened(command, attack, flow, tmp_path, fresh_home, monkeypatch):
+    monkeypatch.setattr("benchmark.evaluation.session.open_populations", lambda *_: pytest.fail("photos were opened"))
+    assert "no_such" in refusal(command, tmp_path / "no_such", "--track", FLOW.name)
+    assert "no_such" in refusal(command, flow.submission.path, "--track", FLOW.name, "--init", tmp_path / "no_such")
+    name, _, setting = attack.partition(":")
+    text = refusal(command, flow.submission.path, "--track", FLOW.name, "--attacks", attack)
+    assert f"attack {name!r}: {setting.partition('=')[0]}: " in text
 
 
 def test_data_is_asked_for_where_it_is_needed_alone(tmp_path, fresh_home):

@@ -116,6 +116,14 @@ def test_values_out_of_range_are_named_with_what_was_given():
         build_attack(AttackSpec(name="bn_distance", settings={"statistic": "median"}))
 
 
+def test_values_from_a_list_are_named_as_a_user_types_them():
+    with pytest.raises(SettingsError) as refusal:
+        build_attack(AttackSpec(name="pair_stack", settings={"knowledge": "none"}))
+    text = str(refusal.value)
+    assert "knowledge: Input should be 'query_pool' (given 'none')" in text
+    assert "knowledge (default 'query_pool')" in text
+
+
 def test_every_wrong_setting_is_named_at_once():
     with pytest.raises(SettingsError) as refusal:
         build_attack(AttackSpec(name="bn_distance", settings={"statistc": "mean", "statistics": "none"}))
