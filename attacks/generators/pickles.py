@@ -64,6 +64,8 @@ def read_pickle(path: Path) -> Any:
             return _Restricted(file, path).load()
         except FaceVeilError:
             raise
+        except MemoryError:
+            raise FaceVeilError(f"{path} needs more memory to be read than there is.") from None
         except Exception as error:  # a damaged pickle can raise anything
             raise FaceVeilError(f"{path} is not a readable pickle ({type(error).__name__}: {error}).") from None
 

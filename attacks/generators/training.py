@@ -28,6 +28,7 @@ from benchmark.interfaces import FaceVeilError, Photos, content_hash
 from benchmark.models.inputs import fit_size
 from benchmark.runtime.checked import intact
 from benchmark.runtime.checkpoint import save_checkpoint
+from benchmark.runtime.memory import out_of_memory
 from benchmark.runtime.seeding import derived_seed, seeded
 
 VERSION = 1  # raise it with every change of what a seed leads to
@@ -283,6 +284,8 @@ class GanTrainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
             run = state["run"]
         except Exception as error:  # torch.load raises many kinds
+            if out_of_memory(error):
+                raise  # the checkpoint is good
             raise FaceVeilError(f"checkpoint {path} cannot be read ({error}): delete it to start again.") from error
         if run != self._digest():
             raise FaceVeilError(

@@ -13,6 +13,7 @@ from benchmark.models.graph_network import NAME
 from benchmark.models.imported import Fed, Imported, input_spec
 from benchmark.models.onnx_network import OnnxNetwork, read_onnx_file
 from benchmark.protocol.track import InputSpec
+from benchmark.runtime.memory import out_of_memory
 
 SAME = 1e-3  # relative difference between a graph and the layout that its names fit
 MOST_FACTOR = 0.1  # a graph that scales its input by less takes it from 0 to 255
@@ -72,6 +73,8 @@ def _agree(known: Imported, network: OnnxNetwork) -> bool:
     try:
         with torch.inference_mode():
             ours, theirs = known.backbone()(images), network.module()(images)
-    except (RuntimeError, FaceVeilError):
+    except (RuntimeError, FaceVeilError) as error:
+        if out_of_memory(error):
+            raise
         return False
     return ours.shape == theirs.shape and float((ours - theirs).norm()) <= SAME * float(theirs.norm())

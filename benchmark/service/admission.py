@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from benchmark.records.listing import Summary
+from benchmark.service.job_rows import move
 from benchmark.service.jobs import OPEN, State
 from benchmark.service.limits import Limits
 from benchmark.service.tables import JobRow, RecordRow, SubmissionRow, TeamRow
@@ -76,17 +77,21 @@ def _copied(session: Session, team: TeamRow, report: Report) -> list[Problem]:
 
 
 def _again(session: Session, job: JobRow, report: Report) -> list[Problem]:
-    """The same team has submitted the same on the same track: it is under way, or published."""
+    """The same team has submitted the same on the same track: it is under way, or published.
+
+    One that still waits for consent makes room: whoever was to give it may be gone, such as a command that was killed.
+    """
     assert report.card is not None
-    earlier = select(JobRow.id).where(
+    earlier = select(JobRow).where(
         JobRow.team_id == job.team_id,
         JobRow.id != job.id,
         JobRow.submission_id == report.submission_id,
         JobRow.track == report.card.track,
         JobRow.state.in_((*OPEN, State.PUBLISHED)),
     )
-    found = session.scalars(earlier.order_by(JobRow.created)).first()
-    if found is None:
-        return []
-    message = f"this was submitted before, as job {found}."
-    return [_problem("weights", "already_submitted", message, f"See what became of it: `faceveil queue {found}`.")]
+    for found in session.scalars(earlier.order_by(JobRow.created)).all():
+        if found.state != State.VALIDATED:
+            message = f"this was submitted before, as job {found.id}."
+            return [_problem("weights", "already_submitted", message, f"See what became of it: `faceveil queue {found.id}`.")]
+        move(session, found, State.WITHDRAWN, f"submitted again, as job {job.id}")
+    return []

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from benchmark.interfaces import Access, NotApplicableError, SignalRequest
 from benchmark.models.inputs import to_input
+from benchmark.runtime.memory import out_of_memory
 from benchmark.signals.kind import Batch, Look, SignalKind
 from benchmark.signals.target import HeadClasses, Target
 from benchmark.signals.views import crops
@@ -107,6 +108,8 @@ def check_map(target: Target) -> None:
         with torch.inference_mode():
             plain_parts(target, next(iter(found)), torch.zeros(1, 3, height, width, device=target.device))
     except (AssertionError, RuntimeError, ValueError) as error:
+        if out_of_memory(error):
+            raise
         raise NotApplicableError(f"the backbone takes no parts of {height} x {width} pixels: {str(error)[:120]}") from None
 
 

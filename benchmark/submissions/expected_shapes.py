@@ -138,6 +138,8 @@ def expected_shapes(spec: BackboneSpec) -> Shapes:
     except FaceVeilError as error:
         code = "unknown_backbone" if str(error).startswith("unknown backbone") else "backbone_kwargs"
         raise MismatchError([_problem(code, str(error)[:600], "Correct `backbone` in card.json.")]) from None
+    except MemoryError:  # nothing was allocated for the backbone: the machine is at fault, and nothing is judged
+        raise
     except Exception as error:  # third-party constructors raise anything on arguments that they did not foresee
         message = f"backbone {shown(spec.name)} cannot be built: {type(error).__name__}: {shown(str(error), 200)}."
         raise MismatchError([_problem("backbone_kwargs", message, "Correct `backbone` in card.json.")]) from None
@@ -157,6 +159,8 @@ def photo_cost(spec: BackboneSpec, size: tuple[int, int]) -> float | None:
             model(torch.empty(1, 3, *size, device="meta"))
     except _TooLargeError as error:
         raise FaceVeilError(str(error)) from None
+    except MemoryError:
+        raise
     except Exception:  # a size that does not fit is the red flags' to report, with its own message
         return None
     return float(counter.get_total_flops())

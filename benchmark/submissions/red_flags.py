@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmark.models.inputs import to_input
 from benchmark.models.normalisation import norm_kinds
+from benchmark.runtime.memory import out_of_memory
 from benchmark.submissions.problems import Problem, listed, shown
 from benchmark.submissions.report import Flag
 
@@ -119,6 +120,8 @@ def _output_flags(backbone: nn.Module, inputs: Tensor, size: int) -> list[Flag]:
         with torch.inference_mode():
             first, second, alone = backbone(inputs), backbone(inputs), backbone(inputs[:1])
     except Exception as error:  # an architecture with untrusted arguments fails in its own ways
+        if out_of_memory(error):
+            raise MemoryError from error  # torch says so by a RuntimeError
         reason = f"The backbone fails on {tuple(inputs.shape)}: {type(error).__name__}: {shown(str(error), 200)}."
         return [Flag(name="forward_failed", severity="error", reason=reason)]
     if not isinstance(first, Tensor) or first.shape != (len(inputs), size):

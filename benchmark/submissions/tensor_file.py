@@ -179,6 +179,8 @@ def read_tensors(source: PackageFile, header: Header) -> dict[str, Tensor]:
         raise _refusal("changed", f"{source.name} changed while it was read.", "Submit it again.")
     try:
         tensors = safetensors.torch.load(data)
+    except MemoryError:
+        raise
     except Exception as error:  # the library's own checks are a second line; whatever it raises is a refusal
         raise _refusal("header", f"{source.name} is refused by safetensors: {shown(str(error), 160)}.") from None
     # as float32, because that is what the backbone will hold: a float64 may overflow on the way

@@ -21,6 +21,7 @@ from benchmark.models.inputs import to_input
 from benchmark.protocol.track import InputSpec, TrainingConfig
 from benchmark.runtime.checked import discard, intact
 from benchmark.runtime.checkpoint import save_checkpoint
+from benchmark.runtime.memory import out_of_memory
 from benchmark.runtime.progress import TrainingProgress
 from benchmark.runtime.seeding import derived_seed, seeded, weights_digest
 from benchmark.training.middle import MiddleOfEpoch
@@ -366,6 +367,8 @@ class Trainer:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             run = state["run"]
         except Exception as error:  # torch.load raises many kinds
+            if out_of_memory(error):
+                raise  # the checkpoint is good
             discard(self.checkpoint, f"it cannot be read: {type(error).__name__}")
             return None
         if run != self._run_digest:

@@ -127,6 +127,8 @@ class Library:
         for path, date in files:
             try:
                 self._runs[path, date] = known.get((path, date)) or self._filed(path, problems)
+            except MemoryError:
+                raise
             except Exception as error:
                 problems.append(_why_not(path.name, error))
         self._records.clear()
@@ -151,8 +153,8 @@ class Library:
                 new = self._store.make_digest(name)
                 self._runs[key] = [self._placed(new.run, new.digest.attacks)]
                 made.append(new)
-            except (StoreVanishedError, StoreLockedError):
-                raise  # the store itself, not a record
+            except (StoreVanishedError, StoreLockedError, MemoryError):
+                raise  # the store itself or the machine, not a record
             except Exception as error:  # one record never keeps the others from being shown
                 problems.append(_why_not(f"record {name[:16]}", error))
         if made:
@@ -214,6 +216,8 @@ def _ranked(scope: Scope, runs: Sequence[Run], pool: Sequence[Run], problems: li
     """The entries of a scope; where they cannot be ranked together, without those runs that cannot be ranked at all."""
     try:
         return place(scope, runs, pool)
+    except MemoryError:
+        raise
     except Exception as error:
         reason = error
     faults = {run.source: fault for run in {*runs, *pool} if (fault := _fault(run, place)) is not None}
@@ -256,6 +260,8 @@ def _read(path: Path, problems: list[str]) -> FileDigest:
             record = Record.model_validate(item)
             runs.append(replace(shown(record), source=RecordSource(position=position)))
             attacks.update(record.attacks)
+        except MemoryError:
+            raise
         except Exception as error:  # one record never keeps the others from being shown
             told.append(_why_not(f"{path.name} (record {position + 1})", error))
     digest = FileDigest(version=VERSION, state=state, attacks=attacks, runs=tuple(runs))

@@ -81,6 +81,8 @@ def _orientation(image: Image.Image) -> int:
     """1 to 8 as EXIF counts them; 1 where nothing readable says otherwise."""
     try:
         value = image.getexif().get(ORIENTATION, 1)
+    except MemoryError:
+        raise
     except Exception:  # damaged metadata raises almost anything, and is no reason to lose the photo
         return 1
     return value if type(value) is int and value in UPRIGHT else 1

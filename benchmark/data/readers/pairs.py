@@ -100,6 +100,8 @@ def _unpickle(path: Path) -> Any:
         return _PlainUnpickler(io.BytesIO(data), encoding="bytes").load()  # bytes: how files of Python 2 hold photos
     except _Refused as error:
         raise FaceVeilError(f"{path} is refused as a file of pairs: {error}") from None
+    except MemoryError:
+        raise FaceVeilError(f"{path} needs more memory to be read than there is.") from None
     except Exception as error:  # damaged opcodes make the unpickler raise almost anything
         raise FaceVeilError(f"{path} is not a file of pairs, or damaged ({type(error).__name__}: {error})") from None
 

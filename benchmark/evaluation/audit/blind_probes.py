@@ -14,6 +14,7 @@ from benchmark.evaluation.membership.blind_gate import classifier_scores, estima
 from benchmark.evaluation.membership.pooling import Scores
 from benchmark.interfaces import Contrast
 from benchmark.records.results import Gate
+from benchmark.runtime.memory import out_of_memory
 from benchmark.signals.answers import Embedding
 from benchmark.signals.extraction import extract
 from benchmark.signals.target import Target
@@ -47,7 +48,9 @@ def _untrained_embeddings(target: Target, question: Question, seed: int) -> np.n
     """(N, D), or None where the module cannot be drawn anew, or breaks when it is."""
     try:
         values = extract(untrained_copy(target, seed), question.photos, (EMBEDDING,))[EMBEDDING]
-    except Exception:  # anybody's code may raise anything
+    except Exception as error:  # anybody's code may raise anything
+        if out_of_memory(error):
+            raise
         return None
     return np.asarray(values) if np.isfinite(values).all() else None
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from benchmark.interfaces import Access, BackboneSpec, FaceVeilError
 from benchmark.protocol.track import InputSpec
+from benchmark.runtime.memory import out_of_memory
 from benchmark.signals.target import Target
 from benchmark.submissions.submission import Submission
 from benchmark.submissions.tensor_file import digest
@@ -155,6 +156,8 @@ def _try_out(wrapped: EmbeddingModule, input: InputSpec, device: torch.device) -
     except FaceVeilError:
         raise
     except Exception as error:  # anybody's code may raise anything
+        if out_of_memory(error):
+            raise
         raise FaceVeilError(
             f"the model fails on photos of {input.size[0]} x {input.size[1]} pixels: {type(error).__name__}: {error}. "
             "Say by input_size= (height, width) what it takes, or by transform= what has to be done to images in [0, 1]."

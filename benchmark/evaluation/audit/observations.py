@@ -19,6 +19,7 @@ from benchmark.interfaces import (
     SignalRequest,
     Signals,
 )
+from benchmark.runtime.memory import out_of_memory
 from benchmark.signals.extraction import (
     ReferenceStatistics,
     check_applicable,
@@ -128,6 +129,8 @@ class _Observer:
                 try:
                     values.update(self._together(target, [request]))
                 except Exception as error:
+                    if out_of_memory(error):
+                        raise  # on another machine it would work
                     missing[request.key] = f"the model fails on it: {type(error).__name__}: {str(error)[:200]}"
             return values
 

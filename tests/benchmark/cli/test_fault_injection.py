@@ -28,6 +28,7 @@ from tiny_world import FLOW
 
 from benchmark.cli.groups import GROUPS
 from benchmark.data.populations import open_populations
+from benchmark.service.jobs import Job
 from benchmark.service.store import Store
 
 FAULTS = int(os.environ.get("FACEVEIL_FAULTS", "2"))
@@ -183,6 +184,11 @@ def content(path: Path, root: Path) -> Any:
         return hashlib.sha256(data).hexdigest()
 
 
+def _counts(job: Job) -> bool:
+    """Not a job that was never checked, nor one that was refused because the same was handed in before the fault."""
+    return bool(job.name) and "already_submitted" not in {problem.code for problem in job.problems}
+
+
 def result(case: Case, root: Path, ending: Ending) -> Any:
     """All that a command is there for: files, what stands in the store, and what it prints."""
     made = [
@@ -197,7 +203,7 @@ def result(case: Case, root: Path, ending: Ending) -> Any:
             store = Store(root / name)
             found[name] = [
                 [stable(json.loads(record.model_dump_json())) for record in store.records()],
-                {job.name: str(job.state) for job in sorted(store.queue.jobs(), key=lambda job: job.created) if job.name},
+                {job.name: str(job.state) for job in sorted(store.queue.jobs(), key=lambda job: job.created) if _counts(job)},
                 [team.name for team in store.teams.all()],
             ]
             store.close()

@@ -130,6 +130,20 @@ def test_a_refusal_keeps_its_reasons(store: Store, team: Team) -> None:
     assert row.submissions == 0, "it was never queued"
 
 
+def test_the_same_again_takes_the_place_of_what_waits_for_consent(store: Store, team: Team) -> None:
+    """A command that was killed before it agreed left a job that nobody could go on with, and refused the same for days."""
+    first = validated(store, team)
+    second = validated(store, team)
+    assert (store.queue.job(first.id).state, second.state) == (State.WITHDRAWN, State.VALIDATED)
+    assert store.queue.log(first.id)[-1].text == f"submitted again, as job {second.id}"
+    store.queue.enqueue(second.id, team)
+    third = validated(store, team)
+    assert third.state == State.REFUSED
+    assert third.problems[0].code == "already_submitted"
+    assert second.id in third.problems[0].message
+    assert store.queue.job(second.id).state == State.QUEUED
+
+
 def test_a_failure_is_shown_with_its_remedy_and_can_be_tried_again(store: Store, team: Team) -> None:
     first = queued(store, team, 1)
     second = queued(store, team, 2)

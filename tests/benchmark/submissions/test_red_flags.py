@@ -76,6 +76,14 @@ def test_each_fault_raises_its_flag_and_no_other(case: str) -> None:
     assert flags[names[0]].severity == severity
 
 
+def test_want_of_memory_is_no_fault_of_the_backbone() -> None:
+    def allocate(_: Tensor) -> Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9000000000 bytes.")
+
+    with pytest.raises(MemoryError):
+        flags_of(Around(allocate))
+
+
 def test_photos_that_share_an_embedding() -> None:
     """A backbone that sees the left half alone is given photos that differ in the right one."""
 

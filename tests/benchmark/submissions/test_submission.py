@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,30 @@ def test_the_bounds_of_a_construction_end_with_it_and_hold_for_its_thread_alone(
         thread.start()
         thread.join()
     assert built == [torch.zeros(4).numel()]
+
+
+def test_a_machine_without_memory_judges_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Want of memory was taken for a backbone that does not fit, or left the bounds of its cost unchecked."""
+    create, calls = backbones.create, []
+
+    def scarce(lacking: int) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            calls.append(arguments)
+            if len(calls) == lacking:
+                raise MemoryError
+            return create(*arguments)
+
+        calls.clear()
+        return counted
+
+    monkeypatch.setattr(backbones, "create", scarce(0))
+    assert not validate(folder).problems
+    times = len(calls)
+    assert times >= 3, "for its shapes, its cost and the cost of its training"
+    for lacking in range(1, times + 1):
+        monkeypatch.setattr(backbones, "create", scarce(lacking))
+        with pytest.raises(MemoryError):
+            validate(folder)
 
 
 def test_a_backbone_that_would_take_the_machine_to_run_is_refused_unrun(tmp_path: Path) -> None:

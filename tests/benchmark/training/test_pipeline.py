@@ -168,6 +168,22 @@ def test_a_checkpoint_of_another_run_is_refused_and_a_damaged_one_is_made_again(
     assert not [file.name for file in tmp_path.iterdir() if file.name.endswith((".partial", ".part"))]
 
 
+def test_a_checkpoint_for_which_there_is_no_memory_is_kept(monkeypatch, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    trainer(config(epochs=1), checkpoint=path).run()
+
+    def scarce(*_arguments, **_settings):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with monkeypatch.context() as full:
+        full.setattr(torch, "load", scarce)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            trainer(config(epochs=1), checkpoint=path).run()
+    epochs: list[TrainingProgress] = []
+    trainer(config(epochs=1), checkpoint=path, progress=epochs.append).run()
+    assert not epochs, "it was trained already"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_checkpoint_that_does_not_fit_on_the_disk_is_an_error(monkeypatch, tmp_path):
     """Also where the few last bytes alone do not fit."""

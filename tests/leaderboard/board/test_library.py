@@ -146,6 +146,24 @@ def test_one_record_that_cannot_be_shown_is_named_and_the_others_are_shown(tmp_p
     assert len(store.records(unreadable=told.append)) + len(told) == 4
 
 
+def test_want_of_memory_hides_no_record(tmp_path, monkeypatch):
+    """A board without some of its records would have been kept until the store changed."""
+    url = str(tmp_path / "s.sqlite")
+    Store(url).add_record(make_record(name="stored"))
+    (tmp_path / "beside.json").write_text(make_record(name="beside", settings={"n": 1}).model_dump_json())
+
+    def scarce(*_arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(Store, "digests", lambda *_: iter(()))  # as of a store of an older version
+    for owner, name in ((Store, "make_digest"), (library_module, "shown"), (library_module, "rank_scope")):
+        with monkeypatch.context() as full:
+            full.setattr(owner, name, scarce)
+            with pytest.raises(MemoryError):
+                load(url, tmp_path)
+    assert sorted(load(url, tmp_path).frame["entry"]) == ["beside", "stored"]
+
+
 def test_a_record_that_cannot_be_ranked_is_named_and_the_others_are_ranked(tmp_path, monkeypatch):
     url = str(tmp_path / "s.sqlite")
     store = Store(url)

@@ -68,6 +68,15 @@ def test_an_orientation_that_cannot_be_read_counts_as_upright(block: bytes) -> N
     assert bright_side(decode(data)) == "top"
 
 
+def test_want_of_memory_makes_no_photo_upright_or_corrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scarce(_image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "getexif", scarce)
+    with pytest.raises(MemoryError):
+        inspect(encode(TOP))
+
+
 def test_damaged_metadata_says_nothing_on_stderr() -> None:
     code = (
         "import sys; from benchmark.data.readers.images import decode, inspect\n"

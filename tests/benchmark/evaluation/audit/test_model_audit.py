@@ -140,6 +140,22 @@ def test_a_model_that_fails_under_one_attack_still_gets_the_others():
     assert report.attacks[1].contrasts
 
 
+@pytest.mark.parametrize("photos", [2, len(PHOTOS)], ids=["at the first try", "later"])
+def test_want_of_memory_makes_no_attack_inapplicable(photos):
+    class Hungry(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Stranger()
+
+        def forward(self, x):
+            if len(x) >= photos or x.requires_grad:
+                raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9000000000 bytes.")
+            return self.inner(x)
+
+    with pytest.raises(RuntimeError, match="not enough memory"):
+        ask(Hungry(), attacks=["gradient_norm:of=input", "embedding_norm"])
+
+
 def test_wrong_arguments_are_named():
     with pytest.raises(FaceVeilError, match=r"0\.\.255"):
         ask(Stranger(), mean=127.5)
