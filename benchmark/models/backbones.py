@@ -18,6 +18,7 @@ from benchmark.interfaces import FaceVeilError
 from benchmark.models import graph_network
 from benchmark.models.edgeface import EdgeFace
 from benchmark.models.face_vit import FaceViT
+from benchmark.models.ghostfacenet import GhostFaceNet
 from benchmark.models.inception_resnet import InceptionResnetV1
 from benchmark.models.input_transforms import fronted
 from benchmark.models.ir_se import IRSE
@@ -50,6 +51,7 @@ OURS: dict[str, Callable[..., nn.Module]] = {
     "inception_resnet_face": InceptionResnetV1,
     "edgeface": EdgeFace,
     "face_vit": FaceViT,
+    "ghostfacenet": GhostFaceNet,
 }
 
 # timm arguments that would fetch or read weights, or change what the model returns.

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.models import ghostfacenet
 from benchmark.models.edgeface import VARIANTS, rank_of
 from benchmark.protocol.track import InputSpec
 
@@ -225,6 +226,20 @@ def _face_vit(state: State, prefix: str) -> Architecture:
     return Architecture("face_vit", kwargs, _square((side, side)))
 
 
+def _ghostfacenet(state: State, prefix: str) -> Architecture:
+    """Ports to torch of GhostFaceNetV1 and, with attention, V2."""
+    channels, _, rows, columns = state["classifier.conv_dw.weight"].shape
+    width = round(channels / ghostfacenet.LAST, 2)
+    stride = ghostfacenet.STRIDE
+    size = (112, 112) if rows == columns == math.ceil(112 / stride) else (rows * stride, columns * stride)
+    kwargs: dict[str, Any] = {
+        "attention": "blocks.2.0.ghost1.short_conv.0.weight" in state,
+        "embedding_size": state["classifier.conv.weight"].shape[0],
+        "input_size": list(size),
+    }
+    return Architecture("ghostfacenet", kwargs if width == 1 else kwargs | {"width": width}, _square(size))
+
+
 _IR_KEYS = {"input_layer.0.weight": 4, "output_layer.0.weight": 1, "output_layer.3.weight": 2}
 LAYOUTS = (
     Layout(
@@ -311,6 +326,17 @@ LAYOUTS = (
         "EdgeFace",
         {"model.stem.0.weight": 4, "model.stages.0.blocks.0.conv_dw.weight": 4, "model.head.norm.weight": 1},
         _edgeface,
+    ),
+    Layout(
+        "GhostFaceNet (ports to torch)",
+        {
+            "conv_stem.weight": 4,
+            "blocks.0.0.ghost1.primary_conv.0.weight": 4,
+            "blocks.9.0.conv.weight": 4,
+            "classifier.conv_dw.weight": 4,
+            "classifier.conv.weight": 4,
+        },
+        _ghostfacenet,
     ),
     Layout(
         "ViT (InsightFace arcface_torch, CVLface)",

@@ -60,6 +60,7 @@ def import_checkpoint(path: Path, fed: Fed | None = None) -> Imported:
         _refuse_pointer(path)
         return import_onnx(path, _sha256(path), fed, lambda state: _by_names(state, path))
     content = read_content(path)
+    _refuse_keypoints(content, path)
     notes: list[str] = []
     found = _one(_finds(content), content, path, notes)
     given = _without_prefix(found, notes)
@@ -92,6 +93,16 @@ def _refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
         if file.read(23) == b"version https://git-lfs":
             raise FaceVeilError(f"{path} is a git-LFS pointer, not the network itself: fetch it with `git lfs pull`.")
+
+
+def _refuse_keypoints(content: Any, path: Path) -> None:
+    """CVLface's ViT and Swin with KP-RPE take more than a photo."""
+    if any("keypoint_linear" in name.split(".") for _, tensors in _mappings(content) for name in tensors):
+        raise FaceVeilError(
+            f"{path} is a network with KP-RPE, whose position encoding reads the five keypoints of every photo; a backbone "
+            "here is given the photo alone. Export it to ONNX with the keypoints of the ArcFace template, to which all photos "
+            "are aligned, as constants."
+        )
 
 
 def _sha256(path: Path) -> str:
@@ -290,6 +301,8 @@ def _account(
             text += (
                 " Its BatchNorm statistics were left out or folded: use the weights as they were trained, or their ONNX export."
             )
+        elif any(p.startswith("unexpected") for p in problems):
+            text += " It is a variant that is not known: export it to ONNX, which brings its own architecture."
         raise FaceVeilError(text)
     return {n: state[n].to(t.dtype).contiguous() if n in state else torch.zeros_like(t) for n, t in expected.items()}
 
@@ -314,9 +327,14 @@ def _problems(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], untra
 
 
 def _heads(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], embedding: int) -> list[str]:
-    """Tensors of a classification layer: matrices with a side of the embedding, and what else stands under the same name."""
+    """Tensors of a classification layer: matrices with a side of the embedding, and what else stands under the same name.
+
+    Inside a module of the backbone it follows the embedding; what lies deeper, in a block, makes another network.
+    """
     others = {name: tensor for name, tensor in state.items() if name not in expected}
     ours = {name.split(".")[0] for name in expected}
-    matrices = [name for name, tensor in others.items() if tensor.dim() == 2 and embedding in tensor.shape]
+    outer = [name for name in others if name.split(".")[0] not in ours or name.count(".") <= 2]
+    matrices = [name for name in outer if others[name].dim() == 2 and embedding in others[name].shape]
     modules = {name.split(".")[0] for name in matrices} - ours
-    return [name for name in others if name in matrices or name.split(".")[0] in modules]
+    layers = {name.rpartition(".")[0] for name in matrices} - {""}
+    return [n for n in others if n in matrices or n.split(".")[0] in modules or n.rpartition(".")[0] in layers]

@@ -13,13 +13,17 @@ KERNEL = 3
 Kernel = tuple[int, int]
 
 
+def _padding(kernel: Kernel, linear: bool) -> int:
+    """Of the kernels of three pixels; not of the last one, linear, which spans a map that small images leave as small."""
+    return KERNEL // 2 if kernel == (KERNEL, KERNEL) and not linear else 0
+
+
 class ConvBlock(nn.Module):
     """Convolution, BatchNorm and, unless ``linear``, PReLU, as InsightFace_Pytorch names them."""
 
     def __init__(self, inputs: int, outputs: int, kernel: Kernel, stride: int = 1, groups: int = 1, linear: bool = False):
         super().__init__()
-        padding = kernel[0] // 2 if kernel == (KERNEL, KERNEL) else 0
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, _padding(kernel, linear), groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
         self.prelu = nn.Identity() if linear else nn.PReLU(outputs)
 
@@ -102,8 +106,7 @@ class _Layers(nn.Module):
 
 
 def _conv(inputs: int, outputs: int, kernel: Kernel, stride: int = 1, groups: int = 1, linear: bool = False) -> _Layers:
-    padding = kernel[0] // 2 if kernel == (KERNEL, KERNEL) else 0
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, _padding(kernel, linear), groups=groups, bias=False)
     return _Layers(conv, nn.BatchNorm2d(outputs), *([] if linear else [nn.PReLU(outputs)]))
 
 

@@ -20,7 +20,9 @@ def narrow(name: str, size: tuple[int, int], **kwargs) -> nn.Module:
 
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 48), (64, 64), (112, 96), (50, 46)])
-@pytest.mark.parametrize("name", ["mobilefacenet", "iresnet_slim", "iresnet18", "ir_se_50"])
+@pytest.mark.parametrize(
+    "name", ["mobilefacenet", "mobilefacenet_irse", "mobilefacenet_arcface", "iresnet_slim", "iresnet18", "ir_se_50"]
+)
 def test_embeddings_at_every_size(name, size):
     backbone = narrow(name, size).eval()
     out = backbone(torch.randn(3, 3, *size))
@@ -31,14 +33,14 @@ def test_embeddings_at_every_size(name, size):
 
 @pytest.mark.parametrize("name", WITH_WIDTH)
 def test_each_batchnorm_is_a_module_that_sees_its_input_unchanged(name):
-    backbone = narrow(name, (32, 32)).train()
+    backbone = narrow(name, (48, 48)).train()
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     for key, layer in backbone.named_modules():
         if isinstance(layer, BN):
             layer.register_forward_pre_hook(
                 lambda _m, args, key=key: seen.__setitem__(key, (args[0], args[0].detach().clone()))
             )
-    backbone(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    backbone(torch.randn(4, 3, 48, 48)).square().sum().backward()
     assert set(seen) == {key for key, layer in backbone.named_modules() if isinstance(layer, BN)}
     for kept, copy in seen.values():
         assert torch.equal(kept, copy), "written over in place after the hook"

@@ -331,6 +331,21 @@ def test_batchnorm_never_updated_is_refused_by_name(tmp_path, state):
         import_checkpoint(save(tmp_path, state))
 
 
+def test_a_matrix_inside_a_block_is_no_classification_layer(tmp_path):
+    """A ViT whose attention has a layer of its own is another network, though the layer is as wide as the embedding."""
+    state = random_state(published_vit(8, 12, 32, 4, 32, masked=False)) | {"blocks.3.attn.gate.weight": torch.zeros(32, 32)}
+    with pytest.raises(FaceVeilError, match=r"unexpected blocks\.3\.attn\.gate\.weight.*export it to ONNX"):
+        import_checkpoint(save(tmp_path, state))
+
+
+def test_networks_that_read_keypoints_are_refused(tmp_path):
+    """CVLface's ViT with KP-RPE: the names of its plain ViT, and what turns keypoints into positions."""
+    state = random_state(published_vit(8, 12, 32, 5, 24, masked=True))
+    state |= {"keypoint_linear.weight": torch.zeros(12 * 8 * 25, 10), "keypoint_linear.bias": torch.zeros(12 * 8 * 25)}
+    with pytest.raises(FaceVeilError, match=r"KP-RPE.*Export it to ONNX with the keypoints"):
+        import_checkpoint(save(tmp_path, {f"net.{name}": value for name, value in state.items()}))
+
+
 def test_unknown_layout_names_the_first_keys(tmp_path):
     strange = random_state({"stem.weight": (4, 3, 3, 3)} | norm("stem_bn", 4))
     with pytest.raises(FaceVeilError, match=r"stem\.weight.*Known: MobileFaceNet"):
@@ -523,6 +538,22 @@ def test_vits_of_arcface_torch_and_cvlface(tmp_path, patch, depth, heads, ratio,
 def test_a_vit_whose_heads_nobody_knows_is_refused(tmp_path):
     with pytest.raises(FaceVeilError, match=r"a ViT of 6 blocks on patches of 8 pixels is not supported"):
         import_checkpoint(save(tmp_path, random_state(published_vit(8, 6, 32, 4, 24, masked=False))))
+
+
+@pytest.mark.parametrize(
+    ("variant", "ratio", "millions"),
+    [
+        ("edgenext_x_small", 0.6, 1.77),
+        ("edgenext_small", 0.5, 3.65),
+        ("edgenext_xx_small", 0, 1.24),
+        ("edgenext_base", 0, 18.23),
+    ],
+)
+def test_edgefaces_have_the_published_numbers_of_parameters(variant, ratio, millions):
+    """Table of the published checkpoints: XS (0.6), S (0.5), XXS and base."""
+    with torch.device("meta"):
+        network = backbones.create("edgeface", {"variant": variant, "rank_ratio": ratio})
+    assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.006)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.6])
