@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmark.runtime.disk import disk_is_full
-from benchmark.runtime.unfinished import removed_at_the_end
+from benchmark.runtime.unfinished import PASSING, passing_prefix, removed_at_the_end
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=passing_prefix(path.name), suffix=PASSING)
         with removed_at_the_end(Path(name)) as temporary:
             os.close(handle)
             os.chmod(name, 0o644)  # mkstemp's files are its owner's alone; results are for others, too

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.runtime.checked import intact, writing
-from benchmark.runtime.unfinished import removed_at_the_end
+from benchmark.runtime.unfinished import PASSING, passing_prefix, removed_at_the_end
 
 
 class SignalFiles:
@@ -77,7 +77,7 @@ class _RowFile:
     """A ``.npy`` of float32 under a passing name, removed with ``passing``; rows go to the file and none stays in memory."""
 
     def __init__(self, passing: ExitStack, folder: Path, shape: tuple[int, ...]) -> None:
-        handle, path = tempfile.mkstemp(dir=folder, suffix=".part")
+        handle, path = tempfile.mkstemp(dir=folder, prefix=passing_prefix("signal"), suffix=PASSING)
         self._path = passing.enter_context(removed_at_the_end(Path(path)))
         self._file = passing.enter_context(os.fdopen(handle, "wb"))
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from benchmark.models import backbones
 from benchmark.models.graph_network import NAME as GRAPH
 from benchmark.runtime.atomic import replacing
-from benchmark.runtime.unfinished import removed_at_the_end
+from benchmark.runtime.unfinished import PASSING, passing_prefix, removed_at_the_end
 from benchmark.submissions.card import Card
 from benchmark.submissions.card_parser import parse_card
 from benchmark.submissions.expected_shapes import compare, expected_shapes
@@ -169,7 +169,7 @@ def pack_onnx(out: Path, card: Card, network: Path) -> Submission:
 def _packed(out: Path, card: Card, write: Callable[[Path], Any]) -> Submission:
     _check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with removed_at_the_end(Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:40]}.", suffix=".part"))) as work:
+    with removed_at_the_end(Path(tempfile.mkdtemp(dir=out.parent, prefix=passing_prefix(out.name), suffix=PASSING))) as work:
         folder = work / "new"
         folder.mkdir()
         write(folder)
