@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import collections
+import datetime
 import importlib
 import pathlib
 import pickle
@@ -67,7 +68,9 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG", "a PNG picture, not weights"),
     (b"%PDF", "a PDF document, not weights"),
 )
-
+# versions 3 to 19 of the format, then a length or the fields of its maker, its domain, its notes or its graph
+_ONNX = re.compile(rb"\x08[\x03-\x13][\x12\x1a\x22\x28\x32\x3a\x42]")
+_TEXT = re.compile(rb"[\t\n\r -~]+")
 _OTHERS = frozenset((".pb", ".caffemodel", ".mlmodel", ".mnn", ".engine", ".trt", ".tflite", ".keras", ".h5", ".msgpack"))
 
 
@@ -104,6 +107,8 @@ def load_reason(error: Exception) -> str:
     """What ``torch.load`` objects to, in one line, without its advice to load the file all the same."""
     if isinstance(error, KeyError):  # a byte that stands for nothing
         return "its bytes are no pickle"
+    if "deserializing header" in str(error):  # safetensors
+        return "it is cut off or damaged: fetch it again"
     if "magic number" in str(error) or "Unsupported operand" in str(error):
         return "its bytes are no pickle of torch.save: load it where you trust it, and save its tensors with torch.save"
     lines = str(error).split("WeightsUnpickler error: ")[-1].splitlines()
@@ -123,9 +128,10 @@ def _advice(reason: str, path: Path) -> str:
 
 
 def _plain_types() -> list[Any]:
-    """What may stand beside weights: options of a training script, paths, and numbers and arrays of numpy."""
+    """What may stand beside weights: options of a training script, paths, dates, and numbers and arrays of numpy."""
     types: list[Any] = [argparse.Namespace, collections.Counter, collections.deque, collections.defaultdict]
     types += [dict, list, set, pathlib.PosixPath, pathlib.PurePosixPath]
+    types += [datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone]
     multiarray = importlib.import_module("numpy._core.multiarray")
     types += [codecs.encode, np.ndarray, np.dtype, multiarray._reconstruct, multiarray.scalar]
     for alias, function in (("_reconstruct", multiarray._reconstruct), ("scalar", multiarray.scalar)):
@@ -170,10 +176,14 @@ def _known(path: Path) -> str:
         return f"of another framework ({path.suffix}): export the network to ONNX and import that"
     if start[4:8] == b"TFL3":
         return "a TensorFlow Lite network: convert it to ONNX (tf2onnx) and import that"
+    if _ONNX.match(start):
+        return "a network in ONNX by what it holds: give it a name that ends in .onnx"
     if start[257:262] == b"ustar" and not _old_torch(start):
         return "a tar archive: unpack it and import the file inside"
     if start.startswith(b"PK\x03\x04"):
         return _inside_zip(path)
+    if _TEXT.fullmatch(start) and not start.startswith(b"("):  # as the oldest pickles do
+        return "a text, not weights: perhaps what a server said instead of sending them"
     return ""
 
 
@@ -217,6 +227,8 @@ def gate(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
             problems.append(f"{name} is {what}")
             continue
         tensor = tensor.detach()
+        if name.endswith("num_batches_tracked") and tensor.shape == (1,):  # as sharded training gathers a single number
+            tensor = tensor[0]
         passed[name] = tensor.float() if tensor.dtype in FLOATS else tensor
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""

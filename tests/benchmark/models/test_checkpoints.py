@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import pickle
 import warnings
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
+from onnx_files import small
 from safetensors.torch import save_file
 
 from benchmark.interfaces import FaceVeilError
@@ -602,6 +605,8 @@ WRAPPINGS = {
     "arrays instead": lambda s: {k: v.numpy() for k, v in s.items()},
     "in a circle": lambda s: _circle(s),
     "the same twice": lambda s: {"model": s, "best": dict(s)},
+    "counters of one element": lambda s: {k: v.reshape(1) if k.endswith("num_batches_tracked") else v for k, v in s.items()},
+    "dates beside": lambda s: {"net": s, "at": datetime.datetime(2026, 11, 27), "took": datetime.timedelta(hours=3)},
     "options beside": lambda s: {"args": argparse.Namespace(lr=0.1), "model": s, "path": Path("x"), "loss": np.float64(0.5)},
     "arrays beside": lambda s: {"net": s, "history": np.zeros(3), "labels": np.array([1, 2])},
 }
@@ -628,6 +633,9 @@ def test_moving_averages_are_preferred_and_two_networks_refused(tmp_path, state)
         (b"", "empty"),
         (b"<!DOCTYPE html><html>", "web page"),
         (b"\n <html>", "web page"),
+        (b"Access denied\n", "a text, not weights"),
+        (small().SerializeToString(), "ends in .onnx"),
+        (safetensors.torch.save({"fc.weight": torch.zeros(9)})[:-5], "cut off or damaged: fetch it again"),
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
         (b"\x12\x01" + bytes(64), "MXNet"),
         (b"\x1f\x8b\x08" + bytes(64), "gzip"),
