@@ -37,7 +37,17 @@ def told(error: BaseException) -> str | None:
     """One sentence about a fault of disk or memory, with its remedy; None where it is neither."""
     if out_of_memory(error):
         return "there is not enough memory. End other programs, pass fewer --workers, or use a smaller model or batch."
+    if isinstance(error, FileNotFoundError) and error.filename is None and not _is_somewhere():
+        return "the folder in which this was started is gone: change to another."
     return disk_problem(error)
+
+
+def _is_somewhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def unwritable(stream: TextIO, error: Exception) -> str | None:

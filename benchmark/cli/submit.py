@@ -81,7 +81,7 @@ def submit(
     if remote is None and token:
         open_store(store).teams.authenticate(token)
     if not yes:
-        if json or not sys.stdin.isatty():
+        if json or sys.stdin is None or not sys.stdin.isatty():  # None: started with it closed
             raise FaceVeilError(f"{CONSENT} Nobody can be asked here: pass --yes to agree.")
         out.print(CONSENT)
         typer.confirm("Do you agree?", abort=True)

@@ -23,12 +23,12 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: names the file, also where a library said only that it could not write.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        yield path
-        return
-    path = path.resolve() if path.is_symlink() else path
     temporary = None
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path
+            return
+        path = path.resolve() if path.is_symlink() else path
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=passing_prefix(path.name), suffix=PASSING)
         with removed_at_the_end(Path(name)) as temporary:
@@ -48,7 +48,8 @@ def _named(error: Exception, path: Path, temporary: Path | None) -> Exception:
     """An error of the disk with the file that was to be written, not its passing name; any other as it is."""
     if disk_is_full(error):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
+    passing = isinstance(error, OSError) and (error.filename in (None, str(temporary)) or str(error.filename).endswith(PASSING))
+    if isinstance(error, OSError) and error.errno is not None and passing:
         return OSError(error.errno, error.strerror, str(path))
     return error
 

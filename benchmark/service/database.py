@@ -26,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.disk import disk_problem
 
 BUSY_SECONDS = 30.0
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -223,7 +224,7 @@ def _make_folder(file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"folder {file.parent} of the store cannot be created: {error.strerror}.") from None
+        raise StoreError(f"the store's folder cannot be made: {disk_problem(error)}") from None
 
 
 def _require_whole(file: Path) -> None:

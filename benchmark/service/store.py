@@ -303,7 +303,10 @@ def _files(paths: Path | str | Iterable[Path | str]) -> list[Path]:
     given = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     files = []
     for path in given:
-        files += sorted(path.glob("*.json")) if path.is_dir() else [path]
+        found = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not found:
+            raise RecordFileError(f"folder {path} holds no files of records (*.json).")
+        files += found
     return files
 
 

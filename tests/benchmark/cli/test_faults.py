@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from record_factory import make_record
+from submission_factory import make_submission
 from tiny_world import command
 
 from benchmark.cli import listing
@@ -77,18 +78,40 @@ def test_a_fault_is_one_sentence(
     assert len(captured.err.splitlines()) == 1
 
 
+def test_a_folder_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    assert exit_of(monkeypatch, "store", "export", "--out", "x.json") == 1
+    assert "the folder in which this was started is gone" in capsys.readouterr().err
+
+
+def test_without_any_input_nobody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_submission(tmp_path / "entry")
+    monkeypatch.setattr(sys, "stdin", None)  # as `faceveil submit entry <&-` has it
+    assert exit_of(monkeypatch, "submit", str(tmp_path / "entry")) == 1
+    assert "pass --yes to agree" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_fault_of_ours_is_no_fault_of_the_disk() -> None:
     assert disk_problem(ValueError("x")) is None
     assert disk_problem(KeyError("No such key")) is None
     assert not disk_is_full(RuntimeError("shape mismatch"))
 
 
+@pytest.mark.parametrize(
+    "arguments", [("train", "--track", "synthetic-smoke", "--out", "OUT"), ("store", "list")], ids=["train", "store"]
+)
 def test_a_home_that_cannot_be_written_names_folder_remedy_and_variable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
 ) -> None:
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("FACEVEIL_HOME", str(tmp_path / "file" / "home"))
-    assert exit_of(monkeypatch, "train", "--track", "synthetic-smoke", "--out", str(tmp_path / "run")) == 1
+    assert exit_of(monkeypatch, *(argument.replace("OUT", str(tmp_path / "run")) for argument in arguments)) == 1
     said = capsys.readouterr().err
     assert str(tmp_path / "file") in said
     assert "FACEVEIL_HOME" in said
@@ -129,6 +152,19 @@ def test_a_full_disk_leaves_no_half_written_file(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="y"):
         write_text(tmp_path / "y", "text")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_to_be_written_is_named_and_not_its_passing_name(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as full:
+        write_text(Path("/dev/full"), "text")
+    assert full.value.filename == "/dev/full"
+    said = disk_problem(full.value)
+    assert said is not None
+    assert said.startswith("the disk of /dev is full")
+    if Path("/proc/self").exists():
+        with pytest.raises(OSError, match=r"/proc/x\.json") as nowhere:
+            write_text(Path("/proc/x.json"), "text")
+        assert nowhere.value.filename == "/proc/x.json"
 
 
 def write_full(path: Path) -> None:

@@ -141,6 +141,12 @@ def test_a_folder_of_files_is_imported(store: Store, tmp_path: Path) -> None:
     assert store.import_records(folder) == {Outcome.ADDED: 2}
 
 
+def test_a_folder_without_records_is_named(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(RecordFileError, match="photos holds no files of records"):
+        store.import_records(tmp_path / "photos")
+
+
 def test_an_import_is_all_or_nothing_and_names_every_bad_file(store: Store, tmp_path: Path) -> None:
     (tmp_path / "good.json").write_text(make_record().model_dump_json())
     (tmp_path / "cut.json").write_text(make_record().model_dump_json()[:100])
@@ -282,7 +288,7 @@ def test_files_that_are_no_store_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreVanishedError, match="cannot be opened"):
         Store(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="cannot be created"):
+    with pytest.raises(StoreError, match="cannot be made"):
         Store(tmp_path / "file" / "store.sqlite")
 
 
