@@ -41,14 +41,21 @@ class Remote:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+        except ValueError:  # brackets, a port, or a name that cannot be
+            host = ""
+        if not host or parts.scheme not in ("http", "https"):
             raise RemoteError(f"{url!r} is no address of a leaderboard; expected https://host or https://host/path.")
-        if token and parts.scheme == "http" and not _this_machine(parts.hostname):
+        token = token.strip() if token else token  # a line that was read from a file ends in a line's end
+        if token and not (token.isascii() and token.isprintable()):
+            raise RemoteError("the token holds characters that no token has: copy it again.")
+        if token and parts.scheme == "http" and not _this_machine(host):
             raise RemoteError(f"{url} is not HTTPS: the token could be read on the way. Give the https:// address.")
         self.url = url.rstrip("/")
-        self._base = parts.path.rstrip("/")
-        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        self._base = quote(parts.path.rstrip("/"), safe="/%")
+        self._secure, self._host, self._port = parts.scheme == "https", host, port
         self._token = token
 
     def submit(self, archive: Path, consent: bool) -> dict[str, Any]:

@@ -356,11 +356,29 @@ def test_limits_are_told_with_when_to_come_back(site: Site, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("ftp://x", "no address"), ("http://example.org", "not HTTPS"), ("http://127.0.0.1:1", "cannot be reached")],
+    [
+        ("ftp://x", "no address"),
+        ("http://[::1", "no address"),
+        ("https://host:port", "no address"),
+        ("https://host:99999/x", "no address"),
+        ("https://a..b", "no address"),
+        ("http://example.org", "not HTTPS"),
+        ("http://127.0.0.1:1", "cannot be reached"),
+        ("http://127.0.0.1:1/Zürich am See", "cannot be reached"),
+    ],
 )
 def test_addresses_that_will_not_do(url: str, said: str) -> None:
     with pytest.raises(RemoteError, match=said):
         Remote(url, "secret").queue()
+
+
+def test_a_token_is_taken_without_the_end_of_its_line(site: Site) -> None:
+    address = f"http://127.0.0.1:{site.port}/base"
+    with pytest.raises(RemoteError, match="no job"):
+        Remote(address, f" {site.token}\n").act("0" * 16, "withdraw")
+    for wrong in ("Жук", "a\nb", "a\0b"):
+        with pytest.raises(RemoteError, match="copy it again"):
+            Remote(address, wrong)
 
 
 async def _authorised(site: Site, peer: str, forwarded: str, trusted: str) -> bool:
