@@ -41,7 +41,7 @@ def numbers(text: str, option: str) -> list[float]:
 
 def show_report(report: AuditReport) -> None:
     """Verdicts, blind probes and attacks as tables."""
-    from benchmark.evaluation.audit.report import QUESTIONS
+    from benchmark.evaluation.audit.report import AGAINST, QUESTIONS
 
     counts = ", ".join(f"{count} {what}" for what, count in report.photos.items())
     out.print(f"{report.name}: {counts}", style="bold", markup=False)
@@ -58,7 +58,10 @@ def show_report(report: AuditReport) -> None:
             rows.append([attack.label, contrast.value, *cells])
     table("membership attacks", ["attack", "contrast", "AUC [95 %]", "TPR@1 %FPR", "AUC over blind"], rows)
     if report.exposed:
-        exposed = [[p.key, p.attack, f"{p.fpr:.2%}", f"{p.fpr_high:.2%} of {p.n_negative}"] for p in report.exposed]
+        exposed = [
+            [p.key, p.attack, f"{p.fpr:.2%}", f"{p.fpr_high:.2%} of {p.n_negative} {AGAINST[p.contrast]}"]
+            for p in report.exposed
+        ]
         table("most exposed photos", ["photo", "attack", "others that score as high", "at most (95 %)"], exposed)
     for note in report.notes:
         out.print(f"note: {note}", markup=False)

@@ -7,7 +7,7 @@ from html import escape
 
 from benchmark.evaluation.audit.curves import DASHES, strongest, svg
 from benchmark.evaluation.audit.page_style import PAGE_STYLE, STYLE
-from benchmark.evaluation.audit.report import QUESTIONS, AuditReport, ExposedPhoto, Verdict
+from benchmark.evaluation.audit.report import AGAINST, QUESTIONS, AuditReport, ExposedPhoto, Verdict
 from benchmark.interfaces import Contrast
 from benchmark.records.results import Metric, interval_text
 
@@ -97,7 +97,7 @@ def _exposed(photos: Sequence[ExposedPhoto]) -> str:
         return ""
     rows = [
         [f"<td class=name>{escape(p.key)}</td>", f"<code>{escape(p.attack)}</code>", f"{p.fpr:.2%}", f"{p.fpr_high:.2%}",
-         f"{p.n_negative:,}"]
+         f"{p.n_negative:,} {AGAINST[p.contrast]}"]
         for p in photos
     ]  # fmt: skip
     columns = ["photo", "attack", "others that score as high", "at most (95 %)", "of"]

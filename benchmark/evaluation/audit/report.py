@@ -20,6 +20,11 @@ QUESTIONS = {
     Contrast.IDENTITY: "other photos of trained-on people against photos of other people",
     Contrast.PAPER: "trained-on photos against photos of other people",
 }
+AGAINST = {  # the photos that were not trained on
+    Contrast.SAMPLE: "photos of the same people",
+    Contrast.IDENTITY: "photos of other people",
+    Contrast.PAPER: "photos of other people",
+}
 
 
 class ExposedPhoto(Result):

@@ -63,6 +63,14 @@ def test_the_page_says_everything_the_report_knows(report):
         assert attack.label in text
 
 
+def test_a_photo_exposed_against_two_sets_says_against_which(report):
+    text = report.to_html()
+    against = {Contrast.SAMPLE: "20 photos of the same people", Contrast.PAPER: "40 photos of other people"}
+    assert {photo.contrast for photo in report.exposed} == set(against)
+    for contrast, what in against.items():
+        assert text.count(f"<td>{what}</td>") == sum(photo.contrast == contrast for photo in report.exposed)
+
+
 def test_curves_stay_inside_the_axes(report):
     text = report.to_html()
     numbers = [float(v) for points in re.findall(r'points="([^"]+)"', text) for pair in points.split() for v in pair.split(",")]
