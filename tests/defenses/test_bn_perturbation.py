@@ -115,7 +115,7 @@ def test_settings_round_trip_and_attacks_exist():
     assert BNPerturbation(**defense.settings()) == defense
     attacks = [build_attack(spec) for spec in defense.adaptive_attacks()]
     assert {a.statistic for a in attacks if a.name == "bn_distance"} == {"mean", "mean_var"}
-    assert {a.name for a in attacks} == {"bn_distance", "regrown_head"}
+    assert {a.name for a in attacks} == {"bn_distance", "regrown_head", "pair_stack"}
     assert {a.statistics for a in attacks} == {"auxiliary", "repaired"}  # none believes the perturbed statistics
 
 

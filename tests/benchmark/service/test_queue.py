@@ -379,7 +379,7 @@ def test_another_teams_weights_are_refused(store: Store, team: Team) -> None:
     assert (job.state, codes(job)) == (State.REFUSED, ["duplicate_weights"])
     assert "'testers'" in job.problems[0].message
     assert validated(store, other, 2, theirs).state == State.VALIDATED
-    assert validated(store, team, 1).state == State.REFUSED, "its own, but under way"
+    assert validated(store, team, 1).state == State.VALIDATED, "its own, which waited for consent"
 
 
 def test_weights_of_a_record_on_the_board_are_refused(store: Store, team: Team) -> None:
