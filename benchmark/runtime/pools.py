@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.graph import Task
 from benchmark.runtime.interrupts import unheard_by_children
+from benchmark.runtime.memory import freed_memory_kept
 
 ROOT = str(Path(__file__).parents[2])
 ATTEMPTS = 3  # processes that may die over one task before it is taken for the cause
@@ -62,7 +63,8 @@ class ThisProcess:
         started, processor = time.perf_counter(), time.process_time()
         value, error = None, None
         try:
-            value = task()
+            with freed_memory_kept():
+                value = task()
         except Exception as failure:
             error = failure
         self._finished.append(Finished(number, value, error, time.perf_counter() - started, time.process_time() - processor))

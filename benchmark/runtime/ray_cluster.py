@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.graph import Task
+from benchmark.runtime.memory import freed_memory_kept
 from benchmark.runtime.pools import Finished
 from benchmark.runtime.threads import VARIABLES
 
@@ -105,4 +106,6 @@ def ray_nodes(count: int) -> Iterator[Any]:
 
 def _call(task: Task) -> tuple[Any, float, float]:
     started, processor = time.perf_counter(), time.process_time()
-    return task(), time.perf_counter() - started, time.process_time() - processor
+    with freed_memory_kept():
+        value = task()
+    return value, time.perf_counter() - started, time.process_time() - processor

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from benchmark.runtime.interrupts import leave
+from benchmark.runtime.memory import freed_memory_kept
 from benchmark.runtime.progress import ProgressCallback, TrainingProgress
 from benchmark.runtime.unfinished import remove_unfinished
 
@@ -98,7 +99,8 @@ def _serve(connection: int) -> None:
 def _outcome(task: Callable[[], Any]) -> tuple[Any, ...]:
     started, processor = time.perf_counter(), time.process_time()
     try:
-        value = task()
+        with freed_memory_kept():
+            value = task()
         pickle.dumps(value)
         found: tuple[Any, ...] = ("done", value, "")
     except Exception as error:

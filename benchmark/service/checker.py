@@ -7,7 +7,6 @@ server keeps running, and the submission is refused, once a second process has c
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.interrupts import unheard_by_children
+from benchmark.runtime.memory import return_large_blocks
 from benchmark.submissions.problems import Problem
 from benchmark.submissions.report import Report
 
@@ -25,7 +25,6 @@ SECONDS = 300.0  # for one submission
 START_SECONDS = 300.0  # until the process is there
 MEMORY = 4 * 2**30  # bytes beyond what the process takes at its start; 119 million weights take 1.0 GiB
 
-_MMAP_THRESHOLD = -3  # of malloc.h
 MOST_BYTES = 8 * 2**20  # of a report; what comes out of that process is bytes, never a pickle
 _DOUBTFUL = frozenset(("check_too_slow", "check_unreadable", "check_ended", "check_memory", "check_failed"))
 
@@ -145,7 +144,7 @@ def _serve(pipe: Connection, memory: int, check: Check | None) -> None:
 
         load_all()
         check = validate
-    _return_memory()
+    return_large_blocks()
     _confine(memory)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # who asked is gone
         pipe.send_bytes(b"ready")
@@ -158,12 +157,6 @@ def _serve(pipe: Connection, memory: int, check: Check | None) -> None:
             except Exception as error:  # a fault of ours; the type alone, since its text may be the submitter's
                 report = _refused(path, "check_failed", f"The checks of it failed ({type(error).__name__}).")
             pipe.send_bytes(report.model_dump_json().encode())
-
-
-def _return_memory() -> None:
-    """Blocks of a megabyte and more go back to the system when they are freed: this process outlives the models it looks at."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)  # glibc's; other systems have none
 
 
 def _confine(memory: int) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from benchmark.runtime import memory
-from benchmark.runtime.memory import PeakMemory, peak_memory, process_peak
+from benchmark.runtime.memory import PeakMemory, freed_memory_kept, peak_memory, process_peak
 
 linux = pytest.mark.skipif(not memory._RESET.exists(), reason="only Linux lets a process reset its high-water mark")
 
@@ -82,3 +83,33 @@ def test_without_a_mark_to_reset_only_a_new_peak_is_seen(monkeypatch, tmp_path):
     with peak_memory() as found:
         pass
     assert (found.mb, found.measure) == (30.0, "beyond_peak")
+
+
+@linux
+def test_what_a_block_frees_is_used_again_by_it_and_given_back_at_its_end():
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            hold(16)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with freed_memory_kept():
+        with freed_memory_kept():
+            hold(16)
+        kept = faults()
+        held = memory._status("VmRSS")
+    assert kept < 4096, "pages; 16 MB are 4,096, asked for anew each time they are 81,920"
+    assert memory._status("VmRSS") < held - 8
+
+
+def test_a_failing_block_does_not_keep_memory_for_ever():
+    with pytest.raises(ValueError, match="inside"), freed_memory_kept():
+        raise ValueError("inside")
+    assert not memory._keeping
+
+
+def test_what_the_user_has_set_for_the_allocator_stays(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    monkeypatch.setattr(memory, "_allocator", lambda *_call: pytest.fail("the user's setting was changed"))
+    with freed_memory_kept():
+        hold(1)
