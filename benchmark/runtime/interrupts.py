@@ -27,12 +27,30 @@ _ending: _Ending | None = None
 
 
 def leave(code: int) -> NoReturn:
-    """Ends this process as Python does, but keeps its modules: taking torch's apart takes seconds."""
+    """Ends this process as Python does, but keeps its modules: taking torch's apart takes seconds.
+
+    A signal changes nothing more, unless it comes a second later: then what is left for the end hangs.
+    """
+    _hear_no_more()
+    remove_unfinished()  # a signal may have come while a block removed its own
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     os._exit(code)
+
+
+def _hear_no_more() -> None:
+    began = time.monotonic()
+
+    def end(*_: object) -> None:
+        if time.monotonic() - began > _TWICE:
+            os._exit(1)
+
+    with contextlib.suppress(ValueError):  # not in the main thread: signals are not heard here
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, end)
 
 
 @contextmanager

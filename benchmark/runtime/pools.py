@@ -141,7 +141,7 @@ class Processes:
             assert number is not None
             try:
                 kind, *message = worker.channel.recv()
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # OSError: it was ended in the middle of a message
                 found += self._lost(worker, number)
                 continue
             if kind == "note":

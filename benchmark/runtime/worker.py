@@ -24,7 +24,7 @@ from benchmark.runtime.memory import freed_memory_kept
 from benchmark.runtime.progress import ProgressCallback, TrainingProgress
 from benchmark.runtime.unfinished import remove_unfinished
 
-_LINGER = 0.5  # seconds that a task has to clean up after its files once the parent is gone
+_LINGER = 0.5  # seconds that a task has to clean up after its files once it is told to end
 
 _channel: Connection | None = None
 _listener: ContextVar[ProgressCallback | None] = ContextVar("listener", default=None)
@@ -76,9 +76,25 @@ def main(connection: int, lifeline: int) -> None:
 
 
 def _end(*_: object) -> None:
-    """Ends the process by an exception, so that half-written files are removed; once, for the parent may tell it twice."""
+    """Ends the process by an exception, so that half-written files are removed; once, for the parent may tell it twice.
+
+    Where the exception gets lost, as in a finaliser, and where a library does not return, the process ends all the same.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.unraisablehook = _lost
+    threading.Thread(target=_linger, daemon=True).start()
     sys.exit(1)
+
+
+def _lost(error: sys.UnraisableHookArgs) -> None:
+    if not issubclass(error.exc_type, SystemExit):
+        sys.__unraisablehook__(error)
+
+
+def _linger() -> None:
+    time.sleep(_LINGER)
+    remove_unfinished()
+    os._exit(1)
 
 
 def _serve(connection: int) -> None:
@@ -122,9 +138,7 @@ def _watch(lifeline: int) -> None:
     """Ends this process once the parent is gone, however it went."""
     os.read(lifeline, 1)  # returns when the other end closes
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_LINGER)
-    remove_unfinished()
-    os._exit(1)
+    _linger()  # a library that does not return keeps the signal waiting
 
 
 if __name__ == "__main__":
