@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from benchmark.models.normalisation import norm_kinds
 from benchmark.protocol.track import InputSpec, Track
 from benchmark.runtime.progress import ProgressCallback
 from benchmark.runtime.secret import noise_seed, secret_hash
+from benchmark.runtime.unfinished import beside
 from benchmark.submissions.cached import keep, kept
 from benchmark.submissions.card import AdditionalData, Card, Claim
 from benchmark.submissions.submission import Submission, pack
@@ -189,7 +190,8 @@ def _pack(out: Path, card: Card, backbone: nn.Module, head: Mapping[str, Tensor]
     """Packs; where several processes train together they all hold the same weights, and the first one writes them."""
     _check_finite(backbone, card.input)
     if Group.current().rank:
-        return pack(Path(tempfile.mkdtemp(prefix="faceveil-rank-")) / "submission", card, backbone, head)
+        with beside(Path(tempfile.gettempdir()) / "faceveil-rank", folder=True) as folder:
+            return replace(pack(folder / "submission", card, backbone, head), path=None)
     return pack(out, card, backbone, head)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from benchmark.submissions.submission import load_submission
 from benchmark.submissions.validation import validate
 from benchmark.training import build
 from benchmark.training.build import make_submission, make_untrained, training_track
+from benchmark.training.scale import Group
 
 UNDEFENDED = DefenseSpec(name="undefended")
 PERTURBED = DefenseSpec(name="bn_perturbation", settings={"rho": 0.3})
@@ -230,3 +232,18 @@ def test_what_diverged_in_its_last_step_is_not_packed(make, tmp_path, monkeypatc
     with pytest.raises(FaceVeilError, match=r"hold NaN or infinity.*Training diverged in its last steps; nothing was written"):
         make(UNDEFENDED, seed=17, name="diverged")
     assert not (tmp_path / "diverged").exists()
+
+
+def test_processes_but_the_first_leave_nothing(make, flow, tmp_path, monkeypatch):
+    class Second:
+        current = staticmethod(lambda: Group(1, 2))
+
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(build, "Group", Second)
+    submission = make(UNDEFENDED)
+    assert submission.path is None
+    assert submission.weights_sha256 == flow.submission.weights_sha256
+    assert not (tmp_path / "entry").exists()
+    assert list(temporary.iterdir()) == []
