@@ -11,6 +11,7 @@ from benchmark.cli.invert import Judges, opened
 from benchmark.cli.output import Device, Json, check_out, emit, facts, number, out, pick_device, settings, steps, table
 from benchmark.cli.train import Data
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.unfinished import remove_abandoned
 
 app = typer.Typer(help="Train, import and inspect the generators that inversion attacks use.", no_args_is_help=True)
 
@@ -21,6 +22,7 @@ def register(root: typer.Typer) -> None:
 
 
 def _refuse_overwriting(path: Path) -> None:
+    remove_abandoned(path.resolve().parent)
     if path.exists():
         raise FaceVeilError(f"{path} exists; choose another --out, or remove it first.")
 

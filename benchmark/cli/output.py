@@ -22,6 +22,7 @@ from rich.table import Table
 from benchmark.cli import logfile
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.progress import duration
+from benchmark.runtime.unfinished import remove_abandoned
 
 if TYPE_CHECKING:
     from benchmark.records.results import Metric
@@ -71,6 +72,7 @@ def check_out(out_: Path | None, *read: Path | None) -> None:
         if place == path or path in place.parents:
             raise FaceVeilError(f"{out_} belongs to what is read; choose another --out.")
     place.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(place.parent)
     if not os.access(place.parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place.parent))
 

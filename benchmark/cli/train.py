@@ -10,6 +10,7 @@ import typer
 
 from benchmark.cli.output import Device, Json, complain, emit, err, facts, number, out, pick_device, settings, steps, table
 from benchmark.interfaces import BackboneSpec, FaceVeilError
+from benchmark.runtime.unfinished import remove_abandoned
 
 if TYPE_CHECKING:
     from benchmark.submissions.submission import Submission
@@ -35,7 +36,8 @@ def open_init(path: Path | None) -> Submission | None:
 
 
 def refuse_overwriting(path: Path) -> None:
-    """Raises where ``path`` holds something already."""
+    """Raises where ``path`` holds something already; removes what killed commands left half-written beside it."""
+    remove_abandoned(path.resolve().parent)
     if path.exists() and (path.is_file() or any(path.iterdir())):
         raise FaceVeilError(f"{path} exists and is not empty; choose another --out, or remove it first.")
 

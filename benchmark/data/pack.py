@@ -16,6 +16,7 @@ from benchmark.data.readers.record_format import encode_payload, encode_record
 from benchmark.data.readers.scan import Progress
 from benchmark.interfaces import FaceVeilError
 from benchmark.runtime.atomic import replacing, write_text
+from benchmark.runtime.unfinished import PASSING, remove_abandoned
 
 
 def write_records(out: Path, photos: Iterable[tuple[bytes, int]], *, size: tuple[int, int], header: bool = True) -> int:
@@ -33,13 +34,12 @@ def write_records(out: Path, photos: Iterable[tuple[bytes, int]], *, size: tuple
     Raises:
         FaceVeilError: ``out`` holds something already or cannot be written, or people are out of order.
     """
-    if out.exists() and (not out.is_dir() or any(file.suffix != ".part" for file in out.iterdir())):
-        raise FaceVeilError(f"{out} is not an empty folder; name another one, or empty it first")
+    remove_abandoned(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FaceVeilError(f"{out} is not an empty folder{_why(out)}; name another one, or empty it first")
     starts: list[int] = []  # first record of each person
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for left in out.iterdir():  # by one that was killed
-            left.unlink()
         with (
             replacing(out / "train.rec") as records,
             replacing(out / "train.idx") as index,
@@ -70,6 +70,11 @@ def write_records(out: Path, photos: Iterable[tuple[bytes, int]], *, size: tuple
     except OSError as error:
         raise FaceVeilError(f"cannot write below {out} ({error.strerror})") from error
     return key
+
+
+def _why(out: Path) -> str:
+    hidden = out.is_dir() and all(file.suffix == PASSING for file in out.iterdir())
+    return f" (another command writes to it, or was killed on another machine: hidden files *{PASSING})" if hidden else ""
 
 
 def pack(photos: EncodedFaces, out: Path, progress: Progress | None = None) -> int:

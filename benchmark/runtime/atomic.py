@@ -1,16 +1,17 @@
-"""Files that are complete or absent, whatever interrupts the writer."""
+"""Files and folders that are complete or absent, whatever interrupts the writer."""
 
 from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmark.runtime.disk import disk_is_full
-from benchmark.runtime.unfinished import PASSING, passing_prefix, removed_at_the_end
+from benchmark.runtime.unfinished import OLD, PASSING, abandoned, beside, remove
+
+_NEW = "new"  # in a passing folder: the folder that is being written
 
 
 @contextmanager
@@ -30,10 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
             return
         path = path.resolve() if path.is_symlink() else path
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=passing_prefix(path.name), suffix=PASSING)
-        with removed_at_the_end(Path(name)) as temporary:
-            os.close(handle)
-            os.chmod(name, 0o644)  # mkstemp's files are its owner's alone; results are for others, too
+        with beside(path) as temporary:
+            os.chmod(temporary, 0o644)  # mkstemp's files are its owner's alone; results are for others, too
             yield temporary
             _sync(temporary)
             os.replace(temporary, path)
@@ -42,6 +41,41 @@ def replacing(path: Path) -> Iterator[Path]:
         if named is error:
             raise
         raise named from error
+
+
+@contextmanager
+def replacing_folder(out: Path) -> Iterator[Path]:
+    """The same of a folder: yields an empty one, which becomes ``out`` when the block ends well; an older ``out`` goes."""
+    out = out.resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _recover(out)
+    with beside(out, folder=True) as work:
+        new = work / _NEW
+        new.mkdir()
+        yield new
+        _exchange(new, out, work / OLD)
+
+
+def _recover(out: Path) -> None:
+    """Ends what a writer began that was killed: where the older folder had gone already, the new one was complete."""
+    for work in abandoned(out.parent, out.name):
+        if (work / OLD).exists() and not out.exists():
+            os.replace(work / _NEW, out)
+        remove(work)
+
+
+def _exchange(new: Path, out: Path, old: Path) -> None:
+    """Puts ``new`` where ``out`` is.  No folder can be renamed onto a full one: the older steps aside and, on failure, back."""
+    if not out.exists():
+        os.replace(new, out)
+        return
+    try:
+        os.replace(out, old)
+        os.replace(new, out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            os.replace(old, out)
+        raise
 
 
 def _named(error: Exception, path: Path, temporary: Path | None) -> Exception:

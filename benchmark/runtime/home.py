@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmark.interfaces import FaceVeilError
-from benchmark.runtime.unfinished import remove_abandoned
+from benchmark.runtime.unfinished import remove_abandoned_below
 
 
 def home() -> Path:
@@ -58,5 +58,5 @@ def empty_home() -> Iterator[Path]:
 def _created(name: str) -> Path:
     path = home() / name
     path.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(path)
+    remove_abandoned_below(path)
     return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark.runtime.checked import intact, writing
-from benchmark.runtime.unfinished import PASSING, passing_prefix, removed_at_the_end
+from benchmark.runtime.unfinished import beside
 
 
 class SignalFiles:
@@ -77,9 +76,8 @@ class _RowFile:
     """A ``.npy`` of float32 under a passing name, removed with ``passing``; rows go to the file and none stays in memory."""
 
     def __init__(self, passing: ExitStack, folder: Path, shape: tuple[int, ...]) -> None:
-        handle, path = tempfile.mkstemp(dir=folder, prefix=passing_prefix("signal"), suffix=PASSING)
-        self._path = passing.enter_context(removed_at_the_end(Path(path)))
-        self._file = passing.enter_context(os.fdopen(handle, "wb"))
+        self._path = passing.enter_context(beside(folder / "signal"))
+        self._file = passing.enter_context(self._path.open("wb"))
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
         self._first, self._row = self._file.tell(), 4 * math.prod(shape[1:])

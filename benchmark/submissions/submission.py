@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,8 +22,7 @@ from torch import Tensor, nn
 
 from benchmark.models import backbones
 from benchmark.models.graph_network import NAME as GRAPH
-from benchmark.runtime.atomic import replacing
-from benchmark.runtime.unfinished import PASSING, passing_prefix, removed_at_the_end
+from benchmark.runtime.atomic import replacing, replacing_folder
 from benchmark.submissions.card import Card
 from benchmark.submissions.card_parser import parse_card
 from benchmark.submissions.expected_shapes import compare, expected_shapes
@@ -168,29 +166,11 @@ def pack_onnx(out: Path, card: Card, network: Path) -> Submission:
 
 def _packed(out: Path, card: Card, write: Callable[[Path], Any]) -> Submission:
     _check_free(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with removed_at_the_end(Path(tempfile.mkdtemp(dir=out.parent, prefix=passing_prefix(out.name), suffix=PASSING))) as work:
-        folder = work / "new"
-        folder.mkdir()
+    with replacing_folder(out) as folder:
         write(folder)
         (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         submission = load_submission(folder)
-        _exchange(folder, out, work / "old")
     return replace(submission, path=out)
-
-
-def _exchange(new: Path, out: Path, old: Path) -> None:
-    """Puts ``new`` where ``out`` is.  No folder can be renamed onto a full one: the older steps aside and, on failure, back."""
-    if not out.exists():
-        os.replace(new, out)
-        return
-    try:
-        os.replace(out, old)
-        os.replace(new, out)
-    except BaseException:
-        if old.exists() and not out.exists():
-            os.replace(old, out)
-        raise
 
 
 def _check_free(out: Path) -> None:

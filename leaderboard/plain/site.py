@@ -18,6 +18,7 @@ from benchmark.records.ranking import RankedEntry
 from benchmark.records.record import Record
 from benchmark.records.runs import BOARDS, Run, Scope
 from benchmark.runtime.atomic import write_text
+from benchmark.runtime.unfinished import PASSING, remove_abandoned
 from benchmark.service.store import record_id
 from leaderboard.board.galleries import pictures
 from leaderboard.board.library import Board
@@ -41,6 +42,7 @@ def write(out: Path, board: Board, every: Callable[[Iterable[Run]], Iterator[tup
     """
     if board.frame.empty:
         raise FaceVeilError("there is no record to show; run `faceveil quickstart`, or name another --store.")
+    remove_abandoned(out)
     before = _earlier(out)
     _note(out, dict.fromkeys(before, ""))  # at once: what is broken off is written anew by the next run
     site = _Site(out, board)
@@ -66,7 +68,7 @@ def _earlier(out: Path) -> set[str]:
     Raises:
         FaceVeilError: there are files and none says that they are of a board.
     """
-    if not out.exists() or (out.is_dir() and all(file.suffix == ".part" for file in out.iterdir())):
+    if not out.exists() or (out.is_dir() and all(file.suffix == PASSING for file in out.iterdir())):
         return set()
     try:
         names = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["files"]

@@ -68,6 +68,20 @@ def test_align_writes_what_has_landmarks_and_names_the_rest(tmp_path):
     assert open_folder(tmp_path / "out", 112).report.photos == 1
 
 
+def test_align_goes_over_what_it_left_when_it_was_interrupted(tmp_path):
+    photos = write_set(tmp_path, moved(TEMPLATE))
+    points = {key: moved(TEMPLATE) for key in photos.keys}
+
+    def interrupted(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        align(photos, points, tmp_path / "out", interrupted)
+    assert len(list((tmp_path / "out" / "ann").iterdir())) == 1
+    assert align(photos, points, tmp_path / "out") == []
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["1.png", "2.png", "ann"]
+
+
 def test_align_refuses_a_full_folder_and_landmarks_of_other_photos(tmp_path):
     photos = write_set(tmp_path, moved(TEMPLATE))
     with pytest.raises(FaceVeilError, match="not empty"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from benchmark.data.readers.folder import open_folder
 from benchmark.data.readers.record_format import MAGIC
 from benchmark.data.readers.recordio import open_records
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.unfinished import passing_prefix
 
 
 def folder(root: Path) -> Path:
@@ -65,6 +67,15 @@ def test_an_interrupted_packing_leaves_nothing_that_looks_like_a_set(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_records(tmp_path / "out", interrupted(), size=(16, 16))
     assert list((tmp_path / "out").iterdir()) == []
-    (tmp_path / "out" / ".train.rec.x.part").write_text("left by one that was killed")
+    (tmp_path / "out" / f"{passing_prefix('train.rec', 999_999_999)}abcdefgh.part").write_text("left by one that was killed")
     assert write_records(tmp_path / "out", [(jpeg(0), 0), (jpeg(1), 1)], size=(16, 16)) == 2
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["property", "train.idx", "train.rec"]
+
+
+def test_a_folder_that_another_command_writes_to_is_left_alone(tmp_path):
+    (tmp_path / "out").mkdir()
+    other = tmp_path / "out" / f"{passing_prefix('train.rec', os.getpid())}abcdefgh.part"
+    other.write_text("half")
+    with pytest.raises(FaceVeilError, match="another command writes to it, or was killed on another machine"):
+        write_records(tmp_path / "out", [(jpeg(0), 0)], size=(16, 16))
+    assert [file.name for file in (tmp_path / "out").iterdir()] == [other.name]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.runtime.atomic import replacing
+from benchmark.runtime.atomic import replacing, replacing_folder
 from benchmark.runtime.home import cache_dir
 from benchmark.runtime.unfinished import remove_unfinished, removed_at_the_end
 
@@ -41,7 +41,7 @@ def test_a_process_that_does_not_leave_its_blocks_removes_what_is_half_written(t
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from benchmark.runtime.atomic import replacing
+from benchmark.runtime.atomic import replacing, replacing_folder
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -54,30 +54,95 @@ def aged(path: Path, hours: float) -> Path:
     return path
 
 
-def test_what_a_killed_process_left_in_a_cache_goes_after_a_day(fresh_home: Path) -> None:
+def killed(script: str, *arguments: object) -> None:
+    subprocess.run([sys.executable, "-c", script, *map(str, arguments)], check=False)
+
+
+def test_what_killed_processes_left_in_a_cache_goes_with_the_next_look(fresh_home: Path) -> None:
     folder = cache_dir() / "deep"
-    subprocess.run([sys.executable, "-c", KILLED, str(folder / "a.json")], check=False)
-    (left,) = folder.iterdir()
-    older = folder / ".a.json.abcdefgh.part"  # of a version that did not name the process
-    older.write_text("half")
-    packed = folder / ".entry.999999999.abcdefgh.part"
-    (packed / "new").mkdir(parents=True)
-    finished = folder / "b.json"
-    finished.write_text("whole")
     with replacing(folder / "c.json") as mine:
-        every = {left, older, packed, finished, mine}
-        for path in every:
-            aged(path, 25)
-        assert cache_dir().joinpath("deep").is_dir()
+        killed(KILLED, folder / "a.json")
+        (left,) = set(folder.iterdir()) - {mine}
+        older = folder / ".a.json.abcdefgh.part"  # of a version that did not name the process
+        older.write_text("half")
+        elsewhere = folder / ".entry.00000000-1.abcdefgh.part"
+        (elsewhere / "new").mkdir(parents=True)
+        finished = folder / "b.json"
+        finished.write_text("whole")
+        aged(mine, 25)
+        every = {left, older, elsewhere, finished, mine}
+        cache_dir()
         assert set(folder.iterdir()) == every, "it was looked through within the day"
         aged(cache_dir() / ".looked", 25)
-        aged(left, 23)
         cache_dir()
-        assert set(folder.iterdir()) == {left, finished, mine}, "the one is too young, the other's writer lives"
+        assert set(folder.iterdir()) == every - {left}, "of the others nobody knows whether they live"
+        for path in (older, elsewhere):
+            aged(path, 25)
         aged(cache_dir() / ".looked", 25)
-        aged(left, 25)
         cache_dir()
         assert set(folder.iterdir()) == {finished, mine}
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+from benchmark.runtime.atomic import write_text
+write_text(Path(sys.argv[1]), "whole")
+"""
+
+
+def test_what_a_killed_process_left_beside_an_output_goes_when_somebody_writes_there(tmp_path: Path) -> None:
+    killed(KILLED, tmp_path / "made.json")
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".made.json.")
+    assert left.suffix == ".part"
+    users = tmp_path / ".mine.123.part"
+    users.write_text("a user's own")
+    elsewhere = tmp_path / ".made.json.00000000-999999999.abcdefgh.part"
+    elsewhere.write_text("of another machine")
+    with replacing(tmp_path / "made.json") as living:
+        killed(AGAIN, tmp_path / "other.json")
+        assert set(tmp_path.iterdir()) == {living, users, elsewhere, tmp_path / "other.json"}
+    aged(elsewhere, 25)
+    aged(users, 1000)
+    killed(AGAIN, tmp_path / "other.json")
+    assert set(tmp_path.iterdir()) == {users, tmp_path / "made.json", tmp_path / "other.json"}
+
+
+KILLED_FOLDER = """
+import os, signal, sys
+from pathlib import Path
+from benchmark.runtime import atomic
+with atomic.replacing_folder(Path(sys.argv[1])) as folder:
+    (folder / "weights").write_text(sys.argv[2])
+    count, real = 0, os.replace
+    def replace(source, target):
+        global count
+        if count == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        count += 1
+        real(source, target)
+    os.replace = replace
+"""
+
+
+def test_a_folder_is_the_older_or_the_newer_whenever_its_writer_is_killed(tmp_path: Path) -> None:
+    out = tmp_path / ("of a name that is longer than " * 3)
+    for moment, number in ((9, "1"), (0, "2"), (9, "3")):
+        killed(KILLED_FOLDER, out, number, moment)
+        expected = "1" if number == "2" else number
+        assert (out / "weights").read_text() == expected
+    assert list(tmp_path.iterdir()) == [out]
+
+    killed(KILLED_FOLDER, out, "4", 1)  # the older stepped aside
+    (left,) = tmp_path.iterdir()
+    assert left != out
+    killed(AGAIN, tmp_path / "other.json")
+    assert left.exists(), "it holds the only copy"
+    with pytest.raises(RuntimeError), replacing_folder(out):
+        raise RuntimeError
+    assert (out / "weights").read_text() == "4"
+    assert set(tmp_path.iterdir()) == {out, tmp_path / "other.json"}
 
 
 def test_a_cache_that_cannot_be_written_to_is_left_alone(fresh_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmark.runtime import atomic
+from benchmark.runtime import unfinished
 from benchmark.runtime.memory import peak_memory
 from benchmark.signals.cache import SignalFiles
 
@@ -50,7 +50,7 @@ def test_a_disk_that_is_full_at_the_very_end_leaves_nothing_half_written(files, 
         with files.writing(2) as write:
             for key in ("a", "b"):
                 write(key, 0, np.ones((2, 3)))
-            monkeypatch.setattr(atomic.tempfile, "mkstemp", full)
+            monkeypatch.setattr(unfinished.tempfile, "mkstemp", full)
 
     with pytest.raises(OSError, match="No space left"):
         fail()
