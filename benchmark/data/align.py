@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmark.data.export import MARK
 from benchmark.data.readers.encoded import EncodedFaces
 from benchmark.interfaces import FaceVeilError
+from benchmark.runtime.unfinished import INCOMPLETE
 
 Floats = NDArray[np.float64]
 SIZE = 112
@@ -84,14 +84,14 @@ def align(
     Raises:
         FaceVeilError: ``out`` holds something already, or no photo has landmarks.
     """
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).exists())):
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INCOMPLETE).exists())):
         raise FaceVeilError(f"{out} exists and is not empty; choose another --out, or remove it first.")
     if not any(key in landmarks for key in photos.keys):
         example = photos.keys[0]
         raise FaceVeilError(f"no photo has landmarks: the column `path` must hold names such as {example!r}.")
     left_out = []
     out.mkdir(parents=True, exist_ok=True)
-    (out / MARK).touch()
+    (out / INCOMPLETE).touch()
     for position, key in enumerate(photos.keys):
         if key not in landmarks:
             left_out.append((key, "no landmarks"))
@@ -106,5 +106,5 @@ def align(
         aligned.save(target)
         if progress is not None:
             progress(position + 1)
-    (out / MARK).unlink()
+    (out / INCOMPLETE).unlink()
     return left_out

@@ -13,9 +13,9 @@ from PIL import Image
 from benchmark.data.readers.images import map_threads
 from benchmark.data.readers.scan import Progress
 from benchmark.interfaces import FaceVeilError, Photos
+from benchmark.runtime.unfinished import INCOMPLETE
 
 BATCH = 256
-MARK = ".incomplete"  # in the folder of an export that is under way, or was interrupted: it is written anew
 
 
 def export_role(photos: Photos, out: Path, progress: Progress | None = None) -> None:
@@ -28,12 +28,12 @@ def export_role(photos: Photos, out: Path, progress: Progress | None = None) -> 
     Raises:
         FaceVeilError: ``out`` holds something already, or cannot be written.
     """
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).exists())):
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INCOMPLETE).exists())):
         raise FaceVeilError(f"{out} is not an empty folder; name another one, or empty it first")
     files = _files(np.asarray(photos.identity))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / MARK).touch()
+        (out / INCOMPLETE).touch()
         for person in sorted({file.split("/")[0] for file in files}):
             (out / person).mkdir(parents=True, exist_ok=True)
         for start in range(0, len(photos), BATCH):
@@ -44,7 +44,7 @@ def export_role(photos: Photos, out: Path, progress: Progress | None = None) -> 
                 progress(rows.stop, len(photos))
         _write_index(photos, files, out / "index.csv")
         (out / "README.txt").write_text(_readme(photos), encoding="utf-8")
-        (out / MARK).unlink()
+        (out / INCOMPLETE).unlink()
     except OSError as error:
         raise FaceVeilError(f"cannot write below {out} ({error.strerror})") from error
 

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 PASSING = ".part"
+INCOMPLETE = ".incomplete"  # in a folder that is written in place, until it is whole: who was interrupted writes it anew
 OLD = "old"  # in a passing folder: the folder that the new one replaces
 LIFE = 86_400.0  # seconds that something of an unknown writer is kept, and between two looks for such
 BETWEEN = 60.0  # seconds between two looks of a process through a folder that it writes to
