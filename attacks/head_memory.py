@@ -11,10 +11,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
-from scipy.special import logsumexp
 from torch import Tensor
 
-from attacks.shared.centres import regrow, unit
+from attacks.shared.centres import log_sum, regrow, unit
 from attacks.shared.shadow_calibration import lira
 from benchmark.interfaces import FaceVeilError, Photos
 from benchmark.metrics.intervals import bootstrap_over_identities
@@ -120,5 +119,5 @@ def _log_odds(embeddings: np.ndarray, person: np.ndarray, seen: np.ndarray, conf
     row = np.arange(len(person))
     own = logits[row, person].copy()
     logits[row, person] = -np.inf
-    result: np.ndarray = own - logsumexp(logits, axis=1)
+    result: np.ndarray = own - log_sum(logits)
     return result

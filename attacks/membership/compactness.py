@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from attacks.shared.centres import person_sums
 from attacks.shared.people import PeopleAttack, models, person_labels, require_people, require_photos
 from benchmark.interfaces import Access, Reference, SignalRequest, Signals
 from benchmark.signals.answers import Embedding
@@ -71,8 +72,7 @@ def distances(signals: Signals) -> tuple[np.ndarray, np.ndarray]:
     embeddings = np.asarray(signals[EMBEDDING], np.float64)
     people, person, counts = np.unique(signals.identity, return_inverse=True, return_counts=True)
     require_photos(counts, 2, "distances within a person need two or more")
-    sums = np.zeros((len(people), embeddings.shape[1]))
-    np.add.at(sums, person, embeddings)
+    sums = person_sums(embeddings, person)
     centres = sums / counts[:, None]
     left_out = (sums[person] - embeddings) / (counts[person] - 1)[:, None]
     to_centre = np.linalg.norm(embeddings - left_out, axis=1)

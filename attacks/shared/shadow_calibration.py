@@ -53,16 +53,19 @@ def worlds(shadows: np.ndarray, inside: np.ndarray, weights: np.ndarray | None =
     centre_in, spread_in = _population(mean_in, count_in, noise_in)
     centre_out, spread_out = _population(mean_out, count_out, noise_out)
     shared = _covariance(mean_in - centre_in, mean_out - centre_out, count_in, count_out, spread_in, spread_out)
-    # Two unknown means, two observed averages with noise: the Gaussian conditional, photo by photo.
-    prior = np.array([[spread_in, shared], [shared, spread_out]])
-    noise = np.stack([_noise_of_mean(noise_in, count_in), _noise_of_mean(noise_out, count_out)], axis=1)
-    observed = np.stack([np.where(count_in, mean_in - centre_in, 0), np.where(count_out, mean_out - centre_out, 0)], axis=1)
-    total = prior[None] + np.eye(2) * noise[:, None]
-    gain = prior[None] @ np.linalg.inv(total)
-    mean = (gain @ observed[:, :, None])[:, :, 0]
-    doubt = np.maximum(np.einsum("nii->ni", prior[None] - gain @ prior[None]), 0)
+    # Two unknown means, two observed averages with noise: the Gaussian conditional, photo by photo, in closed form.
+    far_in, far_out = _noise_of_mean(noise_in, count_in), _noise_of_mean(noise_out, count_out)
+    observed_in = np.where(count_in, mean_in - centre_in, 0)
+    observed_out = np.where(count_out, mean_out - centre_out, 0)
+    independent = spread_in * spread_out - shared**2
+    determinant = independent + spread_in * far_out + spread_out * far_in + far_in * far_out
+    gain_in, gain_out = (independent + spread_in * far_out) / determinant, (independent + spread_out * far_in) / determinant
+    across_in, across_out = shared * far_in / determinant, shared * far_out / determinant
     return Worlds(
-        centre_in + mean[:, 0], np.sqrt(noise_in + doubt[:, 0]), centre_out + mean[:, 1], np.sqrt(noise_out + doubt[:, 1])
+        centre_in + gain_in * observed_in + across_in * observed_out,
+        np.sqrt(noise_in + gain_in * far_in),
+        centre_out + across_out * observed_in + gain_out * observed_out,
+        np.sqrt(noise_out + gain_out * far_out),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from attacks.shared.centres import gallery, regrow, regrow_weighted, unit
+from attacks.shared.centres import gallery, person_sums, regrow, regrow_weighted, unit
 from benchmark.interfaces import NotApplicableError, SignalRequest, Signals
 from benchmark.signals.answers import Embedding
 from benchmark.signals.head import HeadOutput
@@ -30,8 +30,7 @@ class Statistic:
 def centre_cosine(signals: Signals) -> np.ndarray:
     """Cosine to the mean of the person's other photos."""
     embeddings, person = gallery(signals, EMBEDDING)
-    sums = np.zeros((person.max() + 1, embeddings.shape[1]))
-    np.add.at(sums, person, embeddings)
+    sums = person_sums(embeddings, person)
     result: np.ndarray = (embeddings * unit(sums[person] - embeddings)).sum(1)
     return result
 
@@ -50,8 +49,7 @@ def compactness(signals: Signals) -> np.ndarray:
     """Mean cosine between a person's photos, the same for each of them."""
     embeddings, person = gallery(signals, EMBEDDING)
     count = np.bincount(person)
-    sums = np.zeros((len(count), embeddings.shape[1]))
-    np.add.at(sums, person, embeddings)
+    sums = person_sums(embeddings, person)
     result: np.ndarray = ((np.square(sums).sum(1) - count) / (count * (count - 1)))[person]
     return result
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import logsumexp
 
-from attacks.shared.centres import gallery, person_sums, regrow, regrow_weighted, unit, weigh
+from attacks.shared.centres import gallery, log_mean_others, person_sums, regrow, regrow_weighted, unit, weigh
 from attacks.shared.statistics import SCALE
 from benchmark.interfaces import SignalRequest, Signals
 from benchmark.signals.answers import Embedding
@@ -31,14 +30,13 @@ def view_logits(signals: Signals, views: Sequence[str]) -> np.ndarray:
     weights = weigh(regrow_weighted(photos, person, SCALE).log_odds, person, SHARPNESS)
     weighted = photos * weights[:, None]
     sums = person_sums(weighted, person)
-    centres, row = unit(sums), np.arange(len(photos))
+    centres = unit(sums)
     own_centre = unit(sums[person] - weighted)
     found = []
     for view in views:
         embeddings = unit(np.asarray(signals[request(view)], np.float64))
-        logits = SCALE * (embeddings @ centres.T)
-        logits[row, person] = -np.inf
-        found.append(SCALE * (embeddings * own_centre).sum(1) - logsumexp(logits, axis=1) + np.log(max(1, len(centres) - 1)))
+        own = SCALE * (embeddings * own_centre).sum(1)
+        found.append(own - log_mean_others(embeddings, person, centres, SCALE))
     return np.stack(found, axis=1)
 
 

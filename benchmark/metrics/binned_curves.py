@@ -19,7 +19,7 @@ from benchmark.metrics.roc import Roc
 Floats = NDArray[np.float64]
 EXACT = 2048  # distinct scores
 _WINDOW = 128  # thresholds around each false positive rate that is asked for
-_CHUNK = 2**22  # weights of (person, target) pairs held at once
+_CHUNK = 2**17  # thresholds of all weightings that are held at once: what a processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class BinnedCurves:
 
 def _cumulative(weights: Floats, counts: csr_array) -> Floats:
     total = np.zeros((len(weights), counts.shape[1] + 1))
-    np.cumsum((counts.T @ weights.T).T, axis=1, out=total[:, 1:])
-    return total
+    total[:, 1:] = (counts.T @ weights.T).T
+    return np.cumsum(total, axis=1, out=total)
 
 
 def _edges(score: Floats, label: NDArray[np.bool_], rates: Sequence[float]) -> Floats:
@@ -110,7 +110,7 @@ def bootstrap_curves(
     strata, trials = people_strata(person, label)
 
     def by_group(counts: NDArray[np.float32], draws: NDArray[np.float32]) -> dict[str, Floats]:
-        rows = max(1, _CHUNK // (people * targets))
+        rows = max(1, _CHUNK // len(curves.thresholds))
         parts = []
         for start in range(0, len(counts), rows):
             part = slice(start, start + rows)

@@ -12,6 +12,7 @@ Where a class is empty, or has no weight, a metric is NaN.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,12 +61,12 @@ class Roc:
     n_positive: int
     n_negative: int
 
-    @property
+    @cached_property
     def tpr(self) -> Floats:
         """True positive rates (R, T)."""
         return _ratio(self.tp, self.tp[:, -1:])
 
-    @property
+    @cached_property
     def fpr(self) -> Floats:
         """False positive rates (R, T)."""
         return _ratio(self.fp, self.fp[:, -1:])

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import logsumexp
 
 from attacks.shared import centres
-from attacks.shared.centres import gallery, regrow, regrow_weighted, unit, weigh
+from attacks.shared.centres import gallery, log_sum, person_sums, regrow, regrow_weighted, unit, weigh
 from benchmark.interfaces import NotApplicableError, Signals
 from benchmark.metrics.roc import auc
 from benchmark.signals.answers import Embedding
@@ -89,9 +89,26 @@ def test_what_is_held_does_not_grow_with_photos_times_people(monkeypatch):
     """Logits to other people's centres are made for fewer photos at once the more people there are."""
     shapes = []
     monkeypatch.setattr(centres, "LOGITS", 600)
-    monkeypatch.setattr(centres, "logsumexp", lambda logits, axis: shapes.append(logits.shape) or logsumexp(logits, axis=axis))
+    monkeypatch.setattr(centres, "log_sum", lambda logits: shapes.append(logits.shape) or log_sum(logits))
     rng = np.random.default_rng(4)
     people, embeddings = np.repeat(np.arange(50), 2), unit(rng.standard_normal((100, 8)))
     found = regrow(embeddings, people, 32.0).log_odds
     assert shapes == [(12, 50)] * 8 + [(4, 50)]
     np.testing.assert_allclose(found, naive(embeddings.tolist(), people.tolist(), 32.0, [1.0] * 100), rtol=1e-9)
+
+
+def test_log_sum_is_scipy_s_also_where_rows_are_empty_or_far_from_nought():
+    logits = 900 * np.random.default_rng(5).standard_normal((40, 7))
+    logits[3, 2:] = logits[4] = -np.inf
+    np.testing.assert_allclose(log_sum(logits.copy()), logsumexp(logits, axis=1), rtol=1e-14)
+
+
+def test_sums_of_people_are_those_row_by_row(monkeypatch):
+    monkeypatch.setattr(centres, "BLOCK", 16)  # several blocks
+    rng = np.random.default_rng(6)
+    person = np.concatenate([np.arange(9), rng.integers(0, 9, 91)])
+    vectors, weights = rng.standard_normal((100, 5)), rng.random(100)
+    for weight in (None, weights):
+        expected = np.zeros((9, 5))
+        np.add.at(expected, person, vectors if weight is None else vectors * weight[:, None])
+        np.testing.assert_allclose(person_sums(vectors, person, weight), expected, rtol=1e-12)

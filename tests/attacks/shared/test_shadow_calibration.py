@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm as gaussian
 from scipy.stats import t as student
 
+from attacks.shared import shadow_calibration
 from attacks.shared.shadow_calibration import bavaria, lira, rmia, worlds
 from benchmark.metrics.roc import auc
 
@@ -75,6 +76,30 @@ def test_means_shrink_to_the_population_where_shadows_are_few():
     raw = np.where(inside[0], scores[1], scores[0])  # the one shadow without the photo
     assert np.std(few.mean_out) < 0.7 * np.std(raw)
     assert (few.deviation_out > 3.0).all(), "what is uncertain of the mean is in the deviation"
+
+
+def test_worlds_are_the_gaussian_conditional():
+    """Against solving two equations a photo: prior covariance of the two means, noise of the two averages."""
+    _, scores, inside, _ = population(300, 3)
+    found = worlds(scores, inside)
+    mean_in, count_in, noise_in = shadow_calibration._means(scores, inside)
+    mean_out, count_out, noise_out = shadow_calibration._means(scores, ~inside)
+    centre_in, spread_in = shadow_calibration._population(mean_in, count_in, noise_in)
+    centre_out, spread_out = shadow_calibration._population(mean_out, count_out, noise_out)
+    shared = shadow_calibration._covariance(
+        mean_in - centre_in, mean_out - centre_out, count_in, count_out, spread_in, spread_out
+    )
+    prior = np.array([[spread_in, shared], [shared, spread_out]])
+    for photo in range(300):
+        seen = np.array([count_in[photo] > 0, count_out[photo] > 0])
+        noise = np.array([noise_in / max(1, count_in[photo]), noise_out / max(1, count_out[photo])])
+        observed = np.array([mean_in[photo] - centre_in, mean_out[photo] - centre_out])[seen]
+        gain = np.linalg.solve((prior + np.diag(noise))[np.ix_(seen, seen)], prior[seen]).T
+        mean, doubt = gain @ observed, np.diag(prior - gain @ prior[seen])
+        np.testing.assert_allclose([found.mean_in[photo] - centre_in, found.mean_out[photo] - centre_out], mean, rtol=1e-6)
+        np.testing.assert_allclose(
+            [found.deviation_in[photo] ** 2 - noise_in, found.deviation_out[photo] ** 2 - noise_out], doubt, rtol=1e-6
+        )
 
 
 def test_without_a_leak_the_ratio_is_at_chance():
