@@ -16,6 +16,7 @@ from benchmark.protocol.track import HeadSpec, ShadowBudget, Track
 HEADS = get_args(HeadSpec.model_fields["name"].annotation)  # by name alone: tracks are read without torch
 
 FACTORS = ("head", "photos", "epochs", "population", "shadows")
+_NUMBER = re.compile("[0-9]{1,18}")
 _NAME = re.compile(r"(?P<base>[^\[\]]+)\[(?P<factors>[^\[\]]*)\]")
 
 
@@ -57,7 +58,7 @@ def parse(name: str) -> tuple[str, dict[str, Any]]:
     if match is None:
         return name, {}
     pairs = (part.partition("=") for part in match["factors"].split(",") if part)
-    return match["base"], {key: int(value) if value.isdigit() else value for key, _, value in pairs}
+    return match["base"], {key: int(value) if _NUMBER.fullmatch(value) else value for key, _, value in pairs}
 
 
 def _present(track: Track, factor: str) -> Any:

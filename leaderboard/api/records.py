@@ -30,7 +30,7 @@ class Listing:
         self._shipped: dict[str, Record] = {}
         self._read: tuple[tuple[str, int], ...] | None = None
         self._lock = threading.Lock()
-        self._listed: tuple[Any, list[tuple[str, str]]] = (None, [])
+        self._listed: tuple[Any, list[tuple[str, str, str]]] = (None, [])
         self._ranked: tuple[Any, list[tuple[str, str, str]]] = (None, [])
 
     def version(self) -> tuple[Any, ...]:
@@ -50,20 +50,25 @@ class Listing:
             self._shipped, self._read = found, files
         return self._shipped
 
-    def records(self, track: str | None, limit: int, offset: int) -> str:
+    def tracks(self) -> set[str]:
+        """Those that have records."""
+        return {track for track, _, _ in self._lines()}
+
+    def records(self, track: str | None, board: str | None, limit: int, offset: int) -> str:
         """A page of records in brief."""
-        rows = [line for owner, line in self._lines() if track in (None, owner)]
+        rows = [line for owner, where, line in self._lines() if track in (None, owner) and board in (None, where)]
         return _page(len(rows), offset, "records", rows[offset : offset + limit])
 
-    def _lines(self) -> list[tuple[str, str]]:
-        """Track and JSON of every record in brief, made once for a version: other pages of the list cost nothing."""
+    def _lines(self) -> list[tuple[str, str, str]]:
+        """Track, board and JSON of every record in brief, made once for a version: other pages of the list cost nothing."""
         version = self.version()
         with self._lock:
             if version != self._listed[0]:
-                rows = {row.id: (row.track, _text(row.model_dump(mode="json"))) for row in self.store.index()}
+                rows = {row.id: row for row in self.store.index()}
                 for name, record in self.shipped().items():
-                    rows.setdefault(name, (record.track, _text(Listed.of(name, record).model_dump(mode="json"))))
-                self._listed = (version, list(rows.values()))
+                    if name not in rows:
+                        rows[name] = Listed.of(name, record)
+                self._listed = (version, [(r.track, r.board, _text(r.model_dump(mode="json"))) for r in rows.values()])
             return self._listed[1]
 
     def record(self, name: str) -> Record:

@@ -6,6 +6,7 @@ with ETags.  Uploads are streamed to quarantine piece by piece and checked in a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version as installed
@@ -27,6 +28,7 @@ from benchmark.service.jobs import State
 from benchmark.service.store import Store
 from leaderboard.api.answers import Answer, Answers
 from leaderboard.api.errors import ApiError, error_handlers
+from leaderboard.api.queries import number, one_of, require, require_track, text_of
 from leaderboard.api.records import Listing
 from leaderboard.api.uploads import Uploads
 
@@ -67,11 +69,15 @@ class Api:
         return JSONResponse(document, headers={"Cache-Control": "no-store"})
 
     async def records(self, request: Request) -> Response:
-        """Records in brief: ?track, ?limit, ?offset."""
+        """Records in brief: ?track, ?board, ?limit, ?offset."""
         limit, offset = number(request, "limit", 100, MOST), number(request, "offset", 0, 10**9)
-        track = text_of(request, "track")
-        make = lambda: Answer.of(self.listing.records(track, limit, offset))  # noqa: E731
-        return await self._answer(self._records, request, make, track, limit, offset)
+        track, board = text_of(request, "track"), one_of(request, "board", BOARDS)
+
+        def make() -> Answer:
+            require_track(track, self.listing.tracks())
+            return Answer.of(self.listing.records(track, board, limit, offset))
+
+        return await self._answer(self._records, request, make, track, board, limit, offset)
 
     async def record(self, request: Request) -> Response:
         """One whole record."""
@@ -106,26 +112,35 @@ class Api:
 
     async def leaderboard(self, request: Request) -> Response:
         """The ranking of a track: ?track, ?board, ?limit, ?offset."""
-        track, board = text_of(request, "track"), request.query_params.get("board")
-        if board not in (None, *BOARDS):
-            raise ApiError(400, "board", f"no such board; one of {', '.join(BOARDS)}.")
+        track, board = text_of(request, "track"), one_of(request, "board", BOARDS)
         limit, offset = number(request, "limit", 10**9, 10**9), number(request, "offset", 0, 10**9)
-        make = lambda: Answer.of(self.listing.ranking(track, board, limit, offset))  # noqa: E731
+
+        def make() -> Answer:
+            require_track(track, self.listing.tracks())
+            return Answer.of(self.listing.ranking(track, board, limit, offset))
+
         return await self._answer(self._records, request, make, track, board, limit, offset)
 
     async def queue(self, request: Request) -> Response:
         """What waits, runs, was published or failed: ?state, ?team, ?track, ?limit, ?offset."""
-        state, team, track = (text_of(request, name) for name in ("state", "team", "track"))
-        if state is not None and state not in list(State):
-            raise ApiError(400, "state", f"no such state; one of {', '.join(State)}.")
+        state, team, track = one_of(request, "state", tuple(State)), text_of(request, "team"), text_of(request, "track")
         limit, offset = number(request, "limit", 100, MOST), number(request, "offset", 0, 10**9)
 
         def make() -> dict[str, Any]:
+            self._require_queued(team, track)
             states = [State(state)] if state else None
             jobs = self.store.queue.jobs(states, team=team, track=track, limit=limit, offset=offset)
             return {"counts": self.store.queue.counts(), "jobs": [job.model_dump(mode="json") for job in jobs]}
 
         return await self._answer(self._jobs, request, make, state, team, track, limit, offset)
+
+    def _require_queued(self, team: str | None, track: str | None) -> None:
+        """Refuses names that neither exist nor stand on a job: a card may have named a track that there is not."""
+        queue = self.store.queue
+        if team is not None and not queue.jobs(team=team, limit=1):
+            require("team", team, [known.name for known in self.store.teams.all()])
+        if track is not None and not queue.jobs(track=track, limit=1):
+            require_track(track, self.listing.tracks())
 
     async def teams(self, request: Request) -> Response:
         """Teams, and how much each has submitted."""
@@ -147,32 +162,6 @@ def _finished(made: Any) -> Answer:
     return made if isinstance(made, Answer) else Answer.of(made)
 
 
-def text_of(request: Request, name: str) -> str | None:
-    """A short text of the query.
-
-    Raises:
-        ApiError: it is too long to be the name of anything.
-    """
-    given = request.query_params.get(name)
-    if given is not None and len(given) > 200:
-        raise ApiError(400, name, f"{name} has at most 200 characters.")
-    return given
-
-
-def number(request: Request, name: str, default: int, most: int) -> int:
-    """A whole number of the query.
-
-    Raises:
-        ApiError: it is none, or out of range.
-    """
-    given = request.query_params.get(name)
-    if given is None:
-        return default
-    if not (given.isascii() and given.isdigit() and len(given) < 12 and int(given) <= most):
-        raise ApiError(400, name, f"{name} is a whole number from 0 to {most}.")
-    return int(given)
-
-
 _TABLE: tuple[tuple[str, str, str], ...] = (
     ("GET", "/healthz", "healthz"),
     ("GET", "/records", "records"),
@@ -190,6 +179,19 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
 )
 
 
+_TEXT = {"type": "string", "maxLength": 200}
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "track": _TEXT,
+    "team": _TEXT,
+    "dataset": _TEXT,
+    "board": {"type": "string", "enum": list(BOARDS)},
+    "state": {"type": "string", "enum": list(State)},
+    "consent": {"type": "string", "enum": ["yes", "no"]},
+    "limit": {"type": "integer", "minimum": 0},
+    "offset": {"type": "integer", "minimum": 0},
+}
+
+
 def _handler(api: Any, path: str) -> Any:
     for name in path.split("."):
         api = getattr(api, name)
@@ -202,11 +204,15 @@ def openapi(base: str = "") -> dict[str, Any]:
     for method, path, name in _TABLE:
         owner = Uploads if name.startswith("uploads.") else Api
         summary = str(getattr(owner, name.split(".")[-1]).__doc__).strip().splitlines()[0]
+        query = re.findall(r"\?(\w+)", summary)
         operation: dict[str, Any] = {"summary": summary, "responses": {"default": {"description": "JSON"}}}
         if method == "POST":
             operation["security"] = [{"team": []}]
         names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
         operation["parameters"] = [{"name": n, "in": "path", "required": True, "schema": {"type": "string"}} for n in names]
+        operation["parameters"] += [{"name": n, "in": "query", "schema": _PARAMETERS[n]} for n in query]
+        if query:
+            operation["responses"]["400"] = {"description": "a parameter that cannot be; the message names those that can"}
         paths.setdefault(f"/{VERSION}{path}", {})[method.lower()] = operation
     scheme = {"team": {"type": "http", "scheme": "bearer", "description": "A team's token."}}
     return {

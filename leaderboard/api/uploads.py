@@ -15,6 +15,7 @@ from benchmark.service.jobs import Job, State
 from benchmark.service.store import Store
 from benchmark.service.teams import Team, TokenError
 from leaderboard.api.errors import ApiError
+from leaderboard.api.queries import one_of
 
 AT_ONCE, AT_ONCE_OF_A_TEAM = 16, 2  # uploads
 PAUSE_SECONDS = 60.0  # that may pass between two pieces of an upload
@@ -38,7 +39,7 @@ class Uploads:
     async def submit(self, request: Request) -> Response:
         """Uploads a zip (the body itself) and checks it: ?consent=yes queues it; 201, or 422 with every problem."""
         team = await self._team(request)
-        size = self._declared(request)
+        size, consent = self._declared(request), one_of(request, "consent", ("yes", "no"))
         if self._running[team.id] >= AT_ONCE_OF_A_TEAM:
             message = f"{AT_ONCE_OF_A_TEAM} uploads of your team are under way. Wait for one to end."
             raise ApiError(429, "busy_team", message, {"Retry-After": "60"})
@@ -52,7 +53,7 @@ class Uploads:
             self._running[team.id] -= 1
             self._running += Counter()  # forgets teams without any
         job = await self._checked(job)
-        if job.state == State.VALIDATED and request.query_params.get("consent") == "yes":
+        if job.state == State.VALIDATED and consent == "yes":
             job = await run_in_threadpool(self.store.queue.enqueue, job.id, team)
         status = {State.REFUSED: 422, State.QUARANTINED: 202}.get(job.state, 201)
         return self._told(job, status)

@@ -53,3 +53,9 @@ def test_what_does_not_exist_is_refused(factors, message):
 def test_unknown_tracks_are_answered_with_the_nearest():
     with pytest.raises(FaceVeilError, match="Did you mean 'synthetic-smoke'"):
         get_track("synthetic-smoek[head=softmax]")
+
+
+@pytest.mark.parametrize("value", ["\N{SUPERSCRIPT TWO}", "9" * 5000])
+def test_a_number_that_python_does_not_read_is_refused_in_words(value):
+    with pytest.raises(FaceVeilError, match=f"epochs={value}"):
+        get_track(f"synthetic-quick[epochs={value}]")

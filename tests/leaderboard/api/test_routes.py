@@ -25,6 +25,7 @@ from record_factory import make_record
 from starlette.requests import Request
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from benchmark.records.runs import BOARDS
 from benchmark.service.client import Remote, RemoteError
 from benchmark.service.intake import Intake
 from benchmark.service.jobs import State
@@ -174,7 +175,7 @@ def test_a_ranking_is_the_boards(site: Site, record) -> None:
     (row,) = ranking["entries"]
     assert (row["entry"], row["rank"]) == ("in the store", 1)
     assert row["utility"] == pytest.approx(record.headline.utility.value)
-    assert site.ask("/api/leaderboard?track=nowhere")[1] == {"total": 0, "offset": 0, "entries": []}
+    assert site.ask("/api/leaderboard?track=camera-112")[1] == {"total": 0, "offset": 0, "entries": []}
 
 
 def test_what_is_known_already_is_not_sent_again(site: Site, record) -> None:
@@ -192,10 +193,10 @@ def test_what_is_known_already_is_not_sent_again(site: Site, record) -> None:
 
 
 def test_an_answer_is_new_when_the_store_is(site: Site, record) -> None:
-    before = site.ask("/api/records?track=fresh")[2]["etag"]
-    site.store.add_record(make_record("newer", track="fresh"))
+    before = site.ask("/api/records?track=faces-112")[2]["etag"]
+    site.store.add_record(make_record("newer", track="faces-112"))
     threading.Event().wait(0.3)
-    _, listed, headers = site.ask("/api/records?track=fresh")
+    _, listed, headers = site.ask("/api/records?track=faces-112")
     assert headers["etag"] != before
     assert listed["total"] == 1
 
@@ -252,6 +253,11 @@ def test_a_store_that_is_gone_is_told_without_its_path(tmp_path: Path, site: Sit
 
 
 # Uploads
+
+
+def test_a_consent_that_is_none_is_refused_before_the_upload(site: Site) -> None:
+    status, body, _ = site.upload(zipped(72), query="?consent=true")
+    assert (status, body["error"]) == (400, {"code": "consent", "message": "no such consent; one of yes, no."})
 
 
 def test_from_upload_to_withdrawal(site: Site) -> None:
@@ -440,9 +446,53 @@ def test_queries_that_ask_the_same_share_one_answer(site: Site, record) -> None:
     assert len(site.api._records._kept) == kept
 
 
-@pytest.mark.parametrize("query", ["leaderboard?board=best", "leaderboard?board=", f"records?track={'x' * 300}"])
-def test_a_query_that_can_mean_nothing_is_refused(site: Site, query: str) -> None:
-    assert site.ask(f"/api/v1/{query}")[0] == 400
+@pytest.mark.parametrize(
+    ("query", "code", "allowed"),
+    [
+        ("leaderboard?board=best", "board", "verified, weights, local"),
+        ("leaderboard?board=", "board", "verified, weights, local"),
+        ("records?board=nonsense", "board", "verified, weights, local"),
+        ("queue?state=nonsense", "state", "published"),
+        ("queue?team=nonsense", "team", "testers"),
+        *[(f"{name}?track=nonsense", "track", "synthetic-64") for name in ("leaderboard", "records", "queue")],
+        ("records?track=", "track", "synthetic-64"),
+        ("records?track=synthetic-64%5Bepochs%3D%C2%B2%5D", "track", "synthetic-64"),  # epochs=²
+        ("records?track=synthetic-64%5Bnonsense%3D2%5D", "track", "synthetic-64"),
+        (f"records?track={'x' * 300}", "track", "at most 200 characters"),
+    ],
+)
+def test_a_query_that_can_mean_nothing_is_refused_and_told_what_can(site: Site, query: str, code: str, allowed: str) -> None:
+    status, body, headers = site.ask(f"/api/v1/{query}")
+    assert (status, body["error"]["code"]) == (400, code)
+    assert allowed in body["error"]["message"]
+    assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("track", ["camera-112", "synthetic-64%5Bepochs%3D2%5D", "synthetic-64@0123456789ab", "of-a-record"])
+def test_a_track_without_records_is_an_empty_list(site: Site, record, track: str) -> None:
+    for address, name in (("records", "records"), ("leaderboard", "entries"), ("queue", "jobs")):
+        if track != "of-a-record":
+            status, body, _ = site.ask(f"/api/v1/{address}?track={track}")
+            assert (status, body[name]) == (200, []), (address, body)
+    site.store.add_record(make_record("of a plug-in's track", track="of-a-record"))
+    time.sleep(2 * FRESH_SECONDS)
+    assert site.ask("/api/v1/records?track=of-a-record")[1]["total"] == 1
+
+
+def test_records_of_a_board(site: Site, record) -> None:
+    every = site.ask("/api/v1/records?limit=500")[1]["records"]
+    boards = {board: site.ask(f"/api/v1/records?limit=500&board={board}")[1]["records"] for board in BOARDS}
+    assert boards == {board: [row for row in every if row["board"] == board] for board in BOARDS}
+    assert boards["verified"]
+
+
+def test_the_document_names_every_parameter_of_a_query(site: Site) -> None:
+    paths = site.ask("/api")[1]["paths"]
+    named = {p["name"]: p["schema"] for p in paths["/v1/records"]["get"]["parameters"]}
+    assert set(named) == {"track", "board", "limit", "offset"}
+    assert named["board"]["enum"] == list(BOARDS)
+    assert "400" in paths["/v1/records"]["get"]["responses"]
+    assert {p["name"] for p in paths["/v1/queue"]["get"]["parameters"]} == {"state", "team", "track", "limit", "offset"}
 
 
 def test_scripts_on_other_pages_may_ask_and_see_the_etag(site: Site) -> None:
