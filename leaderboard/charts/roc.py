@@ -10,7 +10,6 @@ import pandas as pd
 
 from leaderboard.charts.palette import CATEGORIES, GREY
 
-_LINES = CATEGORIES
 _TOLD = ("tpr", "tpr_low", "tpr_high")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 
@@ -24,18 +23,28 @@ def roc(
         points: the columns of :data:`leaderboard.tables.details.CURVE`, and the column ``by`` that tells the curves apart.
             Zeros cannot be drawn and are left out.
         highlight: the curve that is drawn thicker.
-        names: every curve's name, in the order of the colours; default those present.
+        names: every name that there is, in the order of the colours, so that one that is drawn keeps its colour whatever
+            is drawn beside it; default those present.
         narrow: the page is a phone's.
     """
     data = points[(points["fpr"] > 0) & (points["tpr"] > 0)].rename(columns={by: "curve"})
-    curves = list(names) or list(dict.fromkeys(data["curve"]))
+    present = list(dict.fromkeys(data["curve"]))
+    curves = list(names) or present
     across, up = (_scale(data, count) for count in ("negatives", "positives"))
     data = data.assign(tpr_low=data["tpr_low"].clip(lower=up.domain[0]))
-    colours = [_LINES[i % len(_LINES)] for i in range(len(curves))]
-    dashes = [DASHES[(i // len(_LINES) + i) % len(DASHES)] for i in range(len(curves))]
+    styles = [line_style(i) for i in range(len(curves))]
+    colours, dashes = [colour for colour, _ in styles], [dash for _, dash in styles]
     columns = 1 if narrow else 3
+    shown = [name for name in curves if name in present]
     legend = alt.Legend(
-        orient="top", title=None, columns=columns, labelLimit=320, symbolType="stroke", symbolSize=300, symbolOpacity=1
+        orient="top",
+        title=None,
+        columns=columns,
+        labelLimit=320,
+        symbolType="stroke",
+        symbolSize=300,
+        symbolOpacity=1,
+        values=shown,
     )
     x = alt.X("fpr:Q", title="False positive rate", scale=across, axis=_axis(across))
     y = alt.Y("tpr:Q", title="True positive rate", scale=up, axis=_axis(up))
@@ -52,7 +61,12 @@ def roc(
     start = max(across.domain[0], up.domain[0])
     diagonal = pd.DataFrame({"fpr": [start, 1.0], "tpr": [start, 1.0]})
     chance = alt.Chart(diagonal).mark_line(strokeDash=[4, 3], color=GREY, strokeWidth=1).encode(x="fpr:Q", y="tpr:Q")
-    return alt.layer(chance, bands, lines).properties(height=430 + 20 * -(-len(curves) // columns))
+    return alt.layer(chance, bands, lines).properties(height=430 + 20 * -(-len(shown) // columns))
+
+
+def line_style(number: int) -> tuple[str, list[int]]:
+    """Colour and dashes of a curve; no two of the first 28 are the same."""
+    return CATEGORIES[number % len(CATEGORIES)], DASHES[(number // len(CATEGORIES) + number % len(CATEGORIES)) % len(DASHES)]
 
 
 def least_rate(data: pd.DataFrame, count: str) -> float:

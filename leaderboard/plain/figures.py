@@ -9,9 +9,9 @@ from html import escape
 import pandas as pd
 
 from leaderboard.charts.naming import PLACES
-from leaderboard.charts.palette import CATEGORIES, GREEN
+from leaderboard.charts.palette import GREEN
 from leaderboard.charts.pareto import STYLES, axis_range, detection_limit, names_placed, points_of
-from leaderboard.charts.roc import DASHES, least_rate
+from leaderboard.charts.roc import least_rate, line_style
 
 Scale = Callable[[float], float]
 _STYLE = """<style>text{font:13px system-ui,sans-serif;fill:#1b2430}.note{fill:#4a5563;font-size:12px}.grid{stroke:#dde2e8}
@@ -181,13 +181,18 @@ def dots(data: pd.DataFrame, styles: dict[str, tuple[str, str]], title: str, lea
     return figure.svg()
 
 
-def roc(points: pd.DataFrame, highlight: str, width: int = 980, height: int = 520) -> str:
-    """ROC curves on log axes from one photo of all, with the band of the highlighted one; ``points``: with ``attack``."""
+def roc(points: pd.DataFrame, highlight: str, names: Sequence[str], width: int = 980, height: int = 520) -> str:
+    """ROC curves on log axes from one photo of all, with the band of the highlighted one.
+
+    Args:
+        points: with the column ``attack``.
+        names: every attack, in the order of the colours.
+    """
     data = points[(points["fpr"] > 0) & (points["tpr"] > 0)]
     curves = list(dict.fromkeys(data["attack"]))
-    colours = {name: CATEGORIES[i % len(CATEGORIES)] for i, name in enumerate(curves)}
+    styles = {name: line_style(names.index(name)) for name in curves}
     figure = Figure(width, height, f"ROC curves of {len(curves)} attacks on log axes")
-    top = _legend(figure, [(name, (colour, "stroke")) for name, colour in colours.items()])
+    top = _legend(figure, [(name, (colour, "stroke")) for name, (colour, _) in styles.items()])
     x_least, y_least = least_rate(data, "negatives"), least_rate(data, "positives")
 
     def x(value: float) -> float:
@@ -201,15 +206,14 @@ def roc(points: pd.DataFrame, highlight: str, width: int = 980, height: int = 52
     _axes(figure, top, across, up, "g")
     start = max(x_least, y_least)
     figure.line(x(start), y(start), x(1), y(1), "stroke='#8a8f98' stroke-dasharray='4 3'")
-    for i, (name, group) in enumerate(data.groupby("attack", sort=False)):
+    for name, group in data.groupby("attack", sort=False):
+        colour, dashes = styles[name]
         fpr = list(group["fpr"])
         if name == highlight:
             band = _stairs(fpr, list(group["tpr_high"]), x, y) + _stairs(fpr, list(group["tpr_low"]), x, y)[::-1]
-            figure.parts.append(f"<polygon points='{' '.join(band)}' fill='{colours[name]}' fill-opacity='.15'/>")
-        dash = ",".join(map(str, DASHES[(i // len(CATEGORIES) + i) % len(DASHES)]))
-        look = (
-            f"fill='none' stroke='{colours[name]}' stroke-width='{3 if name == highlight else 1.6}' stroke-dasharray='{dash}'"
-        )
+            figure.parts.append(f"<polygon points='{' '.join(band)}' fill='{colour}' fill-opacity='.15'/>")
+        dash, width_ = ",".join(map(str, dashes)), 3 if name == highlight else 1.6
+        look = f"fill='none' stroke='{colour}' stroke-width='{width_}' stroke-dasharray='{dash}'"
         figure.parts.append(f"<polyline points='{' '.join(_stairs(fpr, list(group['tpr']), x, y))}' {look}/>")
     return figure.svg()
 

@@ -133,7 +133,7 @@ def _plots(record: Record) -> list[tuple[str, Markup, str]]:
             f"The {kept['attack'].nunique()} strongest attacks on the {head.leakage_contrast} contrast, from one photo of all; "
         )
         note += "the band is a 95 % interval of the TPR that counts each person once."
-        plots.append(("ROC", Markup(figures.roc(kept, head.leakage_attack)), note))
+        plots.append(("ROC", Markup(figures.roc(kept, head.leakage_attack, details.curve_order(record))), note))
     return plots
 
 

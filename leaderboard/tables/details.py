@@ -65,6 +65,15 @@ def strongest_labels(record: Record, contrast: Contrast) -> list[str]:
     return sorted(found, key=lambda label: -found[label])
 
 
+def curve_order(record: Record) -> list[str]:
+    """Every attack by its best place on any contrast: the order of colours, the same on all charts of an entry."""
+    best: dict[str, int] = {}
+    for contrast in Contrast:
+        for place, label in enumerate(strongest_labels(record, contrast)):
+            best[label] = min(place, best.get(label, place))
+    return sorted(best, key=lambda label: (best[label], label))
+
+
 def attack_notes(record: Record) -> pd.DataFrame:
     """One row an attack of the record: what it is, and where it comes from."""
     rows = [(info.name, info.summary, info.access, info.reference) for info in record.attacks.values()]

@@ -156,7 +156,8 @@ def _roc(record: Record) -> None:
         st.info("Choose an attack to see its curve.")
         return
     kept = points[points["attack"].isin(shown)]
-    chart = roc.roc(kept, "attack", headline.leakage_attack if headline else "", narrow=phone())
+    leader = headline.leakage_attack if headline else ""
+    chart = roc.roc(kept, "attack", leader, names=details.curve_order(record), narrow=phone())
     st.altair_chart(chart, width="stretch", alt=f"ROC curves of {len(shown)} attacks on log axes.")
     st.caption(
         "From one photo of all that were asked about, on log axes. Bands are 95 % intervals of the TPR that count each person "

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # strongest attacks of a contrast
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 560, 400, 62, 46, 10, 14
+COLOURS = 8  # the CSS variables --line-1 .. --line-8 of the page
 DASHES = ("", "7 3", "2 3", "10 3 2 3", "5 5")  # beside colours, for readers who do not tell those apart
 
 
@@ -25,6 +26,17 @@ def strongest(report: AuditReport, contrast: Contrast, count: int = SHOWN) -> li
     return sorted(found, key=lambda pair: -(pair[1].metrics["auc"].value or 0.0))[:count]
 
 
+def line_numbers(report: AuditReport) -> dict[str, int]:
+    """The look of every attack that some chart of the report draws, by label: the same one on all of them."""
+    shown = [name for contrast in Contrast for name, _ in strongest(report, contrast)]
+    return {name: number for number, name in enumerate(dict.fromkeys(shown))}
+
+
+def line_look(number: int) -> tuple[str, str]:
+    """Colour and dashes, as CSS and SVG take them; no two of the first 40 are the same."""
+    return f"var(--line-{number % COLOURS + 1})", DASHES[(number // COLOURS + number % COLOURS) % len(DASHES)]
+
+
 def least_rate(curves: Sequence[ContrastResult]) -> float:
     """The lower end of both axes: a power of ten at or below one photo of the smaller class."""
     smallest = min(1 / max(1, min(c.n_negative, c.n_positive)) for c in curves)
@@ -32,8 +44,8 @@ def least_rate(curves: Sequence[ContrastResult]) -> float:
 
 
 def svg(report: AuditReport, contrast: Contrast) -> str:
-    """The strongest attacks on one contrast; colours are the CSS variables --line-1 .. --line-5 of the page."""
-    curves = strongest(report, contrast)
+    """The strongest attacks on one contrast."""
+    curves, numbers = strongest(report, contrast), line_numbers(report)
     least = least_rate([c for _, c in curves])
     label = f"ROC curves on logarithmic axes: {QUESTIONS[contrast]}. " + "; ".join(
         f"{name}: AUC {c.metrics['auc'].value:.3f}" for name, c in curves
@@ -48,10 +60,12 @@ def svg(report: AuditReport, contrast: Contrast) -> str:
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{tick}</text>')
         parts.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{tick}</text>')
     parts.append(f'<polyline class="chance" points="{_points([(least, least), (1.0, 1.0)], least)}"/>')
-    for number, (_, curve) in enumerate(curves):
-        dash = f' stroke-dasharray="{DASHES[number]}"' if DASHES[number] else ""
+    for name, curve in curves:
+        colour, dashes = line_look(numbers[name])
         points = _points([*_stairs(curve.roc), (1.0, 1.0)], least)
-        parts.append(f'<polyline class="curve" style="stroke: var(--line-{number + 1})"{dash} points="{points}"/>')
+        parts.append(
+            f'<polyline class="curve" style="stroke: {colour}" stroke-dasharray="{dashes or "none"}" points="{points}"/>'
+        )
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">false positive rate</text>')
     turned = f'transform="translate(14 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)"'
@@ -107,14 +121,15 @@ def chart(report: AuditReport, contrast: Contrast | None) -> altair.LayerChart |
         for i, (fpr, tpr) in enumerate(_stairs(curve.roc))
     ]
     log = alt.Scale(type="log", domain=[least, 1])
+    everyone = alt.Scale(domain=list(line_numbers(report)))  # of all contrasts, so that an attack keeps its colour
     lines = (
         alt.Chart(pd.DataFrame(rows))
         .mark_line(clip=True)
         .encode(
             x=alt.X("FPR:Q", scale=log, title="false positive rate"),
             y=alt.Y("TPR:Q", scale=log, title="true positive rate"),
-            color=alt.Color("attack:N", sort=None),
-            strokeDash=alt.StrokeDash("attack:N", sort=None, legend=None),
+            color=alt.Color("attack:N", scale=everyone, legend=alt.Legend(values=[name for name, _ in curves])),
+            strokeDash=alt.StrokeDash("attack:N", scale=everyone, legend=None),
             order="order:Q",
         )
     )

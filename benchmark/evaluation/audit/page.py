@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from benchmark.evaluation.audit.curves import DASHES, strongest, svg
+from benchmark.evaluation.audit.curves import line_look, line_numbers, strongest, svg
 from benchmark.evaluation.audit.page_style import PAGE_STYLE, STYLE
 from benchmark.evaluation.audit.report import AGAINST, QUESTIONS, AuditReport, ExposedPhoto, Verdict
 from benchmark.interfaces import Contrast
@@ -73,7 +73,8 @@ def _blind(report: AuditReport) -> str:
 def _curves(report: AuditReport, contrast: Contrast) -> str:
     names = ["auc", "advantage", "tpr@fpr=1e-2", "tpr@fpr=1e-3", "excess_over_blind"]
     best = strongest(report, contrast, len(report.attacks))
-    legend = "".join(f"<li>{_swatch(i)}{escape(name)}</li>" for i, (name, _) in enumerate(strongest(report, contrast)))
+    numbers = line_numbers(report)
+    legend = "".join(f"<li>{_swatch(numbers[name])}{escape(name)}</li>" for name, _ in strongest(report, contrast))
     rows = [[f"<code>{escape(label)}</code>", *(_number(found.metrics.get(name)) for name in names)] for label, found in best]
     one = best[0][1]
     return (
@@ -87,8 +88,9 @@ def _curves(report: AuditReport, contrast: Contrast) -> str:
 
 
 def _swatch(number: int) -> str:
-    dash = f' stroke-dasharray="{DASHES[number]}"' if DASHES[number] else ""
-    line = f'<line x1="0" x2="34" y1="5" y2="5" style="stroke: var(--line-{number + 1}); stroke-width: 3"{dash}/>'
+    colour, dashes = line_look(number)
+    look = f'style="stroke: {colour}; stroke-width: 3" stroke-dasharray="{dashes or "none"}"'
+    line = f'<line x1="0" x2="34" y1="5" y2="5" {look}/>'
     return f'<svg viewBox="0 0 34 10" aria-hidden="true">{line}</svg>'
 
 

@@ -6,11 +6,13 @@ STYLE = """
 .faceveil { --ink: #1b1f24; --paper: #ffffff; --soft: #f3f5f7; --rule: #c9d0d7; --quiet: #57606a;
   --leak: #a4280a; --fine: #0b6b50; --unsure: #7a5200;
   --line-1: #0072b2; --line-2: #b85c00; --line-3: #00795a; --line-4: #a83279; --line-5: #5a5a5a;
+  --line-6: #6a4fc4; --line-7: #8a1c1c; --line-8: #6b6a00;
   color: var(--ink); background: var(--paper); font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; }
 @media (prefers-color-scheme: dark) { .faceveil {
   --ink: #e6e9ec; --paper: #14181c; --soft: #1f252b; --rule: #3b444d; --quiet: #a3adb7;
   --leak: #ff9d80; --fine: #5fd3ae; --unsure: #e8bf62;
-  --line-1: #56b4e9; --line-2: #ffa94d; --line-3: #3ddbab; --line-4: #f090c8; --line-5: #b9b9b9; } }
+  --line-1: #56b4e9; --line-2: #ffa94d; --line-3: #3ddbab; --line-4: #f090c8; --line-5: #b9b9b9;
+  --line-6: #b9a6ff; --line-7: #ff8b7a; --line-8: #d6d250; } }
 .faceveil h1 { font-size: 1.5rem; margin: 0 0 .2rem; }
 .faceveil h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 .faceveil p { margin: .4rem 0; max-width: 46rem; }

@@ -45,3 +45,22 @@ def test_the_band_of_a_curve_is_that_of_as_many_photos_as_people():
     assert abs(row["tpr_high"] - interval.high) < 1e-9
     on_identity = details.roc_frame(make_record(leakage=0.4), Contrast.IDENTITY)
     assert set(on_identity["positives"]) == {600}
+
+
+def test_an_attack_keeps_its_colour_on_every_contrast_and_beside_any_other():
+    record = make_record(leakage=0.4)
+    order = details.curve_order(record)
+    found = set()
+    for contrast in Contrast:
+        points = details.roc_frame(record, contrast)
+        for kept in (points, points[points["attack"] == "regrown_head"]):
+            encoding, data = lines(roc.roc(kept, "attack", names=order).to_dict())
+            scale, legend = encoding["color"]["scale"], encoding["color"]["legend"]
+            found.add(scale["range"][scale["domain"].index("regrown_head")])
+            assert set(legend["values"]) == {row["curve"] for row in data}
+    assert len(found) == 1
+
+
+def test_no_two_curves_look_alike():
+    styles = [roc.line_style(number) for number in range(28)]
+    assert len({str(style) for style in styles}) == 28

@@ -89,3 +89,17 @@ def test_a_notebook_gets_the_same_and_a_chart(report):
 def test_no_curve_is_no_chart(report):
     with pytest.raises(FaceVeilError, match="no curve to draw"):
         report.model_copy(update={"attacks": ()}).plot()
+
+
+def test_an_attack_has_one_colour_on_the_whole_page(report):
+    shown = [[name for name, _ in strongest(report, contrast)] for contrast in Contrast]
+    assert any(first.index(name) != second.index(name) for first in shown for second in shown for name in {*first} & {*second})
+    looks = {}
+    for legend in re.findall(r"<ul class=legend>(.+?)</ul>", report.to_html()):
+        items = re.findall(r'stroke: (var\(--line-\d\)).*?stroke-dasharray="([^"]+)".*?</svg>([^<]+)</li>', legend)
+        assert len({(colour, dashes) for colour, dashes, _ in items}) == len(items)
+        for colour, dashes, name in items:
+            assert looks.setdefault(name, (colour, dashes)) == (colour, dashes)
+    assert set(looks) == {name for names in shown for name in names}
+    colours = {str(report.plot(c).to_dict()["layer"][1]["encoding"]["color"]["scale"]) for c in ("sample", "identity")}
+    assert len(colours) == 1
