@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from benchmark.service.store import record_id
 from leaderboard.board.galleries import pictures
 from leaderboard.board.library import Board
 from leaderboard.board.methods import methods
+from leaderboard.board.release import addresses, version
 from leaderboard.plain import figures, pages
 from leaderboard.tables import columns
 
@@ -90,7 +90,7 @@ class _Site:
         )
         made = time.strftime("%Y-%m-%d", time.gmtime())
         self._always = {"made": made, "records": sum(len(e.runs) for e in board.entries.values())}
-        self._always |= {"version": version("faceveil"), "protocol": PROTOCOL_VERSION}
+        self._always |= {"version": version(), "addresses": addresses(), "protocol": PROTOCOL_VERSION}
 
     def keep(self, name: str, content: str | bytes) -> None:
         """Writes a file and notes its hash."""

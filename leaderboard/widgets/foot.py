@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import PackageNotFoundError, metadata
-
 import streamlit as st
+
+from leaderboard.board.release import addresses, version
 
 
 def draw() -> None:
-    """Draws it.  Links are relative, so that they hold below a proxy's path, too."""
+    """Draws it.  Links of the board are relative, so that they hold below a proxy's path, too."""
     st.divider()
-    parts = [_version(), "[HTTP API](api/v1)", "[About and definitions](about)", *_links()]
+    own = ["[HTTP API](api/v1)", "[About and definitions](about)"]
+    parts = [f"FaceVeil {version()}".strip() + ", Apache-2.0", *own, *(f"[{name}]({address})" for name, address in addresses())]
     st.markdown(" · ".join(parts))  # no caption: those are paler, and links in them too pale to read
-
-
-@cache
-def _version() -> str:
-    try:
-        return f"FaceVeil {metadata('faceveil')['Version']}, Apache-2.0"
-    except PackageNotFoundError:
-        return "FaceVeil, Apache-2.0"
-
-
-@cache
-def _links() -> list[str]:
-    """The addresses that the installed package states in its metadata, such as ``[Source](...)``."""
-    try:
-        stated = metadata("faceveil").get_all("Project-URL") or []
-    except PackageNotFoundError:
-        return []
-    pairs = (text.partition(",") for text in stated)
-    return [f"[{name.strip()}]({address.strip()})" for name, _, address in pairs]
