@@ -118,29 +118,52 @@ def _cells(row: dict[str, Any], attacks: Mapping[str, str], wide: bool) -> list[
         return interval_text(*triple) if triple else "–"
 
     rank = "–" if row["rank"] is None else f"{row['rank']}{' =' if row['tied'] else ''}"
-    name = (row["title"] or row["entry"]) + (" (control)" if row["control"] else "") + (" !" if row["bought_nothing"] else "")
-    why = f", not ranked: {row['reasons']}" if row["reasons"] else ""
+    name = _name(row) + (" (control)" if row["control"] else "") + (" !" if row["bought_nothing"] else "")
     return [
         rank,
         text(row["utility"]),
         text(row["leakage"]) + (" n.f." if row["nothing_found"] else ""),
         attacks.get(_by(row), "–"),
         *([text(row["gain"]), text(row["tpr_at_01"])] if wide else []),
-        f"{name}{why}",
+        name,
     ]
+
+
+def _name(row: dict[str, Any]) -> str:
+    return str(row["title"] or row["entry"])
+
+
+def _unranked(rows: Sequence[dict[str, Any]], of_all: str) -> list[str]:
+    """Why entries have no rank, each reason once with those it holds for; ``of_all``: the one that stands below already."""
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        own = row["reasons"].replace(of_all, "").strip("; ") if of_all else row["reasons"]
+        if own:
+            by_reason.setdefault(own, []).append(_name(row))
+    found = []
+    for reason, names in by_reason.items():
+        who = f"all {len(rows)} entries" if len(names) == len(rows) > 1 else ", ".join(dict.fromkeys(names))
+        found.append(f"not ranked: {who}: {reason}")
+    return found
 
 
 def _remarks(found: dict[str, Any]) -> None:
     """What the signs in the table mean, where they occur, and the value gate."""
     rows = found["entries"]
-    out.print("entries of one rank (=): none significantly dominates another; the best recognition first")
+    gate = found["value_gate"]
+    failed = gate["reason"] if gate["passed"] is False else ""
+    for text in _unranked(rows, failed):
+        out.print(text, markup=False)
+    if any(row["tied"] for row in rows):
+        out.print("entries of one rank (=): none significantly dominates another; the best recognition first")
     out.print("leakage: membership advantage, TPR - FPR, of the strongest attack; 95 % intervals over people")
     if any(row["nothing_found"] for row in rows):
         out.print("n.f.: nothing found; it counts as 0, and the upper end of its interval is not ruled out")
     if any(row["bought_nothing"] for row in rows):
         out.print("!: bought nothing with the private photos: recognises significantly less than public_only")
-    gate = found["value_gate"]
     if gate["passed"]:
         out.print(f"value gate passed: private photos are worth {interval_text(*gate['gain'])}")
+    elif failed:
+        out.print(f"no entry is ranked: {failed}", markup=False)
     elif gate["reason"]:
-        out.print(gate["reason"] if gate["passed"] is False else f"value gate {gate['reason']}", markup=False)
+        out.print(f"value gate {gate['reason']}", markup=False)

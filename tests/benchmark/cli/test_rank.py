@@ -87,6 +87,28 @@ def test_the_table_fits_80_columns_with_every_interval_whole(records, monkeypatc
     assert any(line.split() == ["1", "regrown_head", "(sample)"] for line in lines)
 
 
+def test_why_entries_have_no_rank_stands_below_the_table_once(fresh_home, tmp_path, monkeypatch):
+    made = [
+        make_record("undefended", "undefended", utility=0.5),
+        make_record("public_only", "public_only", utility=0.6),
+        make_record("weak", "early_stopping", utility=0.3),
+        make_record("half", "early_stopping", {"epochs": 3}, complete=False),
+    ]
+    monkeypatch.setattr(library, "RECORDS", tmp_path)
+    for record in made:
+        Store().add_record(record)
+    monkeypatch.setattr(output.out, "width", 80)
+    text = run("rank", "--track", "synthetic-quick").stdout
+    assert max(map(len, text.splitlines())) <= 80
+    in_table, below = text.split("by, the strongest attack:")
+    assert "value gate" not in in_table
+    below = " ".join(below.split())
+    assert below.count("value gate failed") == 1
+    assert "no entry is ranked: the value gate failed" in below
+    assert "not ranked: half: incomplete: not every attack" in below
+    assert below.count("not ranked: ") == 1
+
+
 def test_one_protocol_version_alone(records):
     found = document("rank", "--track", "synthetic-quick", "--protocol", "0.2")
     assert [t["protocol_version"] for t in found["tables"]] == ["0.2"]
