@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from benchmark.cli.output import Device, Json, emit, err, number, out, pick_device, settings, steps, table
-from benchmark.interfaces import FaceVeilError
+from benchmark.cli.output import Device, Json, emit, err, legend, number, numbered, out, pick_device, settings, steps, table
+from benchmark.interfaces import Contrast, FaceVeilError
 
 if TYPE_CHECKING:
-    from benchmark.evaluation.audit.report import AuditReport
+    from benchmark.evaluation.audit.report import AuditReport, ExposedPhoto
+    from benchmark.records.results import Metric
 
 Backbone = Annotated[str, typer.Option(help="The weights are those of this timm model, rather than of a known layout.")]
 BackboneSet = Annotated[list[str] | None, typer.Option(help="An argument of that model, key=value. Repeat for more.")]
@@ -41,30 +44,57 @@ def numbers(text: str, option: str) -> list[float]:
 
 def show_report(report: AuditReport) -> None:
     """Verdicts, blind probes and attacks as tables."""
-    from benchmark.evaluation.audit.report import AGAINST, QUESTIONS
+    from benchmark.evaluation.audit.report import QUESTIONS
 
     counts = ", ".join(f"{count} {what}" for what, count in report.photos.items())
     out.print(f"{report.name}: {counts}", style="bold", markup=False)
     for verdict in report.verdicts:
         out.print(f"{QUESTIONS[verdict.contrast]}: {verdict.text}", markup=False)
-    rows = [[p.classifier, p.contrast.value, number(p.auc), "yes" if p.invalid else "no"] for p in report.blind.probes]
-    table("without the model", ["probe", "contrast", "AUC [95 %]", "tells them apart"], rows)
-    rows = []
+    rows = [[number(p.auc), "yes" if p.invalid else "no", p.contrast.value, p.classifier] for p in report.blind.probes]
+    table("without the model", ["AUC [95 %]", "told apart", "contrast", "probe"], rows, whole=range(3))
+    places = numbered(attack.label for attack in report.attacks if attack.status == "ok")
+    for contrast in Contrast:
+        _show_attacks(report, contrast, places)
+    legend("attacks", places)
     for attack in report.attacks:
         if attack.status != "ok":
-            rows.append([attack.label, attack.status.replace("_", " "), attack.reason, "", ""])
-        for contrast, found in attack.contrasts.items():
-            cells = [number(found.metrics.get(k)) for k in ("auc", "tpr@fpr=1e-2", "excess_over_blind")]
-            rows.append([attack.label, contrast.value, *cells])
-    table("membership attacks", ["attack", "contrast", "AUC [95 %]", "TPR@1 %FPR", "AUC over blind"], rows)
-    if report.exposed:
-        exposed = [
-            [p.key, p.attack, f"{p.fpr:.2%}", f"{p.fpr_high:.2%} of {p.n_negative} {AGAINST[p.contrast]}"]
-            for p in report.exposed
-        ]
-        table("most exposed photos", ["photo", "attack", "others that score as high", "at most (95 %)"], exposed)
+            out.print(f"{attack.label}: {attack.status.replace('_', ' ')}: {attack.reason}", markup=False, soft_wrap=True)
+    _show_exposed(report.exposed, places)
     for note in report.notes:
         out.print(f"note: {note}", markup=False)
+
+
+def _show_attacks(report: AuditReport, contrast: Contrast, places: Mapping[str, str]) -> None:
+    """The attacks on one contrast in 80 columns, and below them why a rate is missing."""
+    from benchmark.evaluation.audit.report import QUESTIONS
+
+    metrics = {"auc": "AUC [95 %]", "tpr@fpr=1e-2": "TPR at 1 % FPR", "excess_over_blind": "AUC over blind"}
+    rows: list[list[str]] = []
+    missing: dict[str, str] = {}
+    for attack in report.attacks:
+        if contrast in attack.contrasts:
+            found = attack.contrasts[contrast].metrics
+            cells = [number(found.get(name)) if _measured(found.get(name)) else "–" for name in metrics]
+            rows.append([*cells, places[attack.label]])
+            missing |= {title: m.note for name, title in metrics.items() if (m := found.get(name)) and not _measured(m)}
+    if rows:
+        table(f"membership attacks: {QUESTIONS[contrast]}", [*metrics.values(), "attack"], rows, whole=range(4))
+    for title, note in missing.items():
+        out.print(f"{title}: {note or 'not measurable'}", markup=False)
+
+
+def _measured(metric: Metric | None) -> bool:
+    return metric is not None and metric.value is not None
+
+
+def _show_exposed(photos: Sequence[ExposedPhoto], places: Mapping[str, str]) -> None:
+    """The photos that stand out, a table for each set that they stand out against."""
+    from benchmark.evaluation.audit.report import AGAINST
+
+    for (contrast, count), group in groupby(photos, key=lambda p: (p.contrast, p.n_negative)):
+        rows = [[f"{p.fpr:.2%}", f"{p.fpr_high:.2%}", places[p.attack], p.key] for p in group]
+        title = f"most exposed photos, and how many of {count} {AGAINST[contrast]} score as high"
+        table(title, ["score as high", "at most (95 %)", "attack", "photo"], rows, whole=range(3))
 
 
 def audit_model(

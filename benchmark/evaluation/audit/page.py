@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 from benchmark.evaluation.audit.curves import line_look, line_numbers, strongest, svg
 from benchmark.evaluation.audit.page_style import PAGE_STYLE, STYLE
@@ -75,7 +77,7 @@ def _curves(report: AuditReport, contrast: Contrast) -> str:
     best = strongest(report, contrast, len(report.attacks))
     numbers = line_numbers(report)
     legend = "".join(f"<li>{_swatch(numbers[name])}{escape(name)}</li>" for name, _ in strongest(report, contrast))
-    rows = [[f"<code>{escape(label)}</code>", *(_number(found.metrics.get(name)) for name in names)] for label, found in best]
+    rows = [[_code(label), *(_number(found.metrics.get(name)) for name in names)] for label, found in best]
     one = best[0][1]
     return (
         f"<h2>{escape(QUESTIONS[contrast].capitalize())}</h2>"
@@ -98,7 +100,7 @@ def _exposed(photos: Sequence[ExposedPhoto]) -> str:
     if not photos:
         return ""
     rows = [
-        [f"<td class=name>{escape(p.key)}</td>", f"<code>{escape(p.attack)}</code>", f"{p.fpr:.2%}", f"{p.fpr_high:.2%}",
+        [f"<td class=name>{_breakable(p.key)}</td>", _code(p.attack), f"{p.fpr:.2%}", f"{p.fpr_high:.2%}",
          f"{p.n_negative:,} {AGAINST[p.contrast]}"]
         for p in photos
     ]  # fmt: skip
@@ -110,7 +112,7 @@ def _exposed(photos: Sequence[ExposedPhoto]) -> str:
 
 
 def _not_applicable(report: AuditReport) -> str:
-    rows = [[f"<code>{escape(a.label)}</code>", escape(a.status.replace("_", " ")), escape(a.reason)] for a in report.attacks
+    rows = [[_code(a.label), escape(a.status.replace("_", " ")), escape(a.reason)] for a in report.attacks
             if a.status != "ok"]  # fmt: skip
     if not rows:
         return ""
@@ -130,7 +132,7 @@ def _recognition(report: AuditReport) -> str:
 
 def _provenance(report: AuditReport) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
-    settings = ", ".join(f"{key} {value}" for key, value in report.settings.items())
+    settings = "; ".join(f"{key} {_plain(value)}" for key, value in report.settings.items())
     return (
         (f"<h2>Notes</h2><ul>{notes}</ul>" if notes else "")
         + "<h2>How to read this</h2><p>A low figure is no proof of privacy: it says that these attacks, with this knowledge "
@@ -138,6 +140,25 @@ def _provenance(report: AuditReport) -> str:
         + f"<p class=quiet>Model {escape(report.model)}, weights <code>{escape(report.weights_sha256[:16])}</code>; "
         f"{escape(settings)}.</p>"
     )
+
+
+def _breakable(text: str) -> str:
+    """Escaped, with the places at which a long name may go on in the next line."""
+    return re.sub(r"([(=/_])", r"\1<wbr>", escape(text))
+
+
+def _code(name: str) -> str:
+    return f"<code>{_breakable(name)}</code>"
+
+
+def _plain(value: Any) -> str:
+    """A setting as people write it: three equal numbers are one, and no digits of rounding."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        parts = [_plain(item) for item in value]
+        return parts[0] if len(parts) == 3 and len(set(parts)) == 1 else " x ".join(parts)
+    return str(value)
 
 
 def _number(metric: Metric | None) -> str:

@@ -13,7 +13,7 @@ STYLE = """
   --leak: #ff9d80; --fine: #5fd3ae; --unsure: #e8bf62;
   --line-1: #56b4e9; --line-2: #ffa94d; --line-3: #3ddbab; --line-4: #f090c8; --line-5: #b9b9b9;
   --line-6: #b9a6ff; --line-7: #ff8b7a; --line-8: #d6d250; } }
-.faceveil h1 { font-size: 1.5rem; margin: 0 0 .2rem; }
+.faceveil h1 { font-size: 1.5rem; margin: 0 0 .2rem; overflow-wrap: anywhere; }
 .faceveil h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 .faceveil p { margin: .4rem 0; max-width: 46rem; }
 .faceveil .quiet { color: var(--quiet); }
@@ -26,8 +26,8 @@ STYLE = """
 .faceveil table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .faceveil th, .faceveil td { text-align: left; vertical-align: top; padding: .28rem .9rem .28rem 0;
   border-bottom: 1px solid var(--rule); }
-.faceveil td.number { white-space: nowrap; }
-.faceveil td.name { overflow-wrap: anywhere; }
+.faceveil td.number, .faceveil td.quiet { white-space: nowrap; }
+.faceveil td { min-width: 4.5rem; } .faceveil td.name { min-width: 11rem; }
 .faceveil figure { margin: .5rem 0; }
 .faceveil svg { width: 100%; max-width: 560px; height: auto; display: block; }
 .faceveil svg text { fill: var(--quiet); font-size: 12px; }
@@ -36,7 +36,7 @@ STYLE = """
 .faceveil .curve { fill: none; stroke-width: 2.2; }
 .faceveil ul.legend { list-style: none; padding: 0; margin: .3rem 0; }
 .faceveil ul.legend svg { display: inline-block; width: 34px; height: 10px; margin-right: .5rem; vertical-align: middle; }
-.faceveil code { font-size: .92em; overflow-wrap: anywhere; }
+.faceveil code { font-size: .92em; overflow-wrap: break-word; }
 """
 PAGE_STYLE = (
     ":root { color-scheme: light dark; } body { margin: 0; padding: 1.6rem; background: #fff; } "

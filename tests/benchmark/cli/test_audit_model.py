@@ -7,6 +7,7 @@ from command_line import document, run
 from PIL import Image
 from strangers import pictures
 
+from benchmark.cli import output
 from benchmark.interfaces import FaceVeilError
 
 PHOTOS, PERSON = pictures(48, 4, seed=7, side=32)
@@ -41,9 +42,22 @@ def test_it_writes_a_page_and_says_what_it_found(folders, tmp_path):
     result = run(*arguments(folders, "--report", str(tmp_path / "report.html")))
     assert "48 photos trained on" in result.stdout
     assert "linear on pixels" in result.stdout
+    for line in ("told apart", "   1  embedding_norm", "   2  regrown_head(gallery=weighted)"):
+        assert line in result.stdout
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Privacy audit of weights.pt" in page
     assert "<svg" in page
+
+
+def test_its_tables_fit_80_columns_and_break_no_word(folders, monkeypatch):
+    monkeypatch.setattr(output.out, "width", 80)
+    text = run(*arguments(folders)).stdout
+    tables = [line for line in text.splitlines() if "[" in line]
+    assert len(tables) > 5
+    assert max(map(len, tables)) <= 80
+    words = set(text.split())
+    assert {"seen_vs_held_out", "embedding_norm", "regrown_head(gallery=weighted)"} <= words
+    assert not any(word.startswith("seen_vs_held_o") and word != "seen_vs_held_out" for word in words)
 
 
 def test_json_is_one_document(folders):

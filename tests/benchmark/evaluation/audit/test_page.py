@@ -36,7 +36,7 @@ def test_the_page_stands_alone_and_escapes_what_it_is_given(report, tmp_path):
         open_tags: list[str] = []
 
         def handle_starttag(self, tag, attrs):
-            if tag not in ("meta", "br", "line", "polyline"):
+            if tag not in ("meta", "br", "wbr", "line", "polyline"):
                 self.open_tags.append(tag)
 
         def handle_endtag(self, tag):
@@ -49,7 +49,7 @@ def test_the_page_stands_alone_and_escapes_what_it_is_given(report, tmp_path):
 
 
 def test_the_page_says_everything_the_report_knows(report):
-    text = report.to_html()
+    text = report.to_html().replace("<wbr>", "")
     for part in (
         "Leak found",
         "First, without the model",
