@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Sequence
@@ -168,7 +169,10 @@ def _child(arguments: Sequence[str], root: Path, tracks: Sequence[Any], injector
         atexit._clear()  # what the tests want done at their end is theirs
         os.setsid()
         os.chdir(root)
-        os.environ.update(FACEVEIL_HOME=str(root / "home"), OMP_NUM_THREADS="1", COLUMNS="200")
+        temporary = root / "temporary"
+        temporary.mkdir(exist_ok=True)
+        os.environ.update(FACEVEIL_HOME=str(root / "home"), OMP_NUM_THREADS="1", COLUMNS="200", TMPDIR=str(temporary))
+        tempfile.tempdir = None  # it may be known already
         os.environ.pop("FACEVEIL_STORE_URL", None)
         for number, name in ((1, ".out"), (2, ".err")):
             os.dup2(os.open(root / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)

@@ -11,9 +11,11 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,9 @@ from tiny_world import FLOW
 
 from benchmark.cli.groups import GROUPS
 from benchmark.data.populations import open_populations
+from benchmark.runtime.interrupts import INTERRUPTED
 from benchmark.service.jobs import Job
-from benchmark.service.store import Store
+from benchmark.service.store import Store, record_id
 
 FAULTS = int(os.environ.get("FACEVEIL_FAULTS", "2"))
 PATIENCE = 30.0  # seconds from a fault to the end of all processes, on a busy machine; of a signal the test says what it took
@@ -213,9 +216,27 @@ def result(case: Case, root: Path, ending: Ending) -> Any:
     return found
 
 
+def let_leases_end(root: Path) -> None:
+    """As a minute does: the jobs of killed workers are free."""
+    with closing(sqlite3.connect(root / "home" / "store.sqlite")) as database, database:
+        database.execute("UPDATE jobs SET lease_until = 0 WHERE lease_until IS NOT NULL")
+
+
+def half_written(root: Path) -> list[str]:
+    """What has a passing name, anywhere, and what is ours in the folder for temporary files."""
+    found = (*root.rglob("*.part"), *(root / "temporary").glob("*faceveil*"))
+    return sorted(str(path.relative_to(root)) for path in found)
+
+
+def beside_outputs(root: Path) -> list[str]:
+    """Those that nobody looks for but who writes to the same place: not in the home, which is looked through once a day."""
+    return [name for name in half_written(root) if not name.startswith(("home/", "temporary/"))]
+
+
 def again(case: Case, root: Path) -> Ending:
     """Runs a command until it has done its work, as a person would who reads what it says."""
     for _ in range(AGAIN):
+        let_leases_end(root)
         ending = start(root, case.arguments)
         assert "Traceback" not in ending.err, ending.err[-3000:]
         store = Store(root / "home" / "store.sqlite")
@@ -246,7 +267,63 @@ def disturbed(case: Case, root: Path, fault: Fault, moment: int) -> float | None
     while left_behind(root):
         assert time.monotonic() < ending.broken + PATIENCE, (fault, moment, "processes are left behind")
         time.sleep(0.02)
+    assert killed or half_written(root) == [], (fault, moment)
     return time.monotonic() - ending.broken if fault in SIGNALS else None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked for in /proc")
+def test_a_job_of_killed_workers_is_published_once_by_the_next(prepared: Path, tmp_path: Path) -> None:
+    case, rng, root = CASES["worker"], random.Random(0), tmp_path / "killed"
+    shutil.copytree(prepared, tmp_path / "alone")
+    done(tmp_path / "alone", *SUBMIT)
+    alone = done(tmp_path / "alone", *case.arguments)
+    expected = result(case, tmp_path / "alone", alone)
+    shutil.copytree(prepared, root)
+    done(root, *SUBMIT)
+    held = 0
+    for _ in range(3):  # each gets a little further
+        disturbed(case, root, Fault.KILL, rng.randint(alone.counts["calls"] // 10, alone.counts["calls"] // 2))
+        with closing(Store(root / "home" / "store.sqlite")) as store:
+            (job,) = store.queue.jobs()
+            assert job.state in ("queued", "running"), "one killed worker is no reason to give a job up"
+            assert not list(store.records())
+        if job.state == "running":
+            held += 1
+            assert json.loads(done(root, *case.arguments).out) is None, "the lease of the killed one still holds"
+        let_leases_end(root)
+    assert held, "no worker was killed over the job"
+    assert json.loads(done(root, *case.arguments).out)["state"] == "published"
+    assert json.loads(done(root, *case.arguments).out) is None, "nothing is left"
+    with closing(Store(root / "home" / "store.sqlite")) as store:
+        (job,), (record,) = store.queue.jobs(), list(store.records())
+        assert job.record == record_id(record)
+    assert result(case, root, alone) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked for in /proc")
+def test_one_ctrl_c_ends_a_sweep_and_what_was_finished_is_kept(prepared: Path, tmp_path: Path) -> None:
+    case, root = CASES["sweep"], tmp_path / "ended"
+    shutil.copytree(prepared, tmp_path / "alone")
+    shutil.rmtree(tmp_path / "alone" / "home" / "cache")
+    alone = done(tmp_path / "alone", *case.arguments)
+    shutil.copytree(prepared, root)
+    shutil.rmtree(root / "home" / "cache")
+    ending = start(root, case.arguments, Fault.INT, 2 * alone.counts["calls"] // 3)
+    assert ending.broken is not None
+    while left_behind(root):
+        assert time.monotonic() < ending.broken + PATIENCE, "processes are left behind"
+        time.sleep(0.02)
+    print(f"the last process was gone {time.monotonic() - ending.broken:.2f} s after Ctrl-C")
+    assert ending.code == 1
+    assert ending.err.endswith(f"{INTERRUPTED}\n"), ending.err[-1000:]
+    assert "failed" not in ending.err
+    finished = {path: path.stat().st_mtime_ns for path in (root / "home" / "cache").rglob("*.safetensors")}
+    assert finished, "nothing was finished before"
+    assert start(root, case.arguments).code == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "something was trained twice"
+    assert result(case, root, alone) == result(case, tmp_path / "alone", alone)
 
 
 @pytest.mark.slow
@@ -273,5 +350,6 @@ def test_a_command_under_faults(name: str, prepared: Path, tmp_path: Path) -> No
         moment = rng.randint(1, count) if count else 0
         slowest = max(slowest, disturbed(case, root, fault, moment) or 0.0)
         assert result(case, root, again(case, root)) == expected, (fault, moment)
+        assert beside_outputs(root) == [], (fault, moment)
         shutil.rmtree(root)
     print(f"{name}: {', '.join(faults)}; {alone.counts}; the last process was gone {slowest:.2f} s after a signal")
