@@ -24,8 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: names the file, also where a library said only that it could not write.
     """
-    temporary = None
-    try:
+    with _naming(path):
         if path.exists() and not path.is_file() and not path.is_dir():
             yield path
             return
@@ -36,24 +35,20 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             _sync(temporary)
             os.replace(temporary, path)
-    except Exception as error:
-        named = _named(error, path, temporary)
-        if named is error:
-            raise
-        raise named from error
 
 
 @contextmanager
 def replacing_folder(out: Path) -> Iterator[Path]:
     """The same of a folder: yields an empty one, which becomes ``out`` when the block ends well; an older ``out`` goes."""
     out = out.resolve()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _recover(out)
-    with beside(out, folder=True) as work:
-        new = work / _NEW
-        new.mkdir()
-        yield new
-        _exchange(new, out, work / OLD)
+    with _naming(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _recover(out)
+        with beside(out, folder=True) as work:
+            new = work / _NEW
+            new.mkdir()
+            yield new
+            _exchange(new, out, work / OLD)
 
 
 def _recover(out: Path) -> None:
@@ -78,14 +73,22 @@ def _exchange(new: Path, out: Path, old: Path) -> None:
         raise
 
 
-def _named(error: Exception, path: Path, temporary: Path | None) -> Exception:
-    """An error of the disk with the file that was to be written, not its passing name; any other as it is."""
-    if disk_is_full(error):
-        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-    passing = isinstance(error, OSError) and (error.filename in (None, str(temporary)) or str(error.filename).endswith(PASSING))
-    if isinstance(error, OSError) and error.errno is not None and passing:
-        return OSError(error.errno, error.strerror, str(path))
-    return error
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the disk in the block name what was to be written, not its passing name; any other stays as it is."""
+    try:
+        yield
+    except Exception as error:
+        if disk_is_full(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if isinstance(error, OSError) and error.errno is not None and _passes(error.filename):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def _passes(name: object) -> bool:
+    """True of no name, and of one with a passing part."""
+    return name is None or any(part.startswith(".") and part.endswith(PASSING) for part in Path(str(name)).parts)
 
 
 def _sync(path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -151,3 +152,15 @@ def test_a_cache_that_cannot_be_written_to_is_left_alone(fresh_home: Path, monke
 
     monkeypatch.setattr(Path, "touch", refused)
     assert cache_dir().is_dir()
+
+
+def test_a_disk_s_error_names_the_output_not_its_passing_name(tmp_path: Path) -> None:
+    def read_only(folder: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(folder / "weights"))
+
+    with pytest.raises(OSError, match="Read-only") as told, replacing_folder(tmp_path / "made") as folder:
+        read_only(folder)
+    assert told.value.filename == str(tmp_path / "made")
+    with pytest.raises(OSError, match="Read-only") as told, replacing_folder(tmp_path / "made"):
+        read_only(tmp_path / "another")
+    assert told.value.filename == str(tmp_path / "another" / "weights")
