@@ -19,7 +19,7 @@ from benchmark.records.runs import BOARDS, Run, Scope
 from benchmark.runtime.atomic import write_text
 from benchmark.runtime.unfinished import PASSING, remove_abandoned
 from benchmark.service.store import record_id
-from leaderboard.board.galleries import pictures
+from leaderboard.board.galleries import generator_samples, pictures
 from leaderboard.board.library import Board
 from leaderboard.board.methods import methods
 from leaderboard.board.release import addresses, version
@@ -50,7 +50,11 @@ def write(out: Path, board: Board, every: Callable[[Iterable[Run]], Iterator[tup
     site.entries(every)
     site.methods()
     site.downloads()
-    site.page("about.html", "about.html", "", **pages.about())
+    samples = []
+    for number, found in enumerate(generator_samples()):
+        site.keep(f"pictures/generators/{number}.png", found.png)
+        samples.append({"name": found.name, "file": f"pictures/generators/{number}.png"})
+    site.page("about.html", "about.html", "", samples=samples, **pages.about())
     site.keep("style.css", (Path(__file__).parent / "style.css").read_text(encoding="utf-8"))
     for name in before - set(site.files):
         (out / name).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from benchmark.protocol.changes import CHANGES
 from benchmark.protocol.track import PROTOCOL_VERSION, Track
 from benchmark.protocol.tracks import TRACKS
 from benchmark.service.database import StoreError
+from leaderboard.board import galleries
 from leaderboard.charts.drawings import roles, stages
 from leaderboard.widgets.jobs import store
 
@@ -96,6 +97,7 @@ def page() -> None:
     st.image(
         stages(), "The two stages of arXiv 2401.13719.", width="stretch", alt="Membership inference, then guided inversion."
     )
+    _generators()
     st.subheader("Protocol", anchor="protocol")
     _protocol()
     st.subheader("Responsible use", anchor="use")
@@ -105,6 +107,18 @@ def page() -> None:
         "Cite the benchmark, and the papers of the attacks and defences concerned (page *Attacks*). Each entry has its own."
     )
     st.code(BIBTEX, language="bibtex")
+
+
+def _generators() -> None:
+    """What the generators draw that inversions search, where the operator put pictures of it."""
+    shown = galleries.generator_samples()
+    if not shown:
+        return
+    st.subheader("What the generators draw", anchor="generators")
+    st.caption("The space of faces that inversions search. Drawn by chance: nothing here was rebuilt from a backbone.")
+    for samples in shown:
+        st.text(samples.name)
+        st.image(samples.png, alt=f"Samples of the generator {samples.name}")
 
 
 def _protocol() -> None:

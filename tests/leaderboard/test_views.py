@@ -168,6 +168,18 @@ def test_about_names_the_protocol_and_its_changes(page):
     assert test.dataframe[0].value["protocol"].tolist() == list(reversed(CHANGES))
 
 
+def test_about_shows_what_generators_draw_where_an_operator_put_it(page, fresh_home):
+    from PIL import Image
+
+    assert "What the generators draw" not in text(page("about"))
+    folder = fresh_home / "galleries" / "generators"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "[dcgan](x).png")
+    test = page("about")
+    assert "What the generators draw" in text(test)
+    assert "[dcgan](x)" in [found.value for found in test.text]
+
+
 def test_about_shows_rounds_where_there_are_some(page, monkeypatch, tmp_path):
     from benchmark.service.store import Store
     from leaderboard.views import about

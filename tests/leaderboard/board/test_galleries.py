@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import io
+import struct
+
+from PIL import Image, PngImagePlugin
 from record_factory import make_record
 
 from benchmark.protocol.tracks import TRACKS
 from benchmark.runtime.home import gallery_dir
-from leaderboard.board.galleries import pictures
+from leaderboard.board.galleries import MAX_BYTES, MOST_SAMPLES, generator_samples, pictures
 
 
 def test_pictures_are_shown_only_where_the_data_allow_it(tmp_path):
@@ -34,3 +38,34 @@ def test_what_this_machine_rebuilt_stands_beside_what_ships(tmp_path, fresh_home
         for name in names:
             (folder / name).write_bytes(b"")
     assert pictures(record, tmp_path) == [shipped / "a.png", own / "b.png", own / "c.png"]
+
+
+def png(side: int = 8, text: str = "") -> bytes:
+    note, out = PngImagePlugin.PngInfo(), io.BytesIO()
+    note.add_text("comment", text)
+    Image.new("RGB", (side, side), (200, 30, 30)).save(out, "PNG", pnginfo=note)
+    return out.getvalue()
+
+
+def test_samples_of_generators_are_pixels_and_nothing_else(tmp_path, fresh_home):
+    evil = "<script>alert(1)</script>"
+    shipped, own = tmp_path / "galleries" / "generators", fresh_home / "galleries" / "generators"
+    for folder in (shipped, own):
+        folder.mkdir(parents=True)
+    assert generator_samples(tmp_path) == []
+    (shipped / "dcgan.png").write_bytes(png(text=evil) + evil.encode())
+    (own / "ours.png").write_bytes(png())
+    wide = png().replace(struct.pack(">II", 8, 8), struct.pack(">II", 5000, 8))
+    hostile = {"html": evil.encode(), "wide": wide, "half": png()[:60], "large": png() + bytes(MAX_BYTES), "empty": b""}
+    for name, data in hostile.items():
+        (own / f"{name}.png").write_bytes(data)
+    (own / "folder.png").mkdir()
+    (own / "gone.png").symlink_to(own / "nothing")
+    (own / "notes.txt").write_bytes(png())
+    found = generator_samples(tmp_path)
+    assert [samples.name for samples in found] == ["dcgan", "ours"]
+    assert all(b"script" not in samples.png and samples.png.startswith(b"\x89PNG") for samples in found)
+    assert Image.open(io.BytesIO(found[0].png)).getpixel((3, 3)) == (200, 30, 30)
+    for number in range(MOST_SAMPLES + 3):
+        (own / f"more-{number:02d}.png").write_bytes(png())
+    assert len(generator_samples(tmp_path)) == MOST_SAMPLES
