@@ -195,7 +195,7 @@ class _Run:
             self.schedule.drop(node.key)
             return
         self.outcome.values[node.key] = finished.value
-        self.durations.add(node.kind, finished.seconds)
+        self.durations.add(node.kind, finished.seconds, node.guess)
         self.schedule.finish(node.key)
         self.report(self._status(node, finished.seconds, finished.processor_seconds))
 

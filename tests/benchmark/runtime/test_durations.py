@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmark.runtime.durations import Durations
 
 
@@ -32,3 +34,33 @@ def test_a_damaged_file_costs_estimates_only(tmp_path: Path):
     path = tmp_path / "durations.json"
     path.write_text('{"train": "long"}')
     assert Durations(path).known("train") is None
+
+
+def test_on_a_machine_that_is_slower_now_all_that_is_left_takes_longer(tmp_path: Path):
+    before = Durations(tmp_path / "durations.json")
+    before.add("train", 10)
+    before.add("read", 4)
+    before.save()
+    now = Durations(tmp_path / "durations.json")
+    now.add("train", 99)
+    assert now.known("train") == 99
+    assert now.known("read") == pytest.approx(4 * 100 / 11)
+    assert now.expected("attack", 2) == pytest.approx(2 * 100 / 11)
+    now.save()
+    assert Durations(tmp_path / "durations.json").known("read") == 4, "what is remembered is what was measured"
+
+
+def test_a_guess_that_was_wrong_mends_the_others():
+    found = Durations()
+    found.add("attack a", 20, 2)
+    assert found.expected("attack b", 2) == pytest.approx(2 * 21 / 3)
+
+
+def test_a_short_step_says_little(tmp_path: Path):
+    before = Durations(tmp_path / "durations.json")
+    before.add("photos", 0.01)
+    before.add("train", 10)
+    before.save()
+    now = Durations(tmp_path / "durations.json")
+    now.add("photos", 0.2)
+    assert now.known("train") == pytest.approx(10 * 1.2 / 1.01)
