@@ -99,7 +99,7 @@ def audit(
     wanted = build_attacks(specs)  # an unknown name ends the audit here
     tell(f"blind probes on {len(question.photos)} photos")
     gate = blind_probes(target, question, seed)
-    tell("signals of the model" + (f" and of {len(given)} shadow models" if given else ""))
+    tell("signals of the model")
     reference = None if public is None else one_set(open_photo_set(public, "public"), question.photos.size)
     seen = observe(
         target,
@@ -108,6 +108,7 @@ def audit(
         public=reference,
         shadows=[(targeted(shadow.model), shadow) for shadow in given],
         shadow_requests=requested(wanted, lambda attack: attack.knowledge.uses_shadows),
+        tell=tell,
     )
     if EMBEDDING.key in seen.missing:
         raise FaceVeilError(f"no embedding could be computed: {seen.missing[EMBEDDING.key]}")

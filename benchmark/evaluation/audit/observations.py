@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,17 +74,20 @@ def observe(
     public: Photos | None = None,
     shadows: Sequence[tuple[Target, AuditShadow]] = (),
     shadow_requests: Sequence[SignalRequest] = (),
+    tell: Callable[[str], None] = lambda _text: None,
 ) -> Observations:
     """All signals in as few passes as possible; one that fails on this module is left out with its reason.
 
     Args:
         public: photos from which the attacker estimates feature statistics; default those he knows were not trained on.
+        tell: hears now and then how far the passes over the photos are.
     """
-    observer = _Observer(question, public)
+    observer = _Observer(question, public, tell)
     missing: dict[str, str] = {}
     values = observer.values(target, requests, missing)
     found = []
-    for model, shadow in shadows:
+    for number, (model, shadow) in enumerate(shadows, start=1):
+        tell(f"signals of shadow model {number} of {len(shadows)}")
         wanted = [r for r in shadow_requests if r.key in values]
         own = observer.values(model, wanted, missing)
         inside = _inside(shadow, question)
@@ -107,10 +111,14 @@ def _inside(shadow: AuditShadow, question: Question) -> np.ndarray:
     return inside
 
 
+_PAUSE = 10.0  # seconds between two words on how far a pass is
+
+
 @dataclass(frozen=True)
 class _Observer:
     question: Question
     public: Photos | None
+    tell: Callable[[str], None]
 
     def values(self, target: Target, requests: Sequence[SignalRequest], missing: dict[str, str]) -> dict[str, np.ndarray]:
         """Signals by key; together where that works, one by one where a module fails on one of them."""
@@ -140,17 +148,32 @@ class _Observer:
         with_gradients = [r for r in requests if r.backward]
         plain = [r for r in requests if r not in again and r not in with_gradients]
         values: dict[str, np.ndarray] = {}
-        for part in (plain, with_gradients):
+        for part, what in ((plain, "activations"), (with_gradients, "gradients")):
             if part:
-                values.update(extract(target, self.question.photos, part, references=self._references(target, part)).values)
+                values.update(self._asked(target, part, self._references(target, part), what))
         if again:
             other = target.recalibrated(self._reference_photos())
             own = {"repaired": stored_statistics(other.backbone)}
-            values.update(extract(other, self.question.photos, again, references=own).values)
+            values.update(self._asked(other, again, own, "statistics estimated again"))
         unusable = [key for key, v in values.items() if not np.isfinite(v).all()]
         if unusable:
             raise FaceVeilError(f"{', '.join(unusable)}: not finite.")
         return values
+
+    def _asked(
+        self, target: Target, requests: Sequence[SignalRequest], references: Mapping[str, ReferenceStatistics], what: str
+    ) -> Mapping[str, np.ndarray]:
+        photos = self.question.photos
+        done, next_time = 0, time.monotonic() + _PAUSE
+
+        def report(count: int) -> None:
+            nonlocal done, next_time
+            done += count
+            if time.monotonic() > next_time:
+                self.tell(f"{what}: {done} of {len(photos)} photos")
+                next_time = time.monotonic() + _PAUSE
+
+        return extract(target, photos, requests, references=references, progress=report).values
 
     def _reference_photos(self) -> Photos:
         if self.public is not None:

@@ -4,6 +4,7 @@ import torch
 from strangers import SIDE, Memoriser, Stranger, pictures
 
 import faceveil
+from benchmark.evaluation.audit import observations
 from benchmark.interfaces import AttackSpec, Contrast, FaceVeilError
 
 PHOTOS, PERSON = pictures(80, 4, seed=1)
@@ -48,6 +49,15 @@ def test_every_attack_has_a_number_or_a_reason(planted):
             assert auc.low <= auc.value <= auc.high
             assert result.people > 0
     assert {"mint", "encoder_mi", "compactness"} <= set(planted.table()["attack"])
+
+
+def test_it_tells_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(observations, "_PAUSE", 0.0)
+    told: list[str] = []
+    ask(Stranger(seed=5), progress=told.append)
+    assert told[:3] == ["reading the photos", f"blind probes on {len(PHOTOS)} photos", "signals of the model"]
+    assert f"activations: {len(PHOTOS)} of {len(PHOTOS)} photos" in told
+    assert [t.startswith("attack ") for t in told[-len(FAST) :]] == [True] * len(FAST)
 
 
 def test_a_model_that_never_saw_the_photos_shows_nothing():
