@@ -81,14 +81,16 @@ def _end(*_: object) -> None:
 
     Where the exception gets lost, as in a finaliser, and where a library does not return, the process ends all the same.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.unraisablehook = _lost
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_linger, daemon=True).start()
     sys.exit(1)
 
 
 def _lost(error: sys.UnraisableHookArgs) -> None:
-    if not issubclass(error.exc_type, SystemExit):
+    """Tells of errors that Python cannot raise, but for that of the signal itself, and for one that came beside it."""
+    beside = isinstance(error.exc_value, OSError) and "ignored due to race condition" in str(error.exc_value)
+    if not beside and not issubclass(error.exc_type, SystemExit):
         sys.__unraisablehook__(error)
 
 
