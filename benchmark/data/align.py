@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmark.data.readers.encoded import EncodedFaces
 from benchmark.interfaces import FaceVeilError
-from benchmark.runtime.unfinished import INCOMPLETE
+from benchmark.runtime.unfinished import INCOMPLETE, is_taken
 
 Floats = NDArray[np.float64]
 SIZE = 112
@@ -84,7 +84,7 @@ def align(
     Raises:
         FaceVeilError: ``out`` holds something already, or no photo has landmarks.
     """
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INCOMPLETE).exists())):
+    if is_taken(out):
         raise FaceVeilError(f"{out} exists and is not empty; choose another --out, or remove it first.")
     if not any(key in landmarks for key in photos.keys):
         example = photos.keys[0]

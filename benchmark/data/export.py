@@ -13,7 +13,7 @@ from PIL import Image
 from benchmark.data.readers.images import map_threads
 from benchmark.data.readers.scan import Progress
 from benchmark.interfaces import FaceVeilError, Photos
-from benchmark.runtime.unfinished import INCOMPLETE
+from benchmark.runtime.unfinished import INCOMPLETE, is_taken
 
 BATCH = 256
 
@@ -28,7 +28,7 @@ def export_role(photos: Photos, out: Path, progress: Progress | None = None) -> 
     Raises:
         FaceVeilError: ``out`` holds something already, or cannot be written.
     """
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INCOMPLETE).exists())):
+    if is_taken(out):
         raise FaceVeilError(f"{out} is not an empty folder; name another one, or empty it first")
     files = _files(np.asarray(photos.identity))
     try:

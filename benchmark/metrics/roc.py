@@ -79,9 +79,13 @@ class Roc:
     def advantage(self, threshold: float | None = None) -> Floats:
         """Membership advantage TPR - FPR (Yeom et al. 2018, def. 4), at ``threshold`` or the largest over all thresholds."""
         if threshold is None:
-            return np.asarray((self.tpr - self.fpr).max(axis=1))
+            return self._largest_advantage
         tpr, fpr = self.rates_at(threshold)
         return tpr - fpr
+
+    @cached_property
+    def _largest_advantage(self) -> Floats:
+        return np.asarray((self.tpr - self.fpr).max(axis=1))
 
     def balanced_accuracy(self, threshold: float | None = None) -> Floats:
         """(TPR + TNR) / 2, at ``threshold`` or the largest over all thresholds."""

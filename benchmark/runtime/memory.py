@@ -89,13 +89,12 @@ def freed_memory_kept() -> Iterator[None]:
     Does nothing elsewhere, and where the user has set glibc's own variables; an inner block leaves the outer one as it is.
     """
     global _keeping
-    outermost = not _keeping and not any(name in os.environ for name in _ALLOCATOR_VARIABLES)
-    if not outermost:
+    if _keeping or any(name in os.environ for name in _ALLOCATOR_VARIABLES):
         yield
         return
     _keeping = True
-    # The larger threshold is refused by versions before 2.35.
-    _ = _allocator("mallopt", _MMAP_THRESHOLD, 2**30) or _allocator("mallopt", _MMAP_THRESHOLD, 2**25)
+    if not _allocator("mallopt", _MMAP_THRESHOLD, 2**30):  # refused by versions before 2.35
+        _allocator("mallopt", _MMAP_THRESHOLD, 2**25)
     _allocator("mallopt", _TRIM_THRESHOLD, 2**31 - 1)
     try:
         yield

@@ -65,6 +65,11 @@ def _machine() -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
 
 
+def is_taken(out: Path) -> bool:
+    """Whether a folder that is to be written in place is none, or holds more than what an interrupted writer left."""
+    return out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / INCOMPLETE).exists()))
+
+
 def abandoned(folder: Path, name: str | None = None) -> list[Path]:
     """What killed writers left half-written in a folder itself; ``name``: of this file or folder only."""
     with suppress(OSError):  # no folder, or one that is not ours to look into

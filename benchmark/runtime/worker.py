@@ -70,8 +70,7 @@ def main(connection: int, lifeline: int) -> None:
     except (BrokenPipeError, ConnectionResetError):  # nobody is there to take the result
         pass
     except Exception:
-        if signal.getsignal(signal.SIGTERM) is _end:  # else it was told to end: what that broke off is no fault
-            traceback.print_exc()
+        traceback.print_exc()
     finally:
         leave(code)
 

@@ -23,8 +23,7 @@ def _bootstrap(scores: Scores, seed: int) -> dict[str, Bootstrap]:
     rates = [a for a in FPRS.values() if is_measurable(int((~positive).sum()), a)]
 
     def statistics(curve: Roc) -> Mapping[str, Floats]:
-        advantage = curve.advantage()
-        values = {"auc": curve.auc(), "advantage": advantage, "balanced_accuracy": (1 + advantage) / 2}
+        values = {"auc": curve.auc(), "advantage": curve.advantage(), "balanced_accuracy": curve.balanced_accuracy()}
         for rate in rates:
             values[f"tpr@fpr={rate}"] = curve.tpr_at_fpr(rate)[0]
         return values

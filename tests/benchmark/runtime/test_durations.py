@@ -9,6 +9,15 @@ import pytest
 from benchmark.runtime.durations import Durations
 
 
+def remembering(path: Path, **seconds: float) -> Durations:
+    """As a later run finds them: what an earlier one measured."""
+    before = Durations(path)
+    for kind, taken in seconds.items():
+        before.add(kind, taken)
+    before.save()
+    return Durations(path)
+
+
 def test_means_are_remembered_across_runs(tmp_path: Path):
     first = Durations(tmp_path / "durations.json")
     first.add("train", 10)
@@ -37,11 +46,7 @@ def test_a_damaged_file_costs_estimates_only(tmp_path: Path):
 
 
 def test_on_a_machine_that_is_slower_now_all_that_is_left_takes_longer(tmp_path: Path):
-    before = Durations(tmp_path / "durations.json")
-    before.add("train", 10)
-    before.add("read", 4)
-    before.save()
-    now = Durations(tmp_path / "durations.json")
+    now = remembering(tmp_path / "durations.json", train=10, read=4)
     now.add("train", 99)
     assert now.known("train") == 99
     assert now.known("read") == pytest.approx(4 * 100 / 11)
@@ -57,10 +62,6 @@ def test_a_guess_that_was_wrong_mends_the_others():
 
 
 def test_a_short_step_says_little(tmp_path: Path):
-    before = Durations(tmp_path / "durations.json")
-    before.add("photos", 0.01)
-    before.add("train", 10)
-    before.save()
-    now = Durations(tmp_path / "durations.json")
+    now = remembering(tmp_path / "durations.json", photos=0.01, train=10)
     now.add("photos", 0.2)
     assert now.known("train") == pytest.approx(10 * 1.2 / 1.01)
