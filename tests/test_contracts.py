@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from benchmark.data.populations import SEEN, UNSEEN
 from benchmark.evaluation.inversion.attack_runner import InversionImages, InversionRunner
 from benchmark.evaluation.inversion.subjects import template_subjects
 from benchmark.evaluation.membership.evidence import Evidence, narrowed
+from benchmark.evaluation.membership.pooling import Scores
 from benchmark.evaluation.membership.score_metrics import auc_estimate, contrast_metrics
 from benchmark.evaluation.membership.scores import check_access, query_shadows, run_contrast
 from benchmark.interfaces import (
@@ -65,21 +67,27 @@ def build(plugin: type[Plugin], settings: dict[str, Any]) -> Plugin:
     return build_inversion(spec) if issubclass(plugin, InversionAttack) else build_attack(spec)
 
 
-def meaningful(spec: AttackSpec, evidence: Evidence) -> list[Contrast]:
-    """The contrasts that an attack has a meaning for, those first on which the tiny world leaks most clearly."""
-    found = []
-    for contrast in (Contrast.SAMPLE, Contrast.PAPER, Contrast.IDENTITY):
-        if contrast in build_attack(spec).contrasts:
-            with suppress(NotApplicableError):
-                run_contrast(spec, evidence, contrast)
-                found.append(contrast)
-    assert found, "an attack has a meaning somewhere"
-    return found
+@dataclass(frozen=True)
+class Asked:
+    """Evidence, and what attacks found in it: each runs once for all tests."""
 
+    evidence: Evidence
+    found: dict[str, dict[Contrast, Scores]] = field(default_factory=dict)
 
-def leak_contrast(spec: AttackSpec, evidence: Evidence) -> Contrast:
-    """The contrast on which the tiny world leaks most clearly, of those the attack is made for."""
-    return meaningful(spec, evidence)[0]
+    def scores(self, spec: AttackSpec) -> dict[Contrast, Scores]:
+        """By contrast that the attack has a meaning for, those first on which the tiny world leaks most clearly."""
+        if spec.label not in self.found:
+            self.found[spec.label] = {}
+            for contrast in (Contrast.SAMPLE, Contrast.PAPER, Contrast.IDENTITY):
+                if contrast in build_attack(spec).contrasts:
+                    with suppress(NotApplicableError):
+                        self.found[spec.label][contrast] = run_contrast(spec, self.evidence, contrast)
+        assert self.found[spec.label], "an attack has a meaning somewhere"
+        return self.found[spec.label]
+
+    def leak_contrast(self, spec: AttackSpec) -> Contrast:
+        """The contrast on which the tiny world leaks most clearly, of those the attack is made for."""
+        return next(iter(self.scores(spec)))
 
 
 def given(attack: MembershipAttack, evidence: Evidence) -> bool:
@@ -150,8 +158,13 @@ def test_a_setting_that_does_not_exist_is_refused_by_name(plugin):
 
 
 @pytest.fixture(scope="module")
-def evidence(tiny):
-    return tiny.evidence(ATTACK_SPECS)
+def asked_tiny(tiny):
+    return Asked(tiny.evidence(ATTACK_SPECS))
+
+
+@pytest.fixture
+def evidence(asked_tiny):
+    return asked_tiny.evidence
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +199,9 @@ def test_knowledge_is_used(spec):
 
 
 @each_attack
-def test_scores_are_finite_numbers_and_repeat(spec, evidence):
-    for contrast in meaningful(spec, evidence):
-        first, second = (run_contrast(spec, evidence, contrast) for _ in range(2))
+def test_scores_are_finite_numbers_and_repeat(spec, asked_tiny, evidence):
+    for contrast, first in asked_tiny.scores(spec).items():
+        second = run_contrast(spec, evidence, contrast)
         index = evidence.sides(contrast, labelled=False)
         assert first.score.shape == (len(index),)
         assert np.isfinite(first.score).all()
@@ -196,9 +209,9 @@ def test_scores_are_finite_numbers_and_repeat(spec, evidence):
 
 
 @each_attack
-def test_sees_people_only_where_it_says_so(spec, evidence, monkeypatch):
+def test_sees_people_only_where_it_says_so(spec, asked_tiny, evidence, monkeypatch):
     kind = type(build_attack(spec))
-    contrast = leak_contrast(spec, evidence)
+    contrast = asked_tiny.leak_contrast(spec)
     seen = []
     score = kind.score
     monkeypatch.setattr(kind, "score", lambda self, signals: seen.append(signals) or score(self, signals))
@@ -213,9 +226,9 @@ def test_sees_people_only_where_it_says_so(spec, evidence, monkeypatch):
 
 
 @each_attack
-def test_scores_do_not_depend_on_the_order_of_photos(spec, evidence):
+def test_scores_do_not_depend_on_the_order_of_photos(spec, asked_tiny, evidence):
     attack = build_attack(spec)
-    contrast = leak_contrast(spec, evidence)
+    contrast = asked_tiny.leak_contrast(spec)
     if attack.knowledge in LABELLED:
         known = evidence.sides(contrast, labelled=True)
         attack.fit(narrowed(evidence.signals, attack, known), evidence.labels(known, contrast))
@@ -231,8 +244,8 @@ def test_scores_do_not_depend_on_the_order_of_photos(spec, evidence):
 
 
 @each_attack
-def test_finds_the_planted_leak(spec, evidence):
-    scores = run_contrast(spec, evidence, leak_contrast(spec, evidence))
+def test_finds_the_planted_leak(spec, asked_tiny):
+    scores = asked_tiny.scores(spec)[asked_tiny.leak_contrast(spec)]
     metrics, _ = contrast_metrics(scores, blind=0.5, seed=0)
     auc = metrics["auc"]
     print(f"planted leak, {spec.label}: AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]")
@@ -291,8 +304,7 @@ def test_is_at_chance_on_an_untrained_backbone(name, tiny):
     evidence = tiny.evidence([spec], make_untrained(tiny.track, tiny.folder))
     if not given(build_attack(spec), evidence):
         pytest.skip("an untrained backbone has no head")
-    for contrast in meaningful(spec, evidence):
-        scores = run_contrast(spec, evidence, contrast)
+    for contrast, scores in Asked(evidence).scores(spec).items():
         value, deviation = auc_estimate(scores, seed=0)
         assert abs(value - 0.5) < 4 * deviation, contrast
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import sys
 import time
@@ -184,6 +185,9 @@ def log(text: str) -> None:
     err.print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {escape(text)}", soft_wrap=True)
 
 
+QUIET = 60.0  # seconds after which a log tells what runs though nothing was finished
+
+
 class Steps:
     """Progress on stderr: a line with the current step, and a bar while something is trained."""
 
@@ -191,21 +195,25 @@ class Steps:
         self._progress = progress
         self._task = progress.add_task("starting", total=None)
         self._what = ""
+        self._told = -math.inf  # when a log heard of tasks
 
     def step(self, text: str) -> None:
         """The current step."""
-        self._what = text
+        self._what, self._told = text, -math.inf
         logfile.note(text)
         self._progress.update(self._task, description=escape(text), total=None, completed=0)
         if not self._progress.console.is_terminal:
             log(text)
 
     def tasks(self, status: Status) -> None:
-        """How far a graph of tasks is; in a log, one line per finished task."""
+        """How far a graph of tasks is; in a log, a line at its start, for each finished task, and after a minute without one."""
         self._progress.update(self._task, description=escape(status.line), total=status.total, completed=status.done)
-        if status.finished is None:
+        now = time.monotonic()
+        if status.finished is None and now < self._told + QUIET:
             return
-        text = f"{status.finished.name}: {duration(status.seconds)}; {status.line}"
+        self._told, text = now, status.line
+        if status.finished is not None:
+            text = f"{status.finished.name}: {duration(status.seconds)}; {text}"
         logfile.note(text)
         if not self._progress.console.is_terminal:
             log(text)

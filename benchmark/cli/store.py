@@ -48,7 +48,11 @@ def export(
     out_: Annotated[Path | None, typer.Option("--out", help="A file instead of stdout.")] = None,
     store: StoreOption = None,
 ) -> None:
-    """Writes the stored records."""
+    """Writes the stored records.
+
+    An inversion that lies beside --out in a file of its own (folder inversions) is not written into the records again.
+    """
+    from benchmark.records.beside import apart
     from benchmark.records.thinning import thinned
     from benchmark.runtime.atomic import write_text
 
@@ -60,6 +64,8 @@ def export(
     records = open_store(store).records(track, unreadable)
     if submission:
         records = [r for r in records if r.provenance.submission_id.startswith(submission)]
+    if out_ is not None and format_ is Format.JSON:
+        records = [apart(record, out_.parent) for record in records]
     text = _text([thinned(record) for record in records] if thin else records, format_, dataset)
     if out_ is None:
         print(text, end="")

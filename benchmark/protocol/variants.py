@@ -1,7 +1,7 @@
 """Tracks with a factor changed: ``synthetic-quick[head=softmax,photos=4]``.
 
-The loss, the photos per person and the attacker's shadows belong to a track, not to a defence: with another of them the
-results stand apart, under the variant's own name, by which it can be asked for anywhere.
+The loss, the people and their photos, and the attacker's shadows belong to a track, not to a defence: with another of them
+the results stand apart, under the variant's own name, by which it can be asked for anywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from benchmark.protocol.track import HeadSpec, ShadowBudget, Track
 
 HEADS = get_args(HeadSpec.model_fields["name"].annotation)  # by name alone: tracks are read without torch
 
-FACTORS = ("head", "photos", "epochs", "population", "shadows")
+ROLES = ("photos", "pool", "public", "verification")
+FACTORS = ("head", *ROLES, "epochs", "population", "shadows")
 _NUMBER = re.compile("[0-9]{1,18}")
 _NAME = re.compile(r"(?P<base>[^\[\]]+)\[(?P<factors>[^\[\]]*)\]")
 
@@ -25,8 +26,8 @@ def variant(track: Track, factors: Mapping[str, Any]) -> Track:
 
     Args:
         factors: ``head`` (a name in :mod:`benchmark.models.heads`), ``photos`` (of a person of the pool; half of them are
-            trained on), ``epochs``, ``population`` (backbones of an entry), and ``shadows`` (the attacker's own, on auxiliary
-            people).
+            trained on), ``pool``, ``public`` and ``verification`` (how many people), ``epochs``, ``population`` (backbones of
+            an entry), and ``shadows`` (the attacker's own, on auxiliary people).
 
     Raises:
         FaceVeilError: an unknown factor, or a value that it cannot have.
@@ -48,7 +49,8 @@ def variant(track: Track, factors: Mapping[str, Any]) -> Track:
         elif key == "population":
             updates["population"] = _at_least(2, key, value)
         else:
-            updates["roles"] = track.roles.model_copy(update={key: _at_least(2, key, value)})
+            roles = updates.get("roles", track.roles)
+            updates["roles"] = roles.model_copy(update={key: _at_least(2, key, value)})
     return track.model_copy(update=updates)
 
 
@@ -64,9 +66,10 @@ def parse(name: str) -> tuple[str, dict[str, Any]]:
 def _present(track: Track, factor: str) -> Any:
     if factor not in FACTORS:
         raise FaceVeilError(f"unknown factor {factor!r}; a track can be varied in {', '.join(FACTORS)}.")
+    if factor in ROLES:
+        return getattr(track.roles, factor)
     return {
         "head": track.head.name,
-        "photos": track.roles.photos,
         "epochs": track.training.epochs,
         "population": track.population,
         "shadows": track.shadows.auxiliary,

@@ -2,7 +2,8 @@
 
 They are joined to the records of that submission when a file of records is read
 (:func:`benchmark.records.reading.items`).  So a file of records can be written anew from a store that never ran an
-inversion, and the board loses nothing.
+inversion, and the board loses nothing.  Nor does anything stand twice where the store did get it: what lies beside a file is
+not written into it again (:func:`apart`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from benchmark.interfaces import PluginInfo
+from benchmark.records.record import Record
 from benchmark.records.results import InversionRecord
 from benchmark.runtime.atomic import write_text
 
@@ -63,6 +65,20 @@ def joined(item: Any, folder: Path) -> Any:
     if found["submission_id"] != name:
         return item
     return {**item, "inversion": found["inversion"], "attacks": {**item.get("attacks", {}), **found["attacks"]}}
+
+
+def apart(record: Record, folder: Path) -> Record:
+    """A record as a file of ``folder`` holds it: without the inversion that lies beside it there; else as it is."""
+    found = _read(place(folder, record.provenance.submission_id)) if record.inversion is not None else None
+    if found is None:
+        return record
+    plain = record.model_copy(update={"inversion": None, "attacks": _without(record.attacks, found["attacks"])})
+    again = Record.model_validate(joined(plain.model_dump(mode="json"), folder))
+    return plain if again.inversion == record.inversion else record
+
+
+def _without(infos: Mapping[str, PluginInfo], others: Mapping[str, Any]) -> dict[str, PluginInfo]:
+    return {name: info for name, info in infos.items() if name not in others}
 
 
 def _read(file: Path) -> dict[str, Any] | None:

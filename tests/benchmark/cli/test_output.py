@@ -12,6 +12,7 @@ from benchmark.cli.evaluate import parse_attack
 from benchmark.cli.output import emit, facts, number, pick_device, settings, steps, table
 from benchmark.interfaces import AttackSpec, FaceVeilError
 from benchmark.records.results import Metric
+from benchmark.runtime.executor import Node, Status
 from benchmark.runtime.progress import TrainingProgress
 
 
@@ -83,6 +84,23 @@ def test_progress_goes_to_stderr(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "counting [sheep]" in captured.err
+
+
+def test_a_log_tells_at_once_what_runs_and_again_after_a_minute_without_news(capsys, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(output.time, "monotonic", lambda: clock[0])
+    runs, node = Status(0, 2, ("backbone 1",), 600.0), Node("1", print, label="backbone 1")
+    with steps() as progress:
+        progress.step("training 2 backbones")
+        for seconds in (1, 2, 59, 62, 63):
+            clock[0] = seconds
+            progress.tasks(runs)
+        progress.tasks(Status(1, 2, (), 300.0, node, 60.0))
+        clock[0] = 100
+        progress.tasks(Status(1, 2, ("backbone 2",), 270.0))
+    lines = [line.split(maxsplit=1)[1] for line in capsys.readouterr().err.splitlines() if line[:4].isdigit()]
+    waiting = "0/2 done; running: backbone 1; about 10 min left"
+    assert lines == ["training 2 backbones", waiting, waiting, "backbone 1: 1 min; 1/2 done; about 5 min left"]
 
 
 def test_an_output_that_cannot_be_is_refused_before_any_work(tmp_path):

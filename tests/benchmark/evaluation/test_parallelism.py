@@ -31,6 +31,7 @@ def test_figures_change_with_any_number(alone):
     assert figures(other) != figures(alone)
 
 
+@pytest.mark.slow
 def test_ways_are_named_and_compared(monkeypatch, tmp_path):
     monkeypatch.setenv("FACEVEIL_HOME", str(tmp_path))
     first, second = measure_ways(TRACK, UNDEFENDED, [Way(1), Way(2)], Silent())

@@ -33,6 +33,12 @@ def test_shadows_and_epochs():
     assert changed.training.lr == TRACK.training.lr
 
 
+def test_people():
+    changed = get_track("synthetic-smoke[photos=4,pool=60,public=50,verification=30]")
+    assert changed.roles == TRACK.roles.model_copy(update={"photos": 4, "pool": 60, "public": 50, "verification": 30})
+    assert changed.training == TRACK.training
+
+
 @pytest.mark.parametrize(
     ("factors", "message"),
     [
@@ -41,6 +47,7 @@ def test_shadows_and_epochs():
         ("photos=1", "at least 2"),
         ("epochs=0", "at least 1"),
         ("population=1", "at least 2"),
+        ("pool=1", "at least 2"),
         ("photos=many", "whole number"),
         ("shadows=1/0/0", "whole number"),
     ],

@@ -53,6 +53,16 @@ def test_it_is_joined_to_its_record_alone_and_outlives_another_export(folder):
         (place / "records.json").write_text(to_json(records))  # from a store that ran no inversion
 
 
+def test_what_lies_beside_a_file_is_not_written_into_it_again(folder):
+    place, records = folder
+    beside.write(place, result(records[0]))
+    plain, other = read(place)
+    assert [beside.apart(record, place) for record in (plain, other)] == records
+    assert beside.apart(plain, place / "elsewhere") == plain
+    newer = plain.model_copy(update={"inversion": InversionRecord(results=(), judges=(), generator="newer")})
+    assert beside.apart(newer, place) == newer
+
+
 @pytest.mark.parametrize("change", [{"track": "another"}, {"protocol_version": "0.2"}, {"submission_id": None}])
 def test_what_belongs_to_another_record_is_not_joined(folder, change):
     place, records = folder
