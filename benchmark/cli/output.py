@@ -206,7 +206,7 @@ class Steps:
             log(text)
 
     def tasks(self, status: Status) -> None:
-        """How far a graph of tasks is; in a log, a line at its start, for each finished task, and after a minute without one."""
+        """How far a graph of tasks is; in a log, a line at its start, after each task, and after a minute without one."""
         self._progress.update(self._task, description=escape(status.line), total=status.total, completed=status.done)
         now = time.monotonic()
         if status.finished is None and now < self._told + QUIET:
