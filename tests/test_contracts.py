@@ -49,7 +49,7 @@ from benchmark.protocol.registry import build_attack, build_defense, build_inver
 from benchmark.training.build import make_untrained
 
 FAMILIES = {"none", "control", "bn_statistics", "dp", "training", "architecture", "input", "embedding", "unlearning"}
-RELABELLINGS = 12
+RELABELLINGS = 8
 LABELLED = (Knowledge.PARTIAL, Knowledge.AUXILIARY)
 
 DEFENSES = list(registry.defenses().values())

@@ -40,7 +40,10 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, envvar="FACEVEIL_WORKERS", help="Processes that work at once; default every core, or one on a GPU."),
 ]
-Ray = Annotated[str | None, typer.Option("--ray", help="Run every step on the Ray cluster at this address instead, whose nodes see this home.")]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", help="Run the steps on the Ray cluster at this address instead; its nodes see this home."),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto (a GPU where there is one).")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,16 +13,19 @@ from benchmark.cli.rank import show as show_ranking
 from benchmark.interfaces import DefenseSpec
 from benchmark.records.runs import QUICKSTART
 
+if TYPE_CHECKING:
+    from benchmark.protocol.track import Track
+
 ENTRIES = (
     DefenseSpec(name="undefended"),
     DefenseSpec(name="public_only"),
     DefenseSpec(name="bn_perturbation", settings={"rho": 0.5}),
     DefenseSpec(name="early_stopping", settings={"share": 0.2}),
 )
-# Fewer backbones an entry than the tracks have, and no attacker with shadows on public people: minutes instead of a quarter
-# of an hour.  What is measured is a track of its own, with a board of its own.
-REDUCED = "[population=3,shadows=0]"
-TRACK, FAST_TRACK = f"synthetic-quick{REDUCED}", f"synthetic-smoke{REDUCED}"
+# Fewer people and fewer backbones an entry than the tracks have, and no attacker with shadows on public people: minutes instead
+# of half an hour.  What is measured is a track of its own, with a board of its own.
+TRACK = "synthetic-quick[pool=480,population=3,public=450,shadows=0]"
+FAST_TRACK = "synthetic-smoke[population=3,shadows=0]"
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +43,21 @@ def entry_folder(track: str, spec: DefenseSpec, seed: int) -> Path:
     return runs_dir() / track / f"{spec.name}-{digest}-seed{seed}"
 
 
+def told_reduction(track: Track) -> str:
+    """What a track of quickstart has less of than the whole one, and how that is run."""
+    from benchmark.protocol.tracks import get_track
+    from benchmark.protocol.variants import parse
+
+    whole = get_track(parse(track.name)[0])
+    parts = [f"{track.population} backbones an entry instead of {whole.population}"]
+    if track.roles.pool < whole.roles.pool:
+        parts.append(f"{track.roles.pool} people instead of {whole.roles.pool}")
+    return (
+        f"reduced: {', '.join(parts)}, no attacker with shadows on public people. `faceveil train --track {whole.name}` and "
+        f"`faceveil evaluate --track {whole.name}` run the whole track."
+    )
+
+
 def quickstart(
     fast: Annotated[bool, typer.Option("--fast", help="A smoke test, too small for conclusions.")] = False,
     seed: int = 0,
@@ -53,7 +71,6 @@ def quickstart(
     """
     from benchmark.evaluation.session import Session
     from benchmark.protocol.tracks import get_track
-    from benchmark.protocol.variants import parse
     from benchmark.runtime.executor import Engine
     from benchmark.service.store import Store
     from benchmark.submissions.package import is_packed
@@ -76,11 +93,7 @@ def quickstart(
     from benchmark.records.ranking import rank
 
     tables = ranking(rank(records))
-    whole = get_track(parse(track.name)[0])
-    reduced = (
-        f"reduced: {track.population} backbones an entry instead of {whole.population}, and no attacker with shadows on public "
-        f"people. `faceveil train --track {whole.name}` and `faceveil evaluate --track {whole.name}` run the whole track."
-    )
+    reduced = told_reduction(track)
 
     def show() -> None:
         show_ranking(tables)
