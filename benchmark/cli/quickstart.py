@@ -24,7 +24,7 @@ ENTRIES = (
 )
 # Fewer people and fewer backbones an entry than the tracks have, and no attacker with shadows on public people: minutes instead
 # of half an hour.  What is measured is a track of its own, with a board of its own.
-TRACK = "synthetic-quick[pool=480,population=3,public=450,shadows=0]"
+TRACK = "synthetic-quick[pool=360,population=3,public=300,shadows=0]"
 FAST_TRACK = "synthetic-smoke[population=3,shadows=0]"
 
 
