@@ -11,7 +11,7 @@ import typer
 
 from benchmark.cli.outlook import outlook
 from benchmark.cli.outlook import show as show_outlook
-from benchmark.cli.output import Device, Json, Ray, Workers, emit, err, out, pick_device, steps, table
+from benchmark.cli.output import Device, Json, Ray, Workers, emit, err, legend, numbered, out, pick_device, steps, table
 from benchmark.cli.submit import StoreOption
 from benchmark.cli.train import Data, Public
 from benchmark.interfaces import FaceVeilError
@@ -119,32 +119,31 @@ def _selected(entries: Sequence[SweepEntry], patterns: Sequence[str]) -> list[Sw
     return chosen
 
 
+COLUMNS = ("entry", "seed", "TAR@FAR=1e-3", "advantage", "AUC sample", "AUC identity", "inversion", "x")
+
+
 def _show(document: dict[str, Any]) -> None:
-    """A table per track; what is not done stands below it."""
+    """A table per track with the entries' names below it; what is not done stands last."""
     done = [row for row in document["entries"] if "utility" in row]
     for track in dict.fromkeys(row["track"] for row in done):
         of_track = [row for row in done if row["track"] == track]
-        cells = [[str(row["seed"]), *_cells(row)] for row in of_track]
-        columns = [
-            "seed",
-            "entry",
-            "TAR@FAR=1e-3",
-            "advantage",
-            "AUC sample",
-            "AUC identity",
-            "inversion",
-            "train s",
-            "x plain",
-        ]
-        used = [n for n, name in enumerate(columns) if name != "inversion" or any(row[n] for row in cells)]
-        table(f"{document['sweep']}: {track}", [columns[n] for n in used], [[row[n] for n in used] for row in cells])
+        names = numbered(_name(row) for row in of_track)
+        cells = [[names[_name(row)], str(row["seed"]), *_cells(row)] for row in of_track]
+        empty = {"seed"} if len({row["seed"] for row in of_track}) == 1 else set()
+        empty |= {name for n, name in enumerate(COLUMNS) if not any(row[n] for row in cells)}
+        used = [n for n, name in enumerate(COLUMNS) if name not in empty]
+        rows = [[row[n] for n in used] for row in cells]
+        table(f"{document['sweep']}: {track}", [COLUMNS[n] for n in used], rows, whole=range(len(used)))
+        legend("entries", names)
     if done:
-        out.print("intervals of 95 %; AUC of the strongest attack on each contrast; x: times the undefended training's seconds")
+        out.print("intervals of 95 %; AUC of the strongest attack on each contrast; x: training seconds over undefended's")
         out.print("(processor seconds where both records have them: other work on the machine disturbs these less)")
+    several = len({(row["track"], row["seed"]) for row in document["entries"]}) > 1
     for row in document["entries"]:
         if "utility" not in row:
+            where = f" on {row['track']}, seed {row['seed']}" if several else ""
             reason = f": {row['reason']}" if row["reason"] else ""
-            out.print(f"{row['status']}: {row['entry']} on {row['track']}, seed {row['seed']}{reason}", markup=False)
+            out.print(f"{row['status']}: {row['entry']}{where}{reason}", markup=False, soft_wrap=True)
     out.print(f"{document['done']} done, {document['failed']} failed, {document['waiting']} waiting; in {document['folder']}")
     if document["waiting"]:
         out.print(f"about {document['minutes_left']:.0f} minutes are left.")
@@ -152,24 +151,28 @@ def _show(document: dict[str, Any]) -> None:
         show_outlook(document["graph"])
 
 
+def _name(row: dict[str, Any]) -> str:
+    return row["entry"] + (" (unranked)" if row["unranked"] else "")
+
+
 def _cells(row: dict[str, Any]) -> list[str]:
+    """The cells after entry and seed; intervals stand below their values, so that four of them fit 80 columns."""
+
     def triple(value: Sequence[float | None] | None) -> str:
         if not value:
             return ""
         centre, low, high = value
-        return f"{centre:.3f}" if low is None or high is None else f"{centre:.3f} [{low:.3f}, {high:.3f}]"
+        return f"{centre:.3f}" if low is None or high is None else f"{centre:.3f}\n[{low:.3f}, {high:.3f}]"
 
     def best(found: dict[str, Any] | None) -> str:
         return triple(found["auc"]) if found else ""
 
-    seconds, ratio = row["training_seconds"], row["times_undefended"]
+    ratio = row["times_undefended"]
     return [
-        row["entry"] + (" (unranked)" if row["unranked"] else ""),
         triple(row["utility"]),
         triple(row["leakage"]),
         best(row["sample"]),
         best(row["identity"]),
         triple(row["inversion"]),
-        "" if seconds is None else f"{seconds:.1f}",
         "" if ratio is None else f"{ratio:.2f}",
     ]

@@ -18,6 +18,7 @@ from benchmark.training.population import BackboneRecipe, BackboneTraining, Popu
 from benchmark.training.shadows import ShadowPool, ShadowRecipe, ShadowTraining
 
 SECONDS_A_PHOTO = 2e-3  # to draw one of 48 pixels, about
+TRANSFORM = 0.03  # of a training: what a defence does to trained weights, at most a pass over some photos, about
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,10 @@ class TrainingPlan:
     ) -> None:
         if key in self._nodes:
             return
-        needs = (*photos, *((self._last[shared],) if shared in self._last else ()))
-        kind = f"train {task.track.name} {recipe.backbone.name} {recipe.defense.name}"
+        trained = shared in self._last  # by the step before: what is left is to transform the weights
+        needs = (*photos, *((self._last[shared],) if trained else ()))
+        what = "transform" if trained else "train"
+        kind = f"{what} {task.track.name} {recipe.backbone.name} {recipe.defense.name}"
         plain = 120 * task.track.budget.cpu_minutes  # seconds of a core: the budget is that of two
-        self._nodes[key] = Node(key, task, needs, kind, label, cached, guess=plain)
+        self._nodes[key] = Node(key, task, needs, kind, label, cached, guess=plain * (TRANSFORM if trained else 1))
         self._last[shared] = key

@@ -45,6 +45,8 @@ def test_a_transform_waits_for_the_training_that_it_shares_and_nothing_else_does
     for number in range(k):
         assert nodes[number].needs == nodes[2 * k + number].needs == ()
         assert nodes[k + number].needs == (nodes[number].key,)
+    assert [node.kind.split()[0] for node in nodes] == ["train"] * k + ["transform"] * k + ["train"] * k
+    assert nodes[k].guess < nodes[0].guess / 10, "it is not estimated as a training"
     Graph(nodes)  # can run
 
 
