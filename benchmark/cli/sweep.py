@@ -152,7 +152,7 @@ def _show(document: dict[str, Any]) -> None:
 
 
 def _name(row: dict[str, Any]) -> str:
-    return row["entry"] + (" (unranked)" if row["unranked"] else "")
+    return f"{row['entry']} (unranked)" if row["unranked"] else str(row["entry"])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
