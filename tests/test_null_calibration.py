@@ -12,7 +12,7 @@ from benchmark.protocol.tracks import TRACKS
 from benchmark.training.build import make_untrained
 
 UNTRAINED = 20
-DRAWS, FEW_DRAWS = 1000, 3
+DRAWS, FEW_DRAWS = 1000, 6
 
 
 def every_attack() -> list[AttackSpec]:
@@ -33,6 +33,7 @@ def told(c):
 
 def check(found, draws, tests):
     """``tests``: how many are made in all, for Bonferroni's bound."""
+    assert found
     assert all(c.trials == draws for c in found)
     refused = [told(c) for c in found if not c.accepted(tests)]
     assert not refused, refused
@@ -41,7 +42,6 @@ def check(found, draws, tests):
 def test_a_few_draws_on_a_trained_target(tiny):
     specs = every_attack()
     found = null_calibration([tiny.evidence(specs)], specs, relabellings=FEW_DRAWS)
-    assert found
     check(found, FEW_DRAWS, len(found))
 
 
@@ -56,4 +56,6 @@ def test_many_draws_on_targets_trained_and_not(name, tiny):
     found = null_calibration(
         targets, specs, relabellings=DRAWS, contrasts=contrasts, progress=lambda c: print(told(c), flush=True)
     )
+    if not found:
+        pytest.skip("it has no meaning on some of the targets: untrained ones have no head")
     check(found, DRAWS, len(contrasts) * len(every_attack()))

@@ -45,6 +45,7 @@ Ray = Annotated[
     typer.Option("--ray", help="Run the steps on the Ray cluster at this address instead; its nodes see this home."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps, or auto (a GPU where there is one).")]
+QUIET = 60.0  # seconds after which a log tells what runs though nothing was finished
 
 
 def fail(message: str) -> NoReturn:
@@ -186,9 +187,6 @@ def settings(pairs: Sequence[str]) -> dict[str, Any]:
 def log(text: str) -> None:
     """A line of a log on stderr, with its time."""
     err.print(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {escape(text)}", soft_wrap=True)
-
-
-QUIET = 60.0  # seconds after which a log tells what runs though nothing was finished
 
 
 class Steps:

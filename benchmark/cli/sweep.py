@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from benchmark.evaluation.sweep.file import SweepEntry
     from benchmark.evaluation.sweep.sweep import SweepOutcome
 
+COLUMNS = ("entry", "seed", "TAR@FAR=1e-3", "advantage", "AUC sample", "AUC identity", "inversion", "x")
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -119,9 +121,6 @@ def _selected(entries: Sequence[SweepEntry], patterns: Sequence[str]) -> list[Sw
     return chosen
 
 
-COLUMNS = ("entry", "seed", "TAR@FAR=1e-3", "advantage", "AUC sample", "AUC identity", "inversion", "x")
-
-
 def _show(document: dict[str, Any]) -> None:
     """A table per track with the entries' names below it; what is not done stands last."""
     done = [row for row in document["entries"] if "utility" in row]
@@ -138,12 +137,11 @@ def _show(document: dict[str, Any]) -> None:
     if done:
         out.print("intervals of 95 %; AUC of the strongest attack on each contrast; x: training seconds over undefended's")
         out.print("(processor seconds where both records have them: other work on the machine disturbs these less)")
-    several = len({(row["track"], row["seed"]) for row in document["entries"]}) > 1
     for row in document["entries"]:
         if "utility" not in row:
-            where = f" on {row['track']}, seed {row['seed']}" if several else ""
             reason = f": {row['reason']}" if row["reason"] else ""
-            out.print(f"{row['status']}: {row['entry']}{where}{reason}", markup=False, soft_wrap=True)
+            line = f"{row['status']}: {row['entry']} on {row['track']}, seed {row['seed']}{reason}"
+            out.print(line, markup=False, soft_wrap=True)
     out.print(f"{document['done']} done, {document['failed']} failed, {document['waiting']} waiting; in {document['folder']}")
     if document["waiting"]:
         out.print(f"about {document['minutes_left']:.0f} minutes are left.")

@@ -59,26 +59,28 @@ def joined(item: Any, folder: Path) -> Any:
     name = origin.get("submission_id") if isinstance(origin, dict) else None
     if not isinstance(name, str) or not name.isalnum():
         return item
-    found = _read(place(folder, name))
-    if found is None or any(found[key] != item.get(key) for key in ("track", "protocol_version")):
-        return item
-    if found["submission_id"] != name:
+    found = _of(folder, name, item.get("track"), item.get("protocol_version"))
+    if found is None:
         return item
     return {**item, "inversion": found["inversion"], "attacks": {**item.get("attacks", {}), **found["attacks"]}}
 
 
 def apart(record: Record, folder: Path) -> Record:
     """A record as a file of ``folder`` holds it: without the inversion that lies beside it there; else as it is."""
-    found = _read(place(folder, record.provenance.submission_id)) if record.inversion is not None else None
-    if found is None:
+    if record.inversion is None:
         return record
-    plain = record.model_copy(update={"inversion": None, "attacks": _without(record.attacks, found["attacks"])})
-    again = Record.model_validate(joined(plain.model_dump(mode="json"), folder))
-    return plain if again.inversion == record.inversion else record
+    found = _of(folder, record.provenance.submission_id, record.track, record.protocol_version)
+    if found is None or InversionRecord.model_validate(found["inversion"]) != record.inversion:
+        return record
+    attacks = {name: info for name, info in record.attacks.items() if name not in found["attacks"]}
+    return record.model_copy(update={"inversion": None, "attacks": attacks})
 
 
-def _without(infos: Mapping[str, PluginInfo], others: Mapping[str, Any]) -> dict[str, PluginInfo]:
-    return {name: info for name, info in infos.items() if name not in others}
+def _of(folder: Path, submission_id: str, track: Any, protocol_version: Any) -> dict[str, Any] | None:
+    """What lies beside the files of ``folder`` for this submission on this track under this protocol."""
+    found = _read(place(folder, submission_id))
+    wanted = {"submission_id": submission_id, "track": track, "protocol_version": protocol_version}
+    return found if found is not None and wanted.items() <= found.items() else None
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
-from benchmark.cli.quickstart import ENTRIES, FAST_TRACK, TRACK, entry_folder
+from benchmark.cli.quickstart import ENTRIES, FAST_TRACK, TRACK, entry_folder, told_reduction
 from benchmark.protocol.registry import build_defense
 from benchmark.protocol.tracks import get_track
 from benchmark.service.store import Store
@@ -23,12 +23,15 @@ def test_entries_can_be_built_and_stand_apart(fresh_home):
 
 
 def test_the_tracks_are_reduced_and_named_so():
-    for name, whole in ((TRACK, "synthetic-quick"), (FAST_TRACK, "synthetic-smoke")):
+    fewer = {"pool": 360, "public": 300}
+    for name, whole, people in ((TRACK, "synthetic-quick", fewer), (FAST_TRACK, "synthetic-smoke", {})):
         track = get_track(name)
         assert track.name == name != whole
         assert track.population < get_track(whole).population
-        assert track.roles.pool <= get_track(whole).roles.pool
-        assert track.roles.verification == get_track(whole).roles.verification, "as many people as the value gate needs"
+        assert track.roles == get_track(whole).roles.model_copy(update=people)
+        told = told_reduction(track)
+        assert f"instead of {get_track(whole).population}, " in told
+        assert ("people instead of" in told) == bool(people)
 
 
 @pytest.mark.slow

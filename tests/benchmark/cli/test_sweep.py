@@ -50,7 +50,7 @@ def test_a_dry_run_says_what_would_run_and_trains_nothing(file, tmp_path):
     assert sum(step["step"].startswith("bn_perturbation(rho=0.5), backbone") for step in graph["steps"]) == FLOW.population
     assert not out.exists()
     text = run(file, "--dry-run", "--out", out).stdout
-    assert "waiting: bn_perturbation(rho=0.5)\n" in text
+    assert f"waiting: bn_perturbation(rho=0.5) on {FLOW.name}[shadows=0], seed 0" in text
 
 
 def test_the_environment_may_say_how_many_processes_work(file, tmp_path, monkeypatch):
