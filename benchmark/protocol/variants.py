@@ -15,7 +15,7 @@ from benchmark.protocol.track import HeadSpec, ShadowBudget, Track
 
 HEADS = get_args(HeadSpec.model_fields["name"].annotation)  # by name alone: tracks are read without torch
 
-ROLES = ("photos", "pool", "public", "verification")
+ROLES = {"photos": 2, "pool": 4, "public": 2, "verification": 2}  # with the least of each: half of the pool is trained on
 FACTORS = ("head", *ROLES, "epochs", "population", "shadows")
 _NUMBER = re.compile("[0-9]{1,18}")
 _NAME = re.compile(r"(?P<base>[^\[\]]+)\[(?P<factors>[^\[\]]*)\]")
@@ -50,7 +50,7 @@ def variant(track: Track, factors: Mapping[str, Any]) -> Track:
             updates["population"] = _at_least(2, key, value)
         else:
             roles = updates.get("roles", track.roles)
-            updates["roles"] = roles.model_copy(update={key: _at_least(2, key, value)})
+            updates["roles"] = roles.model_copy(update={key: _at_least(ROLES[key], key, value)})
     return track.model_copy(update=updates)
 
 
